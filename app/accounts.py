@@ -1,0 +1,161 @@
+"""Who may log in: names, passwords, and the one question `verify(name, password)`.
+
+This is the seam to replace: a class with the same `verify` may ask a database, LDAP or another
+service instead.  Nothing else in the project knows how a password is checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+import unicodedata
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from argon2 import PasswordHasher, extract_parameters
+from argon2.exceptions import InvalidHashError, VerificationError
+
+MAX_NAME_CHARACTERS = 64
+MAX_PASSWORD_CHARACTERS = 1024  # far above any passphrase; keeps a hostile form cheap
+
+# Argon2 fills memory and a core while it runs.  Two checks at a time leave the worker's own
+# thread its turn; eight workers then need 8 * 2 * 19 MiB at worst.
+THREADS = 2
+MAX_WAITING = 32  # about half a second of work; more would only make everybody wait
+
+# OWASP's password storage cheat sheet, its first choice for argon2id: 19 MiB, two passes, one lane.
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+
+
+class UsersFileError(Exception):
+    """The file of users cannot be used; the text names the file, the line and what is wrong."""
+
+
+class AccountsBusy(Exception):
+    """More logins are waiting than will be checked soon: answer 503 and let the browser come back."""
+
+
+class Accounts:
+    """The people who may log in.
+
+    `users` maps a normalised name to its argon2id hash.  `demo_password`, when given, lets any name
+    in: it is for trying the project out, and production settings refuse it.
+    """
+
+    def __init__(self, users: Mapping[str, str], demo_password: str | None) -> None:
+        self._users = dict(users)
+        self._demo = None if demo_password is None else _password_bytes(demo_password)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="password")
+        self._waiting = 0
+        # An unknown name is checked against this hash of nothing anybody knows, so that the time
+        # an answer takes does not tell which names exist.
+        self._dummy = hash_password(secrets.token_urlsafe(32))
+
+    async def verify(self, name: str, password: str) -> bool:
+        """Whether `password` is the right one for `name`, as `normalise` returned it.
+
+        Unknown name and wrong password look the same and take about the same time.  The check runs
+        in a thread, so the worker goes on serving.  Raises AccountsBusy when too many are waiting.
+        """
+        if len(password) > MAX_PASSWORD_CHARACTERS:
+            return False
+        given = _password_bytes(password)
+        if self._demo is not None and hmac.compare_digest(given, self._demo):
+            return True
+        if not self._users:  # demo only: there is no name whose existence could leak
+            return False
+        right = await self._in_thread(self._users.get(name, self._dummy), given)
+        return right and name in self._users
+
+    async def _in_thread(self, password_hash: str, password: bytes) -> bool:
+        if self._waiting >= MAX_WAITING:
+            raise AccountsBusy
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, _matches, password_hash, password)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """Forget the waiting checks and let the threads end; call it once, when the worker stops."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def normalise(name: str) -> str | None:
+    """`name` as it is stored and shown, or None when it cannot be a name.
+
+    Spaces around it are dropped and composed characters made one (NFC), so that the same name typed
+    on two keyboards is the same user.  One to 64 printable characters: no line breaks, no control
+    or invisible characters that would make two different names look alike in a log.
+    """
+    name = unicodedata.normalize("NFC", name).strip()
+    usable = 1 <= len(name) <= MAX_NAME_CHARACTERS and name.isprintable()
+    return name if usable else None
+
+
+def hash_password(password: str) -> str:
+    """The argon2id hash to store for `password`; a new salt each time."""
+    return _HASHER.hash(_password_bytes(password))
+
+
+def read_users(path: Path) -> dict[str, str]:
+    """The users in `path`, one `name:hash` a line; blank lines are ignored.
+
+    Raises UsersFileError at the first line that would otherwise lock somebody out in silence.
+    """
+    users: dict[str, str] = {}
+    for number, line in enumerate(_text_of(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            name, password_hash = _parse_user(line)
+            if name in users:
+                raise ValueError(f"{name!r} is here for the second time")
+        except ValueError as error:
+            raise UsersFileError(f"{path}, line {number}: {error}") from error
+        users[name] = password_hash
+    return users
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsersFileError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsersFileError(f"{path} is not UTF-8 text (byte {error.start})") from error
+
+
+def _parse_user(line: str) -> tuple[str, str]:
+    """The name and hash in `line`; ValueError says what is wrong, and never repeats the hash."""
+    name, colon, password_hash = line.rpartition(":")  # a hash has no colon, a name may have one
+    if not colon:
+        raise ValueError("expected name:hash, found no colon")
+    if normalise(name) != name:
+        raise ValueError(
+            f"{name!r} cannot be a name: 1 to {MAX_NAME_CHARACTERS} printable characters, "
+            "no space at either end"
+        )
+    password_hash = password_hash.strip()
+    try:
+        extract_parameters(password_hash)
+    except InvalidHashError as error:
+        raise ValueError(f"what follows {name!r}: is not an argon2 hash") from error
+    if not password_hash.startswith("$argon2id$"):
+        raise ValueError(f"the hash of {name!r} is not argon2id")
+    return name, password_hash
+
+
+def _matches(password_hash: str, password: bytes) -> bool:
+    try:
+        return _HASHER.verify(password_hash, password)
+    except (VerificationError, InvalidHashError):  # a damaged hash lets nobody in
+        return False
+
+
+def _password_bytes(password: str) -> bytes:
+    """The bytes that are hashed: NFC, so that an accent typed on another keyboard still fits."""
+    return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")

@@ -1,0 +1,96 @@
+"""The session cookie: its name, its flags and its signature, all decided here.
+
+The value is the session id, signed once with a ring of keys: the first key signs, each verifies, so
+keys rotate without logging anybody out, and a forged id costs no call to Redis.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+from tornado.web import RequestHandler, create_signed_value, decode_signed_value
+
+from app.sessions import is_id
+
+MAX_VALUE_CHARACTERS = 512  # a signed id has about 170; longer ones are not ours
+REMEMBERED = 10_000  # verified values a worker keeps, about 4 MiB
+
+
+class SessionCookie:
+    """Reads, writes and clears the cookie.
+
+    Only `write` and `clear` emit Set-Cookie, for requests that created, renewed or ended a session;
+    a miss, a bad signature or an outage never does, as a late answer would undo a fresh login.
+    """
+
+    def __init__(self, secrets: Iterable[str], max_age_seconds: float) -> None:
+        ring = {_key_version(secret): secret for secret in secrets}
+        self._ring = ring
+        self._signing_version = next(iter(ring))
+        # The signature's age is only a backstop, Redis enforces the lifetimes; a day covers clocks.
+        self._max_age_days = max_age_seconds / 86400 + 1
+        self._verified: dict[str, str] = {}
+
+    def read(self, handler: RequestHandler) -> str | None:
+        """The session id in the request's cookie, or None for no, a forged or a foreign one."""
+        name = self._name(handler)
+        header = handler.request.headers.get("Cookie")
+        value = _find(header, name) if header else None
+        if value is None or len(value) > MAX_VALUE_CHARACTERS:
+            return None
+        known = self._verified.get(value)
+        return known if known is not None else self._verify(name, value)
+
+    def write(self, handler: RequestHandler, session_id: str) -> None:
+        """Give the visitor this session.  A cookie without expiry ends with the browser."""
+        name = self._name(handler)
+        signed = create_signed_value(
+            self._ring, name, session_id, version=2, key_version=self._signing_version
+        )
+        handler.set_cookie(name, signed, expires_days=None, **_flags(name))
+
+    def clear(self, handler: RequestHandler) -> None:
+        """Take the cookie away, with the flags it was set with; browsers keep it otherwise."""
+        name = self._name(handler)
+        handler.clear_cookie(name, **_flags(name))
+
+    def _name(self, handler: RequestHandler) -> str:
+        # __Host-: no other host and no http page can plant it (ASVS 5.0 3.3.1, 3.3.3).
+        return "__Host-sid" if handler.request.protocol == "https" else "sid"
+
+    def _verify(self, name: str, value: str) -> str | None:
+        # min_version=2: with a key ring, Tornado would raise on any other version instead of None.
+        signed = decode_signed_value(
+            self._ring, name, value, max_age_days=self._max_age_days, min_version=2
+        )
+        session_id = signed.decode("ascii", "replace") if signed else ""
+        if not is_id(session_id):
+            return None
+        if len(self._verified) >= REMEMBERED:
+            self._verified.clear()
+        self._verified[value] = session_id
+        return session_id
+
+
+def _flags(name: str) -> dict[str, Any]:
+    # HttpOnly: no script reads it.  Lax: other sites' forms do not send it, links from mail still work.
+    return {"path": "/", "httponly": True, "samesite": "Lax", "secure": name.startswith("__Host-")}
+
+
+def _key_version(secret: str) -> int:
+    """A number that stays with a secret wherever it stands in the list, for Tornado's key ring."""
+    return int.from_bytes(hashlib.sha256(secret.encode()).digest()[:4])
+
+
+def _find(header: str, name: str) -> str | None:
+    """The first value of `name` in a Cookie header (RFC 6265 section 5.4).
+
+    Tornado's own parser builds an object for each cookie; this runs before every request.
+    """
+    for part in header.split(";"):
+        key, equals, value = part.partition("=")
+        if equals and key.strip() == name:
+            return value.strip().strip('"')
+    return None

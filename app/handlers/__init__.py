@@ -1,0 +1,1 @@
+"""The request handlers, one concern a file; `app.web` lists their routes."""

@@ -1,0 +1,204 @@
+"""What every handler shares: who answers, whose session it is, and how failures look.
+
+A session is loaded before the handler runs and saved before it answers, never after: the visitor's
+next request may reach another worker before this one has done anything more.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from asyncio import Future
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+import ujson
+from tornado.web import HTTPError, RequestHandler
+
+from app.accounts import Accounts, AccountsBusy
+from app.cookie import SessionCookie
+from app.sessions import (
+    BadKey,
+    NotAnInteger,
+    NotPlainJson,
+    RedisSessions,
+    Session,
+    SessionConflict,
+    SessionTooLarge,
+    StoreUnavailable,
+)
+
+RETRY_AFTER_SECONDS = 1
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
+_STATUS_OF: dict[type[BaseException], int] = {
+    StoreUnavailable: 503,
+    AccountsBusy: 503,
+    SessionConflict: 409,
+    SessionTooLarge: 413,
+    NotAnInteger: 400,
+    NotPlainJson: 400,
+    BadKey: 400,
+}
+
+log = logging.getLogger("app")
+
+
+@dataclass
+class Worker:
+    """This process: `name` is what X-Served-By says, `boot` changes with every start."""
+
+    name: str
+    boot: str
+    ready: bool = False
+    in_flight: int = 0
+
+
+@dataclass(frozen=True)
+class Services:
+    """What handlers are given instead of globals."""
+
+    worker: Worker
+    sessions: RedisSessions
+    cookie: SessionCookie
+    accounts: Accounts
+    demo_hint: str | None
+    strict: bool = False  # tests: an answer with unsaved changes is an error, not a log line
+
+
+class BaseHandler(RequestHandler):
+    """Loads no session; a subclass says whether it needs one through `session_use`."""
+
+    session_use = "none"  # "none" | "if given" | "required"
+    answers_json = False
+
+    def initialize(self, services: Services) -> None:
+        self.services = services
+        self.session: Session | None = None
+
+    def set_default_headers(self) -> None:
+        """Also runs before error answers, so that each names its worker and request."""
+        self.clear_header("Server")
+        self.request_id = self._request_id()
+        self.set_header("X-Request-ID", self.request_id)
+        services: Services = self.application.settings["services"]
+        self.set_header("X-Served-By", services.worker.name)
+
+    def _request_id(self) -> str:
+        """nginx's id for the request, so that both logs can be joined; our own without nginx."""
+        given = self.request.headers.get("X-Request-ID", "")
+        return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+
+    async def prepare(self) -> None:
+        self.services.worker.in_flight += 1
+        if self.session_use == "none":
+            return
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Vary", "Cookie")
+        self.session = await self.load_session()
+        if self.session is None and self.session_use == "required":
+            self.answer_anonymous()
+
+    def on_finish(self) -> None:
+        self.services.worker.in_flight -= 1
+
+    async def load_session(self) -> Session | None:
+        """The visitor's session, or None for an anonymous one; costs nothing without a cookie."""
+        session_id = self.services.cookie.read(self)
+        if session_id is None:
+            return None
+        session = await self.services.sessions.load(session_id)
+        if session is not None and session.renewal_due:
+            new_id = await self.services.sessions.renew(session)
+            if new_id is not None:
+                self.services.cookie.write(self, new_id)
+        return session
+
+    @property
+    def visitor(self) -> Session:
+        """The session of a handler that requires one."""
+        assert self.session is not None, "session_use is not 'required'"
+        return self.session
+
+    def answer_anonymous(self) -> None:
+        """Send a visitor without a session to log in and then back here.  The cookie is left alone."""
+        if self.answers_json:
+            self.answer_json(401, {"error": "not logged in"})
+            return
+        here = self.request.uri if self.request.method == "GET" else "/"
+        self.redirect("/login?" + urlencode({"next": here}))
+
+    def answer_json(self, status: int, body: dict[str, Any]) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json; charset=UTF-8")
+        self.finish(ujson.dumps(body, allow_nan=False, escape_forward_slashes=False))
+
+    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
+        """Answer.  Unsaved session changes here are a bug of the handler: they would be lost."""
+        session = self.session
+        if session is not None and not session.ended and self.get_status() < 400 and session.changes():
+            message = f"{type(self).__name__} answered with unsaved session changes"
+            if self.services.strict:
+                raise AssertionError(message)
+            log.error("%s", message, extra={"request_id": self.request_id})
+        return super().finish(chunk)
+
+    def compute_etag(self) -> None:
+        """No hashing of each answer: pages are personal and never cached."""
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Give the engine's exceptions the status they mean; anything unknown stays a 500."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        super().send_error(_STATUS_OF.get(type(error), status_code), **kwargs)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        title = HTTPStatus(status_code).phrase
+        text = _explain(status_code, error)
+        body: dict[str, Any] = {"error": text, "request_id": self.request_id}
+        if status_code == 503:
+            self.set_header("Retry-After", str(RETRY_AFTER_SECONDS))
+        if isinstance(error, StoreUnavailable):
+            body["may_have_happened"] = error.may_have_happened
+        self.set_header("Cache-Control", "no-store")
+        if self.answers_json:
+            self.answer_json(status_code, body)
+        else:
+            self.render(
+                "error.html", status=status_code, title=title, text=text, request_id=self.request_id
+            )
+
+    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
+        """One line for what has a contract, the trace for what has none; never a body or a cookie."""
+        about = {"request_id": self.request_id}
+        if isinstance(value, StoreUnavailable):
+            log.warning("no session store: %s", value, extra=about)
+        elif not isinstance(value, HTTPError) and type(value) not in _STATUS_OF:
+            failed = f"{self.request.method} {self.request.path} failed"
+            log.error("%s", failed, exc_info=value, extra=about)
+
+
+class NotFound(BaseHandler):
+    """Any path without a route."""
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        self.send_error(404)
+
+
+def _explain(status: int, error: BaseException | None) -> str:
+    """What a visitor can make use of; the inner workings stay in the log."""
+    if isinstance(error, HTTPError) and error.reason:
+        return str(error.reason)
+    if isinstance(error, AccountsBusy):
+        return "Too many people are logging in at this moment. Try again in a second."
+    if type(error) in _STATUS_OF and status < 500:
+        return str(error)
+    return {
+        403: "This request came from another site and was refused.",
+        404: "There is nothing at this address.",
+        405: "This address does not take that method.",
+        503: "The session store is not answering. You are still logged in; try again in a moment.",
+    }.get(status, "This request could not be answered.")

@@ -1,0 +1,40 @@
+"""How this worker is: alive, ready, and in figures; on its own port only, as nginx hides all three."""
+
+from __future__ import annotations
+
+from app.metrics import Metrics
+
+from .base import BaseHandler, Services
+
+
+class Live(BaseHandler):
+    """The process answers: its event loop turns.  Never depends on Redis, or an outage would restart it."""
+
+    def get(self) -> None:
+        self.answer_json(200, {"live": True, "boot": self.services.worker.boot})
+
+
+class Ready(BaseHandler):
+    """May take traffic: started and not draining.
+
+    Redis is reported, not required: with one Redis for all, each worker would leave the rotation at
+    once, and pages that need no session would go down with the others.
+    """
+
+    def get(self) -> None:
+        worker = self.services.worker
+        body = {"ready": worker.ready, "in_flight": worker.in_flight, "boot": worker.boot}
+        body["redis_errors"] = self.services.sessions.counters.errors
+        self.answer_json(200 if worker.ready else 503, body)
+
+
+class MetricsText(BaseHandler):
+    """The figures of this worker, in Prometheus text."""
+
+    def initialize(self, services: Services, metrics: Metrics) -> None:  # type: ignore[override]
+        super().initialize(services)
+        self.metrics = metrics
+
+    def get(self) -> None:
+        self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+        self.finish(self.metrics.text())

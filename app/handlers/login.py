@@ -1,0 +1,88 @@
+"""Logging in and out, and staying on this site while doing so."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from app.accounts import normalise
+from app.sessions import StoreUnavailable
+
+from .base import BaseHandler
+
+KEEP_AT_LOGIN = ("theme",)  # of the same user's older session; everything else begins anew
+MAX_NEXT_CHARACTERS = 2048
+WRONG = "This name and password do not match."  # one text: it must not tell which of them is wrong
+
+
+class Login(BaseHandler):
+    session_use = "if given"
+
+    async def get(self) -> None:
+        if self.session is not None:
+            self.redirect(local_path(self.get_argument("next", "/")))
+            return
+        self._form(self.get_argument("next", "/"))
+
+    async def post(self) -> None:
+        """Log in afresh, whoever was logged in before: a new id, and the old session dies."""
+        name = normalise(self.get_body_argument("username", ""))
+        password = self.get_body_argument("password", "", strip=False)
+        next_path = self.get_body_argument("next", "/")
+        if name is None or not await self.services.accounts.verify(name, password):
+            self.set_status(401)
+            self._form(next_path, error=WRONG)
+            return
+        session_id = await self.services.sessions.create(
+            name,
+            replacing=self.session,
+            keep=KEEP_AT_LOGIN,
+            agent=self.request.headers.get("User-Agent", ""),
+            address=self.request.remote_ip or "",
+        )
+        self.services.cookie.write(self, session_id)
+        self.redirect(local_path(next_path))
+
+    def _form(self, next_path: str, error: str | None = None) -> None:
+        self.render(
+            "login.html",
+            error=error,
+            name=self.get_body_argument("username", ""),
+            next=local_path(next_path),
+            demo_hint=self.services.demo_hint,
+        )
+
+    async def load_session(self):  # type: ignore[no-untyped-def]
+        """The form is public: it is shown while Redis is away, and to a visitor it cannot look up."""
+        try:
+            return await super().load_session()
+        except StoreUnavailable:
+            if self.request.method != "GET":
+                raise
+            return None
+
+
+class Logout(BaseHandler):
+    session_use = "if given"
+
+    def get(self) -> None:
+        """A button.  A GET that ended the session would let any link or prefetch log visitors out."""
+        self.render("logout.html", user=self.session.user if self.session else None)
+
+    async def post(self) -> None:
+        """End the session in Redis first; the cookie goes only when that is certain."""
+        if self.session is not None:
+            await self.services.sessions.destroy(self.session)
+            self.services.cookie.clear(self)
+        self.redirect("/login")
+
+
+def local_path(text: str) -> str:
+    """`text` if it is a path on this site, else `/`.
+
+    Browsers read `//host` and `/\\host` as another site and drop tabs and line breaks, so that
+    `/<tab>/host` becomes one too; anything but a plain path is refused instead of repaired.
+    """
+    plain = text.startswith("/") and not text.startswith("//") and "\\" not in text
+    if not plain or not text.isprintable() or len(text) > MAX_NEXT_CHARACTERS:
+        return "/"
+    return quote(text, safe="/?&=%#:;,@!$'()*+~[]-._")

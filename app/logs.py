@@ -1,0 +1,36 @@
+"""A worker's log: one JSON line a record on standard error, with the request id where there is one."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import ujson
+
+
+class JsonLines(logging.Formatter):
+    """Times are UTC.  Nothing here ever sees a session id or a password, so nothing has to be masked."""
+
+    def __init__(self, worker: str) -> None:
+        super().__init__()
+        self._worker = worker
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
+            "level": record.levelname.lower(),
+            "worker": self._worker,
+            "message": record.getMessage(),
+        }
+        request_id = getattr(record, "request_id", None)
+        if request_id:
+            line["request_id"] = request_id
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return ujson.dumps(line, escape_forward_slashes=False)
+
+
+def write_logs(worker: str, level: int = logging.INFO) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines(worker))
+    logging.basicConfig(level=level, handlers=[handler], force=True)

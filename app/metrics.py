@@ -1,0 +1,47 @@
+"""What this worker counts, in Prometheus text on its own port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from app.sessions import Counters
+
+BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5)  # seconds
+
+
+class Metrics:
+    """A registry of one worker; nothing is shared between processes, so Prometheus scrapes each."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.store_latency = Histogram(
+            "session_store_seconds",
+            "Round trips to Redis, each carrying all that one turn of the event loop asked for.",
+            buckets=BUCKETS,
+            registry=self._registry,
+        )
+
+    def watch(self, counters: Counters, requests_in_flight: Callable[[], int]) -> None:
+        """Report these from now on; they are read at each scrape and cost nothing in between."""
+        self._registry.register(_Watched(counters, requests_in_flight))
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)
+
+
+class _Watched(Collector):
+    def __init__(self, counters: Counters, requests_in_flight: Callable[[], int]) -> None:
+        self._counters = counters
+        self._requests_in_flight = requests_in_flight
+
+    def collect(self) -> Iterable[Metric]:
+        for name, value in asdict(self._counters).items():
+            yield CounterMetricFamily(f"session_{name}", f"Session engine: {name}.", value=value)
+        yield GaugeMetricFamily(
+            "requests_in_flight", "Requests being answered.", value=self._requests_in_flight()
+        )

@@ -1,0 +1,36 @@
+"""The session engine: sessions in Redis that stay right when parallel requests meet on several workers.
+
+Copy this folder alone into another project; it needs redis and ujson.
+"""
+
+from .calls import StoreUnavailable
+from .codec import CorruptJson, NotPlainJson
+from .counters import Counters
+from .identity import is_id
+from .pipeline import Pipeline
+from .session import BadKey, Session
+from .store import (
+    Device,
+    Limits,
+    NotAnInteger,
+    RedisSessions,
+    SessionConflict,
+    SessionTooLarge,
+)
+
+__all__ = [
+    "BadKey",
+    "CorruptJson",
+    "Counters",
+    "Device",
+    "Limits",
+    "NotAnInteger",
+    "NotPlainJson",
+    "Pipeline",
+    "RedisSessions",
+    "Session",
+    "SessionConflict",
+    "SessionTooLarge",
+    "StoreUnavailable",
+    "is_id",
+]

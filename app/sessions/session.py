@@ -1,0 +1,156 @@
+"""One visitor's session: a mutable mapping that knows what changed.
+
+Values are plain JSON.  Changes inside a list or dict are noticed without reassignment, because what
+was handed out is compared with what was loaded; a session that only read numbers and text costs
+nothing to check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from .codec import decode, encode
+from .identity import ref_of
+
+MAX_KEY_BYTES = 128
+
+
+class BadKey(ValueError):
+    """A key that cannot name a field: not text, empty, or longer than 128 bytes."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a save has to write: JSON text by key, and keys to delete."""
+
+    sets: dict[str, bytes]
+    deletes: list[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.sets or self.deletes)
+
+
+class Session(MutableMapping[str, Any]):
+    """The data of one live session as it was when loaded, with the changes made since.
+
+    It holds no id: `digest` (the SHA-256 that names it in Redis) cannot be turned into a cookie.
+    Times are Unix seconds of Redis's clock.  Assigning raises NotPlainJson or BadKey at once, where
+    the mistake is.
+    """
+
+    def __init__(
+        self,
+        digest: str,
+        *,
+        user: str,
+        version: int,
+        created: float,
+        touched: float,
+        loaded: float,
+        idle_deadline: float,
+        absolute_deadline: float,
+        renewal_due: bool,
+        stored: dict[str, bytes],
+    ) -> None:
+        """From what Redis holds.  Raises CorruptJson when a stored value is not JSON."""
+        self.digest = digest
+        self.user = user
+        self.version = version
+        self.created = created
+        self.touched = touched
+        self.loaded = loaded
+        self.idle_deadline = idle_deadline
+        self.absolute_deadline = absolute_deadline
+        self.renewal_due = renewal_due
+        self.ended = False  # a save found it gone: what changed since was dropped
+        self._stored = stored
+        self._values = {key: decode(text) for key, text in stored.items()}
+        self._suspects: set[str] = set()  # keys that may differ from what is stored
+
+    @property
+    def ref(self) -> str:
+        """A name for this session that its user may see and send back; of no use in a cookie."""
+        return ref_of(self.digest)
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._values[key]
+        if type(value) is dict or type(value) is list:
+            self._suspects.add(key)  # the caller may change it in place
+        return value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        check_key(key)
+        encode(value)
+        self._values[key] = value
+        self._suspects.add(key)
+
+    def __delitem__(self, key: str) -> None:
+        del self._values[key]
+        self._suspects.add(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"<Session {self.digest[:8]} version {self.version}>"
+
+    def changes(self) -> Changes:
+        """What differs from Redis as it was loaded.  Raises NotPlainJson for a value spoilt in place."""
+        sets, deletes = {}, []
+        for key in self._suspects:
+            if key not in self._values:
+                if key in self._stored:
+                    deletes.append(key)
+                continue
+            text = encode(self._values[key])
+            if text != self._stored.get(key) and not self._means_the_same(key, text):
+                sets[key] = text
+        return Changes(sets, deletes)
+
+    def _means_the_same(self, key: str, text: bytes) -> bool:
+        """Whether the stored text differs in spelling only, as when another program wrote it."""
+        return key in self._stored and encode(decode(self._stored[key])) == text
+
+    def was_saved(self, changes: Changes, version: int) -> None:
+        """Redis now holds `changes` as `version`; later saves are compared with that."""
+        self._stored.update(changes.sets)
+        for key in changes.deletes:
+            self._stored.pop(key, None)
+        self._suspects = {key for key in self._suspects if key in self._values and _nests(self._values[key])}
+        self.version = version
+
+    def was_stored(self, key: str, value: Any, version: int) -> None:
+        """Redis itself changed one field (an increment or a pop): take over the outcome."""
+        if value is None:
+            self._values.pop(key, None)
+            self._stored.pop(key, None)
+        else:
+            self._values[key] = value
+            self._stored[key] = encode(value)
+        self._suspects.discard(key)
+        self.version = version
+
+    def was_replaced_by(self, fresh: Session) -> None:
+        """Forget what was loaded and changed, and become `fresh`."""
+        self.__dict__.update(fresh.__dict__)
+
+
+def check_key(key: str) -> None:
+    """Raise BadKey, with the reason, unless `key` can name a field."""
+    if not isinstance(key, str) or not key:
+        raise BadKey("a session key is text and not empty")
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError as error:
+        raise BadKey("a lone surrogate is not text") from error
+    if size > MAX_KEY_BYTES:
+        raise BadKey(f"a session key has at most {MAX_KEY_BYTES} bytes, this one has {size}")
+
+
+def _nests(value: Any) -> bool:
+    return type(value) is dict or type(value) is list

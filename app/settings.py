@@ -1,0 +1,196 @@
+"""Every setting of a worker, read once from the environment; nothing else reads os.environ.
+
+A wrong value stops the start with a sentence that names the variable.  `.env.example` is the manual.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+N = TypeVar("N", int, float)
+SECRET_NAMES = ("SESSION_SECRETS", "DEMO_PASSWORD", "REDIS_URL")
+MIN_SECRET_CHARACTERS = 32
+
+
+class SettingsError(Exception):
+    """A setting is missing or cannot be used; the text names it and says what to do."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a worker was told.  Durations carry their unit in the name; secrets never print."""
+
+    production: bool
+    redis_url: str
+    redis_timeout_seconds: float
+    session_secrets: tuple[str, ...]
+    session_idle_seconds: float
+    session_absolute_seconds: float
+    session_touch_seconds: float
+    session_renew_seconds: float
+    session_renew_grace_seconds: float
+    session_max_per_user: int
+    session_max_bytes: int
+    session_max_fields: int
+    demo_password: str | None
+    demo_endpoints: bool
+    users_file: Path | None
+    drain_seconds: float
+
+    def __repr__(self) -> str:
+        return f"Settings(production={self.production})"
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in `environ`, or SettingsError with the name of the first one that is wrong."""
+    values = _with_secret_files(environ)
+    env = _Reader(values)
+    production = env.choice("APP_ENV", "demo", ("demo", "production")) == "production"
+    users_file = values.get("USERS_FILE") or None
+    settings = Settings(
+        production=production,
+        redis_url=values.get("REDIS_URL") or "redis://127.0.0.1:6379/0",
+        redis_timeout_seconds=env.number("REDIS_TIMEOUT_SECONDS", 0.5, least=0.05, most=0.9),
+        session_secrets=_session_secrets(values, production),
+        session_idle_seconds=env.number("SESSION_IDLE_SECONDS", 1800, least=1),
+        session_absolute_seconds=env.number("SESSION_ABSOLUTE_SECONDS", 43200, least=1),
+        session_touch_seconds=env.number("SESSION_TOUCH_SECONDS", 60, least=0),
+        session_renew_seconds=env.number("SESSION_RENEW_SECONDS", 0, least=0),
+        session_renew_grace_seconds=env.number("SESSION_RENEW_GRACE_SECONDS", 10, least=1),
+        session_max_per_user=env.count("SESSION_MAX_PER_USER", 5, least=1, most=1000),
+        session_max_bytes=env.count("SESSION_MAX_BYTES", 16384, least=256, most=1 << 20),
+        session_max_fields=env.count("SESSION_MAX_FIELDS", 64, least=1, most=1024),
+        demo_password=values.get("DEMO_PASSWORD") or (None if production else "demo"),
+        demo_endpoints=env.flag("DEMO_ENDPOINTS", default=not production),
+        users_file=Path(users_file) if users_file else None,
+        drain_seconds=env.number("DRAIN_SECONDS", 10, least=1, most=300),
+    )
+    _check_together(settings)
+    return settings
+
+
+def _check_together(settings: Settings) -> None:
+    renew, grace = settings.session_renew_seconds, settings.session_renew_grace_seconds
+    if renew and renew <= grace:
+        raise SettingsError(
+            f"SESSION_RENEW_SECONDS={renew:g} must be longer than SESSION_RENEW_GRACE_SECONDS"
+            f"={grace:g}, or old ids would form chains"
+        )
+    if not settings.production:
+        return
+    if settings.demo_password is not None:
+        raise SettingsError("DEMO_PASSWORD is set, but APP_ENV=production has no demo login: unset it")
+    if settings.demo_endpoints:
+        raise SettingsError("DEMO_ENDPOINTS is on, but APP_ENV=production must not offer /slow: unset it")
+    if settings.users_file is None:
+        raise SettingsError("USERS_FILE is not set: APP_ENV=production needs accounts (make user NAME=...)")
+
+
+def _session_secrets(values: Mapping[str, str], production: bool) -> tuple[str, ...]:
+    """The signing keys, the first signs; in demo one is made on first start."""
+    given = tuple(s for s in values.get("SESSION_SECRETS", "").replace("\n", ",").split(",") if s.strip())
+    given = tuple(secret.strip() for secret in given)
+    if not given and production:
+        raise SettingsError(
+            "SESSION_SECRETS is not set: APP_ENV=production needs one, the same for every worker "
+            "(python3 -c 'import secrets; print(secrets.token_urlsafe(32))')"
+        )
+    if not given:
+        return (_shared_demo_secret(Path(values.get("STACK_DIR") or ".stack") / "session-secret"),)
+    if len(set(given)) < len(given):
+        raise SettingsError("SESSION_SECRETS names the same secret twice: remove one")
+    if production and min(map(len, given)) < MIN_SECRET_CHARACTERS:
+        raise SettingsError(f"SESSION_SECRETS: each needs at least {MIN_SECRET_CHARACTERS} characters")
+    return given
+
+
+def _shared_demo_secret(path: Path) -> str:
+    """The secret in `path`, made there first if it is missing.
+
+    Workers start at the same moment, so each writes its own complete file and links it into place:
+    link(2) lets exactly one win, and everybody reads the winner's.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".session-secret-")
+            try:
+                with os.fdopen(handle, "w") as file:  # mkstemp gives mode 0600
+                    file.write(secrets.token_urlsafe(32) + "\n")
+                os.link(draft, path)
+            except FileExistsError:
+                pass
+            finally:
+                os.unlink(draft)
+        secret = path.read_text().strip()
+    except OSError as error:
+        raise SettingsError(f"SESSION_SECRETS is not set and {path} cannot be used: {error}") from error
+    if not secret:
+        raise SettingsError(f"{path} is empty: delete it, and the next start makes a new one")
+    return secret
+
+
+def _with_secret_files(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` with NAME filled from the file that NAME_FILE names; an empty file counts as unset."""
+    values = dict(environ)
+    for name in SECRET_NAMES:
+        path = environ.get(f"{name}_FILE")
+        if not path:
+            continue
+        if environ.get(name):
+            raise SettingsError(f"{name} and {name}_FILE are both set: keep one")
+        try:
+            values[name] = Path(path).read_text().strip()
+        except OSError as error:
+            raise SettingsError(f"{name}_FILE={path} cannot be read: {error.strerror}") from error
+    return values
+
+
+class _Reader:
+    """Typed values out of the environment, each with a default and bounds."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+
+    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
+        value = self._values.get(name) or default
+        if value not in allowed:
+            raise SettingsError(f"{name}={value} is not one of {', '.join(allowed)}")
+        return value
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        words = {"1": True, "true": True, "yes": True, "on": True} | dict.fromkeys(
+            ("0", "false", "no", "off"), False
+        )
+        value = self._values.get(name)
+        if not value:
+            return default
+        if value.lower() not in words:
+            raise SettingsError(f"{name}={value} is neither 1 nor 0")
+        return words[value.lower()]
+
+    def number(self, name: str, default: float, *, least: float, most: float = 10**9) -> float:
+        return self._bounded(name, default, least, most, float)
+
+    def count(self, name: str, default: int, *, least: int, most: int) -> int:
+        return self._bounded(name, default, least, most, int)
+
+    def _bounded(
+        self, name: str, default: N, least: N, most: N, kind: Callable[[str], N]
+    ) -> N:
+        value = self._values.get(name)
+        if not value:
+            return default
+        try:
+            number = kind(value)
+        except ValueError as error:
+            raise SettingsError(f"{name}={value} is not a number") from error
+        if not least <= number <= most:
+            raise SettingsError(f"{name}={value} must be between {least:g} and {most:g}")
+        return number

@@ -1,0 +1,50 @@
+"""The route list and Tornado's settings, nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tornado.web import Application
+
+from app.handlers import api, devices, health, login, main
+from app.handlers.base import NotFound, Services
+from app.metrics import Metrics
+
+HERE = Path(__file__).parent
+
+
+def make_app(services: Services, metrics: Metrics, *, demo_endpoints: bool) -> Application:
+    """The application of one worker."""
+    given = {"services": services}
+    routes: list[Any] = [
+        (r"/", main.Main, given),
+        (r"/login", login.Login, given),
+        (r"/logout", login.Logout, given),
+        (r"/api/session", api.SessionInfo, given),
+        (r"/api/visits", api.Visits, given),
+        (r"/api/data/([^/]+)", api.Data, given),
+        (r"/api/data/([^/]+)/add", api.DataAdd, given),
+        (r"/devices", devices.DevicesPage, given),
+        (r"/api/devices", devices.DevicesJson, given),
+        (r"/devices/([0-9a-f]{16})/end", devices.EndDevice, given),
+        (r"/devices/end-others", devices.EndOthers, given),
+        (r"/devices/end-all", devices.EndAll, given),
+        (r"/livez", health.Live, given),
+        (r"/readyz", health.Ready, given),
+        (r"/metrics", health.MetricsText, given | {"metrics": metrics}),
+    ]
+    if demo_endpoints:
+        routes.append((r"/slow", api.Slow, given))
+    return Application(
+        routes,
+        services=services,
+        default_handler_class=NotFound,
+        default_handler_args=given,
+        template_path=str(HERE / "templates"),
+        static_path=str(HERE / "static"),  # for static_url's ?v= hashes; nginx serves the files
+        # Cross-site POSTs are refused by what the browser says of itself (Sec-Fetch-Site, Origin):
+        # no token to lose between workers.  ASVS 5.0 3.5.1.
+        cross_origin_protection=True,
+        log_function=lambda handler: None,  # nginx writes the access log, with the same request id
+    )
