@@ -52,9 +52,9 @@ class SessionInfo(ApiHandler):
                 "visits": session.get("visits", 0),
                 "version": session.version,
                 **self.whoami,
-                "created": session.created,
-                "idle_expires_in": round(session.idle_deadline - session.loaded, 3),
-                "absolute_expires_in": round(session.absolute_deadline - session.loaded, 3),
+                "created": session.times.created,
+                "idle_expires_in": round(session.times.idle_expires_in, 3),
+                "absolute_expires_in": round(session.times.absolute_expires_in, 3),
             },
         )
 

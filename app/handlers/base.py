@@ -77,6 +77,8 @@ class BaseHandler(RequestHandler):
     def initialize(self, services: Services) -> None:
         self.services = services
         self.session: Session | None = None
+        # Not in prepare(), which a refused cross-site form never reaches, while on_finish() runs for it.
+        services.worker.in_flight += 1
 
     def set_default_headers(self) -> None:
         """Also runs before error answers, so that each names its worker and request."""
@@ -92,7 +94,6 @@ class BaseHandler(RequestHandler):
         return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
     async def prepare(self) -> None:
-        self.services.worker.in_flight += 1
         if self.session_use == "none":
             return
         self.set_header("Cache-Control", "no-store")
@@ -138,7 +139,7 @@ class BaseHandler(RequestHandler):
     def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
         """Answer.  Unsaved session changes here are a bug of the handler: they would be lost."""
         session = self.session
-        if session is not None and not session.ended and self.get_status() < 400 and session.changes():
+        if session is not None and not session.ended and self.get_status() < 400 and session.changed:
             message = f"{type(self).__name__} answered with unsaved session changes"
             if self.services.strict:
                 raise AssertionError(message)

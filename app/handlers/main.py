@@ -16,7 +16,7 @@ class Main(BaseHandler):
             worker=self.services.worker.name,
             visits=session.get("visits", 0),
             version=session.version,
-            created=session.created,
-            idle_expires_in=session.idle_deadline - session.loaded,
-            absolute_expires_in=session.absolute_deadline - session.loaded,
+            created=session.times.created,
+            idle_expires_in=session.times.idle_expires_in,
+            absolute_expires_in=session.times.absolute_expires_in,
         )

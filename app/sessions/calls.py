@@ -44,19 +44,22 @@ class Script:
         return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-@dataclass(slots=True, eq=False)
 class Call:
     """A script with its keys and arguments, and the future that its answer settles."""
 
-    script: Script
-    operands: Command
-    answer: asyncio.Future[Any]
+    __slots__ = ("answer", "command", "script", "sent_at")
 
-    def by_name(self) -> Command:
-        return ("EVALSHA", self.script.sha, *self.operands)
+    def __init__(
+        self, script: Script, keys: Sequence[str], args: Command, answer: asyncio.Future[Any]
+    ) -> None:
+        self.script = script
+        self.command: Command = ("EVALSHA", script.sha, len(keys), *keys, *args)
+        self.answer = answer
+        self.sent_at = 0.0  # seconds of the event loop's clock
 
     def in_full(self) -> Command:
-        return ("EVAL", self.script.text, *self.operands)
+        """The command with the script itself, for a server that does not know its name."""
+        return ("EVAL", self.script.text, *self.command[2:])
 
     def settle(self, answer: Any) -> None:
         """Hand over the answer, or the error; nothing to do where the request was cancelled."""

@@ -42,18 +42,18 @@ class Pipeline:
         self._link = make(url, timeout_seconds, observe)
         self._waiting: list[Call] = []
 
-    async def run(self, script: Script, keys: Sequence[str], args: Command) -> Any:
-        """The script's answer.
+    def run(self, script: Script, keys: Sequence[str], args: Command) -> asyncio.Future[Any]:
+        """The script's answer, to be awaited at once.
 
         Raises StoreUnavailable at the time limit or when Redis cannot serve, and ScriptError when
         the script itself failed.  Cancelling the wait leaves every other call intact.
         """
         loop = asyncio.get_running_loop()
-        call = Call(script, (len(keys), *keys, *args), loop.create_future())
+        answer: asyncio.Future[Any] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self._flush)
-        self._waiting.append(call)
-        return await call.answer
+        self._waiting.append(Call(script, keys, args, answer))
+        return answer
 
     async def close(self) -> None:
         """Close the connections; calls still waiting fail."""

@@ -16,7 +16,7 @@ from typing import Any, cast
 from hiredis import Reader, pack_command
 from redis.asyncio.connection import SSLConnection, parse_url
 
-from .calls import Call, Command, StoreUnavailable
+from .calls import Call, Command
 
 _NOT_YET = object()
 Observe = Callable[[float], object] | None
@@ -59,7 +59,7 @@ class ServerLink:
                 self._connection = await self._open()
         except TimeoutError:
             reason = f"no connection to Redis within {self._timeout_seconds:g} s"
-        except (OSError, StoreUnavailable, _Refused) as error:
+        except OSError as error:
             reason = f"no connection to Redis: {error}"
         self._connecting = None
         held, self._held = self._held, []
@@ -81,8 +81,7 @@ class ServerLink:
                 protocol, address.get("host", "localhost"), address.get("port", 6379), ssl=self._tls()
             )
         try:
-            for command in self._greeting():
-                await connection.ask(command)
+            await connection.greet(self._greeting())
         except BaseException:
             connection.close("the greeting failed")
             raise
@@ -113,7 +112,9 @@ class _Connection(asyncio.Protocol):
         self._timeout_seconds = timeout_seconds
         self._observe = observe
         self._reader = Reader(replyError=_Refused, notEnoughData=_NOT_YET)
-        self._unanswered: deque[tuple[Call | asyncio.Future[Any], float]] = deque()
+        self._unanswered: deque[Call] = deque()
+        self._greeted: asyncio.Future[None] | None = None
+        self._greetings = 0  # answers to the greeting that are still to come
         self._watch: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
 
@@ -121,13 +122,16 @@ class _Connection(asyncio.Protocol):
     def usable(self) -> bool:
         return self._transport is not None
 
-    def send(self, calls: list[Call]) -> None:
-        self._write([(call, call.by_name()) for call in calls])
+    async def greet(self, commands: list[Command]) -> None:
+        """Send what comes before the first call.  Raises OSError with the reason when it is refused."""
+        if commands and self._transport is not None:
+            self._greetings = len(commands)
+            self._greeted = self._loop.create_future()
+            self._transport.write(b"".join(map(pack_command, commands)))  # type: ignore[arg-type]
+            await self._greeted
 
-    def ask(self, command: Command) -> asyncio.Future[Any]:
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        self._write([(answer, command)])
-        return answer
+    def send(self, calls: list[Call]) -> None:
+        self._write(calls, [call.command for call in calls])
 
     def close(self, reason: str) -> None:
         """Break off: what was sent and not answered may have happened."""
@@ -136,12 +140,10 @@ class _Connection(asyncio.Protocol):
             transport.abort()
         if self._watch is not None:
             self._watch.cancel()
+        if self._greeted is not None and not self._greeted.done():
+            self._greeted.set_exception(OSError(reason))
         while self._unanswered:
-            waiting, _ = self._unanswered.popleft()
-            if isinstance(waiting, Call):
-                waiting.fail(reason, may_have_happened=True)
-            elif not waiting.done():
-                waiting.set_exception(_Refused(reason))
+            self._unanswered.popleft().fail(reason, may_have_happened=True)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -152,27 +154,39 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         unknown: list[Call] = []
-        sent = 0.0
+        sent_at = 0.0
         while (answer := self._reader.gets()) is not _NOT_YET:
-            waiting, sent = self._unanswered.popleft()
-            if isinstance(waiting, Call):
-                if isinstance(answer, _Refused) and str(answer).startswith("NOSCRIPT"):
-                    unknown.append(waiting)
-                else:
-                    waiting.settle(answer)
-            elif not waiting.done():
-                waiting.set_exception(answer) if isinstance(answer, _Refused) else waiting.set_result(answer)
-        if sent and self._observe is not None:
-            self._observe(self._loop.time() - sent)
+            if self._greetings:
+                self._note_greeting(answer)
+                continue
+            call = self._unanswered.popleft()
+            sent_at = call.sent_at
+            if type(answer) is _Refused and str(answer).startswith("NOSCRIPT"):
+                unknown.append(call)
+            else:
+                call.settle(answer)
+        if sent_at and self._observe is not None:
+            self._observe(self._loop.time() - sent_at)
         if unknown and self.usable:
             # A restarted Redis knows no script by name, so these did not run: now in full.
-            self._write([(call, call.in_full()) for call in unknown])
+            self._write(unknown, [call.in_full() for call in unknown])
 
-    def _write(self, messages: list[tuple[Call | asyncio.Future[Any], Command]]) -> None:
+    def _note_greeting(self, answer: Any) -> None:
+        self._greetings -= 1
+        if self._greeted is None or self._greeted.done():
+            return
+        if isinstance(answer, _Refused):
+            self._greeted.set_exception(OSError(str(answer)))
+        elif not self._greetings:
+            self._greeted.set_result(None)
+
+    def _write(self, calls: list[Call], commands: list[Command]) -> None:
         now = self._loop.time()
-        self._unanswered.extend([(waiting, now) for waiting, _ in messages])
+        for call in calls:
+            call.sent_at = now
+        self._unanswered.extend(calls)
         assert self._transport is not None
-        self._transport.write(b"".join([pack_command(tuple(c)) for _, c in messages]))  # type: ignore[arg-type]
+        self._transport.write(b"".join(map(pack_command, commands)))  # type: ignore[arg-type]
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout_seconds, self._check_oldest)
 
@@ -181,7 +195,7 @@ class _Connection(asyncio.Protocol):
         self._watch = None
         if not self._unanswered:
             return
-        left = self._unanswered[0][1] + self._timeout_seconds - self._loop.time()
+        left = self._unanswered[0].sent_at + self._timeout_seconds - self._loop.time()
         if left <= 0.001:
             self.close(f"no answer from Redis within {self._timeout_seconds:g} s")
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .codec import decode, encode
 from .identity import ref_of
@@ -32,37 +32,49 @@ class Changes:
         return bool(self.sets or self.deletes)
 
 
+class Times(NamedTuple):
+    """The life of a session in Unix seconds, by Redis's clock; `now` is when it was loaded."""
+
+    now: float
+    created: float
+    touched: float
+    idle_deadline: float
+    absolute_deadline: float
+
+    @property
+    def idle_expires_in(self) -> float:
+        """Seconds from the load until it ends if it is not used."""
+        return self.idle_deadline - self.now
+
+    @property
+    def absolute_expires_in(self) -> float:
+        """Seconds from the load until it ends in any case."""
+        return self.absolute_deadline - self.now
+
+
 class Session(MutableMapping[str, Any]):
     """The data of one live session as it was when loaded, with the changes made since.
 
     It holds no id: `digest` (the SHA-256 that names it in Redis) cannot be turned into a cookie.
-    Times are Unix seconds of Redis's clock.  Assigning raises NotPlainJson or BadKey at once, where
+    Assigning raises NotPlainJson or BadKey at once, where
     the mistake is.
     """
 
     def __init__(
         self,
         digest: str,
-        *,
         user: str,
         version: int,
-        created: float,
-        touched: float,
-        loaded: float,
-        idle_deadline: float,
-        absolute_deadline: float,
-        renewal_due: bool,
+        times: Times,
         stored: dict[str, bytes],
+        *,
+        renewal_due: bool = False,
     ) -> None:
         """From what Redis holds.  Raises CorruptJson when a stored value is not JSON."""
         self.digest = digest
         self.user = user
         self.version = version
-        self.created = created
-        self.touched = touched
-        self.loaded = loaded
-        self.idle_deadline = idle_deadline
-        self.absolute_deadline = absolute_deadline
+        self.times = times
         self.renewal_due = renewal_due
         self.ended = False  # a save found it gone: what changed since was dropped
         self._stored = stored
@@ -74,11 +86,20 @@ class Session(MutableMapping[str, Any]):
         """A name for this session that its user may see and send back; of no use in a cookie."""
         return ref_of(self.digest)
 
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to save."""
+        return bool(self._suspects) and bool(self.changes())
+
     def __getitem__(self, key: str) -> Any:
         value = self._values[key]
-        if type(value) is dict or type(value) is list:
+        if _nests(value):
             self._suspects.add(key)  # the caller may change it in place
         return value
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """As of any mapping; spelt out because it is on the way of every request."""
+        return self[key] if key in self._values else default
 
     def __setitem__(self, key: str, value: Any) -> None:
         check_key(key)

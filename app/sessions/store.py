@@ -18,7 +18,7 @@ from .calls import Command, Script, ScriptError, StoreUnavailable
 from .codec import CorruptJson, decode, encode
 from .counters import Counters
 from .pipeline import Pipeline
-from .session import Changes, Session, check_key
+from .session import Changes, Session, Times, check_key
 
 MAX_TRIES = 3
 MAX_INDEX_RACES = 20  # logins of one user at the same moment that one login steps aside for
@@ -88,6 +88,7 @@ class RedisSessions:
         self._pipeline = pipeline
         self._idle_ms = _ms(limits.idle_seconds)
         self._throttle_ms = _ms(limits.touch_throttle_seconds)
+        self._renew_ms = _ms(limits.renew_seconds)
 
     async def load(self, session_id: str) -> Session | None:
         """The live session behind an id, or None for an unknown, ended, expired or malformed one.
@@ -207,7 +208,7 @@ class RedisSessions:
         session_id = identity.new_id(session.user)
         digest = identity.digest_of(session_id)
         keys = [*_pairs(tag, [session.digest, digest]), identity.user_key(session.user)]
-        args = (session.digest, digest, _ms(self.limits.renew_seconds),
+        args = (session.digest, digest, self._renew_ms,
                 _ms(self.limits.renew_grace_seconds))  # fmt: skip
         try:
             answer = await self._run("renew", keys, args)
@@ -295,19 +296,16 @@ class RedisSessions:
             return None
 
     def _session(self, digest: str, answer: list[Any], renewable: bool) -> Session:
-        now, touched, deadline, created, issued, version, user = answer[:7]
-        due = 0 < self.limits.renew_seconds * 1000 <= now - issued
+        now, touched, deadline, created, issued, version, user, *data = answer
+        idle_deadline = min(touched + self._idle_ms, deadline)
         return Session(
             digest,
-            user=user.decode(),
-            version=version,
-            created=created / 1000,
-            touched=touched / 1000,
-            loaded=now / 1000,
-            idle_deadline=min(touched + self._idle_ms, deadline) / 1000,
-            absolute_deadline=deadline / 1000,
-            renewal_due=due and renewable,  # an id in its grace is not renewed again
-            stored={key.decode(): text for key, text in zip(answer[7::2], answer[8::2], strict=True)},
+            user.decode(),
+            version,
+            Times(now / 1000, created / 1000, touched / 1000, idle_deadline / 1000, deadline / 1000),
+            {key.decode(): text for key, text in zip(data[::2], data[1::2], strict=True)},
+            # An id in its grace is not renewed again.
+            renewal_due=renewable and 0 < self._renew_ms <= now - issued,
         )
 
     async def _save(self, session: Session, expected: str) -> int | None:

@@ -1,0 +1,77 @@
+# What can be done here: `make` lists it. Each target is one command; `python -m deploy` has the longer ones.
+# The first target that needs it makes .venv, from the versions and hashes in deploy/requirements/.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+LOCK := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-annotate
+LOCKS := deploy/requirements
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run stop logs user check test lint format loadtest lock clean
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Run
+run: $(VENV)/run ## The whole stack without Docker; HTTP_PORT=8090 for another port
+	@$(PY) -m deploy run
+
+stop: $(VENV)/run ## Stop what `make run` started elsewhere
+	@$(PY) -m deploy stop
+
+logs: $(VENV)/run ## Follow the logs of `make run`
+	@$(PY) -m deploy logs
+
+user: $(VENV)/run ## Add an account or change its password: make user NAME=ann
+	@$(PY) -m deploy user "$${NAME:?write the name: make user NAME=ann}"
+
+check: $(VENV)/run ## Test nginx/upstream.conf and the rest of nginx/; changes nothing
+	@$(PY) -m deploy check
+
+##@ Prove
+test: $(VENV)/test ## Every test that needs no Docker
+	@$(PY) -m pytest tests/unit tests/integration tests/stack tests/browser
+
+loadtest: $(VENV)/run $(VENV)/loadtest ## Prove round robin and one session under load
+	@$(PY) -m deploy with-stack -- $(PY) -m loadtest
+
+##@ Develop
+lint: $(VENV)/test ## Style, types, and known mistakes in nginx/
+	@$(PY) -m ruff check
+	@$(PY) -m ruff format --check
+	@$(PY) -m mypy
+	@$(PY) -m gixy --skips worker_rlimit_nofile_vs_connections nginx/nginx.conf
+
+format: $(VENV)/test ## Rewrite the Python files in the project's style
+	@$(PY) -m ruff format
+	@$(PY) -m ruff check --fix
+
+lock: $(VENV)/test ## Choose the newest versions that pyproject.toml allows
+	$(LOCK) --upgrade pyproject.toml --group test -o $(LOCKS)/test.txt
+	$(LOCK) --upgrade pyproject.toml -c $(LOCKS)/test.txt -o $(LOCKS)/app.txt
+	$(LOCK) --upgrade pyproject.toml --group native -c $(LOCKS)/test.txt -o $(LOCKS)/run.txt
+	$(LOCK) --upgrade --group loadtest -c $(LOCKS)/test.txt -o $(LOCKS)/loadtest.txt
+
+clean: ## Stop the stack; delete its data, its secret and .venv
+	@if [ -x $(PY) ]; then $(PY) -m deploy stop; fi
+	@rm -rf .stack $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+# A file .venv/NAME says that deploy/requirements/NAME.txt is installed. A changed lock is newer, so it
+# is installed again. pip comes from PYTHON: some systems' Python cannot put one into a new .venv.
+$(VENV)/%: deploy/requirements/%.txt | $(PY)
+	@echo "installing $< into $(VENV) (once)"
+	@$(PYTHON) -m pip --python $(PY) install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Python 3.11 or later is needed; name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || \
+		{ echo "pip is missing for $(PYTHON) (Debian, Ubuntu: apt-get install python3-pip)"; exit 1; }
+	@$(PYTHON) -m venv --without-pip $(VENV) || \
+		{ echo "$(PYTHON) cannot make a .venv (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }

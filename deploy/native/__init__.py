@@ -1,0 +1,1 @@
+"""The stack without Docker: nginx, a Redis-compatible server and the workers under one supervisord."""

@@ -1,0 +1,55 @@
+"""Native nginx: the arguments it is started with, and its own test of the rendered files."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import subprocess
+from pathlib import Path
+
+from deploy.native import binaries
+from deploy.native.options import Options
+from deploy.native.render import render_nginx
+from deploy.refused import Refused
+from deploy.supervisor.programs import ROOT
+
+
+def nginx_command(options: Options) -> list[str]:
+    """The command line of nginx, on the files render_nginx wrote."""
+    return nginx_in(options.nginx)
+
+
+def nginx_in(folder: Path) -> list[str]:
+    """The command line of nginx for the configuration in `folder`/conf; it writes into `folder`."""
+    command = [str(binaries.nginx()), "-p", f"{folder}/", "-e", "stderr"]
+    if os.geteuid() == 0:
+        # nginx as root hands its work to `nobody`, who may not read a checkout in root's home.
+        user, group = pwd.getpwuid(0).pw_name, grp.getgrgid(0).gr_name
+        command += ["-g", f"user {user} {group};"]
+    return [*command, "-c", str(folder / "conf/nginx.conf")]
+
+
+def prepare_nginx(options: Options) -> None:
+    """Render the files and have nginx test them; Refused repeats its complaint with the original's name."""
+    options.nginx.mkdir(parents=True, exist_ok=True)
+    rendered = render_nginx(options, options.nginx / "conf").parent
+    command = [*nginx_command(options), "-t"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    complaints = [line for line in result.stderr.splitlines() if "] " in line]
+    if result.returncode or complaints:
+        text = _original(complaints, rendered, options)
+        raise Refused(f"nginx refuses its configuration\n{text}")
+
+
+def _original(complaints: list[str], rendered: Path, options: Options) -> str:
+    """nginx's complaints about the rendered files, told of the files they were made from."""
+    names = {rendered / "upstream.conf": options.upstream_conf, rendered: ROOT / "nginx"}
+    text = "\n".join("  " + line.split(": ", 1)[-1] for line in complaints)
+    for copy, original in names.items():
+        text = text.replace(str(copy), _short(original))
+    return text
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

@@ -1,0 +1,107 @@
+"""What the native stack is told by the environment, and where its files lie."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from deploy.refused import Refused
+from deploy.supervisor.programs import ROOT
+
+LONGEST_SOCKET_PATH = 100  # the kernel's limit is 104 bytes on some systems, 108 on others
+
+
+@dataclass(frozen=True)
+class Options:
+    """The native stack's settings; `redis_url` is None when the stack runs its own Redis."""
+
+    bind: str
+    http_port: int
+    stack_dir: Path
+    upstream_conf: Path
+    redis_url: str | None
+    drain_seconds: float
+
+    @property
+    def logs(self) -> Path:
+        return self.stack_dir / "logs"
+
+    @property
+    def nginx(self) -> Path:
+        return self.stack_dir / "nginx"
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds the site."""
+        host = f"[{self.visible_host}]" if ":" in self.visible_host else self.visible_host
+        return f"http://{host}:{self.http_port}"
+
+    @property
+    def visible_host(self) -> str:
+        """`bind`, or loopback when that means every address."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.bind, self.bind)
+
+    def socket(self, name: str) -> Path:
+        """Where the socket file `name` belongs: STACK_DIR, or a private folder if that is too long."""
+        path = self.stack_dir / name
+        if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+            return path
+        return _private_folder(self.stack_dir) / name
+
+
+def read_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ`, completed from the file ENV_FILE names (`.env`); what is set already wins."""
+    name = environ.get("ENV_FILE", str(ROOT / ".env"))
+    given = dotenv_values(name) if name else {}
+    return {key: value for key, value in given.items() if value is not None} | dict(environ)
+
+
+def read_options(environ: Mapping[str, str]) -> Options:
+    """The options in `environ`; Refused names the first variable that cannot be used."""
+    redis_url = environ.get("REDIS_URL") or environ.get("REDIS_URL_FILE") or None
+    return Options(
+        bind=_address(environ, "BIND", "127.0.0.1"),
+        http_port=int(_number(environ, "HTTP_PORT", 8080, most=65535)),
+        stack_dir=Path(environ.get("STACK_DIR") or ROOT / ".stack").resolve(),
+        upstream_conf=Path(environ.get("UPSTREAM_CONF") or ROOT / "nginx/upstream.conf"),
+        redis_url=redis_url,
+        drain_seconds=_number(environ, "DRAIN_SECONDS", 10, most=300),
+    )
+
+
+def _number(environ: Mapping[str, str], name: str, default: float, *, most: float) -> float:
+    value = environ.get(name) or str(default)
+    try:
+        number = float(value)
+    except ValueError:
+        raise Refused(f"{name}={value} is not a number") from None
+    if not 1 <= number <= most:
+        raise Refused(f"{name}={value} must be between 1 and {most:g}")
+    return number
+
+
+def _address(environ: Mapping[str, str], name: str, default: str) -> str:
+    value = environ.get(name) or default
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        remedy = "write 127.0.0.1, or 0.0.0.0 for all"
+        raise Refused(f"{name}={value} is not an address: {remedy}") from None
+
+
+def _private_folder(stack_dir: Path) -> Path:
+    """A folder of ours alone under the system's temporary one, always the same for `stack_dir`."""
+    digest = hashlib.sha256(os.fsencode(stack_dir)).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"stack-{os.getuid()}-{digest}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o077 or folder.is_symlink():
+        raise Refused(f"{folder} must be a folder that only you can open: remove it")
+    return folder

@@ -1,0 +1,49 @@
+"""Whether the ports the stack needs are free, and what to change when one is not."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from deploy.native.options import Options
+from deploy.refused import Refused
+from deploy.upstream import Upstream
+
+
+def check_ports(options: Options, upstream: Upstream) -> None:
+    """Raise Refused for the first port that is taken, naming the setting or the line to change."""
+    another = options.http_port + 10 if options.http_port < 65000 else 8090
+    remedy = f"another one: make run HTTP_PORT={another}"
+    _check(options.bind, options.http_port, f"choose {remedy}")
+    for server in upstream.workers:
+        remedy = f"change {upstream.path}, line {server.line}"
+        _check("127.0.0.1", server.port, remedy)
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there now."""
+    try:
+        _listen(host, port)
+    except OSError:
+        return False
+    return True
+
+
+def _check(host: str, port: int, remedy: str) -> None:
+    try:
+        _listen(host, port)
+    except PermissionError:
+        raise Refused(f"port {port} is for root only: {remedy}") from None
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise Refused(f"BIND={host} is not an address of this machine") from None
+        raise Refused(f"port {port} on {host} is in use by another program: {remedy}") from None
+
+
+def _listen(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As the servers do: a connection that has just ended must not count as in use.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+        probe.listen(1)

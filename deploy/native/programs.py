@@ -1,0 +1,60 @@
+"""The programs of the native stack: Redis unless one is given, the workers, nginx."""
+
+from __future__ import annotations
+
+import urllib.parse
+
+from deploy.native import binaries
+from deploy.native.nginx import nginx_command
+from deploy.native.options import Options
+from deploy.supervisor.programs import (
+    NGINX_PRIORITY,
+    REDIS_PRIORITY,
+    ROOT,
+    Program,
+    worker_program,
+)
+from deploy.upstream import Upstream
+
+# How long nginx may finish what it is answering; event streams would never end by themselves.
+STREAMS_SECONDS = 3
+
+
+def native_programs(options: Options, upstream: Upstream) -> list[Program]:
+    """Everything that supervisord keeps running."""
+    workers = [
+        worker_program(
+            server,
+            host="127.0.0.1",
+            drain_seconds=options.drain_seconds,
+            output=options.logs / f"{server.name}.log",
+        )
+        for server in upstream.workers
+    ]
+    return [*([] if options.redis_url else [_redis(options)]), *workers, _nginx(options)]
+
+
+def redis_url(options: Options) -> str:
+    """The address of the stack's own Redis: a socket file, so no port is taken and no other user gets in."""
+    return "unix://" + urllib.parse.quote(str(options.socket("redis.sock")))
+
+
+def _redis(options: Options) -> Program:
+    data = options.stack_dir / "redis"
+    data.mkdir(parents=True, exist_ok=True)
+    command = [str(binaries.redis()), str(ROOT / "deploy/redis/redis.conf"), "--port", "0"]
+    command += ["--unixsocket", str(options.socket("redis.sock")), "--unixsocketperm", "700"]
+    command += ["--dir", str(data), "--daemonize", "no"]
+    return Program("redis", command, REDIS_PRIORITY, 10, options.logs / "redis.log")
+
+
+def _nginx(options: Options) -> Program:
+    return Program(
+        "nginx",
+        nginx_command(options),
+        NGINX_PRIORITY,
+        STREAMS_SECONDS,
+        options.logs / "access.log",
+        errors=options.logs / "nginx.log",
+        stop_signal="QUIT",  # finish what is being answered; TERM would cut it off
+    )

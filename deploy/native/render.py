@@ -1,0 +1,65 @@
+"""The native copy of nginx/: the same files, with this machine's addresses and paths in them.
+
+Line by line, so that a line number in an error message is the line number of the original.
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from deploy.native.options import Options
+from deploy.supervisor.programs import ROOT
+from deploy.upstream import OUR_HOST
+
+WORKER = re.compile(rf"(\bserver\s+){OUR_HOST}(?=:)")
+RESOLVE = re.compile(r"\s+resolve(?=[\s;])")
+LISTEN = re.compile(r"(\blisten\s+)8080\b")
+STATIC = re.compile(r"(\balias\s+)/srv/static/;")
+FILES = re.compile(r"(\b(?:worker_rlimit_nofile|worker_connections)\s+)(\d+)")
+
+
+def render_nginx(options: Options, folder: Path) -> Path:
+    """Write the native copy into `folder`, replacing it; returns its nginx.conf."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / "nginx", folder)
+    (folder / "upstream.conf").write_text(options.upstream_conf.read_text())
+    _rewrite(folder / "upstream.conf", upstream_line)
+    _rewrite(folder / "site.conf", lambda code: site_line(code, options))
+    _rewrite(folder / "nginx.conf", lambda code: frame_line(code, most_files()))
+    return folder / "nginx.conf"
+
+
+def upstream_line(code: str) -> str:
+    """Workers are on this machine, and names are looked up once: there is no Docker to ask again."""
+    return RESOLVE.sub("", WORKER.sub(r"\g<1>127.0.0.1", code))
+
+
+def site_line(code: str, options: Options) -> str:
+    """Listen where BIND and HTTP_PORT say; static files come from the source tree."""
+    host = f"[{options.bind}]" if ":" in options.bind else options.bind
+    code = LISTEN.sub(rf"\g<1>{host}:{options.http_port}", code)
+    return STATIC.sub(lambda match: f'{match[1]}"{ROOT}/app/static/";', code)
+
+
+def frame_line(code: str, most: int) -> str:
+    """No more files and connections than this machine allows, or nginx would complain at each start."""
+    return FILES.sub(lambda match: f"{match[1]}{min(int(match[2]), most)}", code)
+
+
+def most_files() -> int:
+    """The hard limit of open files a process."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return 1 << 20 if hard == resource.RLIM_INFINITY else hard
+
+
+def _rewrite(path: Path, change: Callable[[str], str]) -> None:
+    """Put each line's code, the part before a comment, through `change`."""
+    lines = []
+    for line in path.read_text().split("\n"):
+        code, mark, comment = line.partition("#")
+        lines.append(change(code) + mark + comment)
+    path.write_text("\n".join(lines))

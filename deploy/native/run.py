@@ -1,0 +1,132 @@
+"""`make run`: start the native stack, say where it is, and stop all of it on Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from types import FrameType
+
+from deploy.lint import check_upstream
+from deploy.native.lock import Held, held
+from deploy.native.nginx import prepare_nginx
+from deploy.native.options import Options
+from deploy.native.ports import check_ports
+from deploy.native.programs import native_programs, redis_url
+from deploy.native.progress import StartFailed, wait_until_ready
+from deploy.native.session import kill_session
+from deploy.refused import Refused
+from deploy.supervisor.daemon import Supervisord
+from deploy.supervisor.programs import write_programs
+from deploy.upstream import Upstream, read_upstream
+
+LOG_LINES = 12
+
+
+class Stop(Exception):
+    """Ctrl-C or SIGTERM."""
+
+
+def run(options: Options, environ: Mapping[str, str]) -> None:
+    """Run the stack in the foreground until told to stop.  Refused says why it cannot, or ended by itself."""
+    upstream = read_upstream(options.upstream_conf)
+    check_upstream(upstream)
+    options.logs.mkdir(parents=True, exist_ok=True)
+    try:
+        with held(options.stack_dir / "run.pid"):
+            _refuse_leftover(options)
+            check_ports(options, upstream)
+            prepare_nginx(options)
+            _supervise(options, upstream, environ)
+    except Held as error:
+        raise Refused(
+            f"the stack is already running at {options.url} (process {error.pid}); `make stop` ends it"
+        ) from None
+
+
+def supervisord_of(options: Options) -> Supervisord:
+    """The supervisord of this STACK_DIR, running or not."""
+    return Supervisord(options.stack_dir / "supervisor", options.socket("supervisor.sock"))
+
+
+def _refuse_leftover(options: Options) -> None:
+    """An earlier `make run` that was killed leaves supervisord a few seconds to stop everything."""
+    if supervisord_of(options).states():
+        raise Refused("an earlier stack is still stopping; try again in a moment, or `make stop`")
+
+
+def _supervise(options: Options, upstream: Upstream, environ: Mapping[str, str]) -> None:
+    supervisord = supervisord_of(options)
+    write_programs(supervisord.programs, native_programs(options, upstream))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        log = options.logs / "supervisord.log"
+        process = supervisord.start(_environ(options, environ), log=log, quiet=True)
+        wait_until_ready(options, upstream, supervisord.states)
+        print(_welcome(options, environ), flush=True)
+        process.wait()
+        raise Refused(_why_it_ended(supervisord, options))
+    except Stop:
+        print("\nstopping", flush=True)
+    except StartFailed as error:
+        raise Refused(_last_words(error.name, options)) from None
+    finally:
+        if process:
+            _stop_everything(supervisord, process, upstream)
+
+
+def _environ(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
+    """What the programs see: the settings as given, and what only this stack can know."""
+    known = {"STACK_DIR": str(options.stack_dir), "PYTHONUNBUFFERED": "1"}
+    if not options.redis_url:
+        known["REDIS_URL"] = redis_url(options)
+    users = options.stack_dir / "users"
+    if users.exists() and not environ.get("USERS_FILE"):
+        known["USERS_FILE"] = str(users)
+    return {**environ, **known}
+
+
+def _stop_everything(
+    supervisord: Supervisord, process: subprocess.Popen[bytes], upstream: Upstream
+) -> None:
+    """nginx first, then the workers together, then Redis; a second Ctrl-C kills what is left."""
+    try:
+        supervisord.stop(["nginx"])
+        supervisord.stop(server.name for server in upstream.workers)
+        supervisord.shut_down(process)
+    except Stop:
+        process.kill()
+        process.wait()
+    kill_session(process.pid, supervisord.mark)
+
+
+def _why_it_ended(supervisord: Supervisord, options: Options) -> str:
+    name = supervisord.given_up
+    if name:
+        return _last_words(name, options)
+    return f"supervisord ended by itself; see {options.logs / 'supervisord.log'}"
+
+
+def _last_words(name: str, options: Options) -> str:
+    """What `name` logged last, under a line that says it cannot be kept running."""
+    log = options.logs / f"{name}.log"
+    text = log.read_text(errors="replace") if log.exists() else ""
+    lines = [f"  {line}" for line in text.splitlines()[-LOG_LINES:]]
+    return "\n".join([f"{name} cannot be kept running; the end of {log}:", *lines])
+
+
+def _welcome(options: Options, environ: Mapping[str, str]) -> str:
+    login = "log in with a name of USERS_FILE"
+    if (environ.get("APP_ENV") or "demo") == "demo":
+        login = "log in with any name and the password `demo`"
+        if environ.get("DEMO_PASSWORD") or environ.get("DEMO_PASSWORD_FILE"):
+            login = "log in with any name and your DEMO_PASSWORD"
+    logs = os.path.relpath(options.logs)
+    return f"\n  {options.url}/   {login}\n  logs: {logs}   stop: Ctrl-C\n"
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stop

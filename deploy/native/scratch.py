@@ -1,0 +1,124 @@
+"""A second stack beside the first: its own folder, free ports, own Redis; for tests and the load test."""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.native.ports import is_free
+from deploy.refused import Refused
+from deploy.supervisor.programs import ROOT
+from deploy.upstream import OUR_HOST, read_upstream
+
+# Below the range the kernel takes outgoing connections' ports from, or one of those could be in the way.
+PORTS = range(12_000, 30_000)
+STOP_SECONDS = 40.0
+ISOLATED = {"ENV_FILE": "", "APP_ENV": "demo", "BIND": "127.0.0.1"}
+UNSET = ("REDIS_URL", "REDIS_URL_FILE", "USERS_FILE", "DEMO_PASSWORD", "DEMO_PASSWORD_FILE")
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Where a scratch stack answers, where its files are, and the `run` that keeps it running."""
+
+    url: str
+    http_port: int
+    worker_ports: tuple[int, ...]
+    folder: Path
+    process: subprocess.Popen[str]
+    said: str  # by `run`, when it was ready
+
+
+@contextmanager
+def scratch_stack(
+    upstream_conf: Path, environ: Mapping[str, str], **changes: str
+) -> Iterator[Scratch]:
+    """A stack like `upstream_conf` on free ports while the block runs; its folder is deleted afterwards.
+
+    Settings of this machine's own stack (`.env`, its Redis, its users) do not reach it; `changes` do.
+    """
+    with tempfile.TemporaryDirectory(prefix="stack-") as name:
+        settings = scratch_settings(Path(name), upstream_conf) | changes
+        process = start_run({**environ, **settings})
+        try:
+            said = wait_for_start(process)
+            yield _described(Path(name), settings, process, said)
+        finally:
+            end_run(process)
+
+
+def scratch_settings(folder: Path, upstream_conf: Path) -> dict[str, str]:
+    """The environment of a stack that lives in `folder`, with a copy of the upstream on free ports."""
+    copy = folder / "upstream.conf"
+    text = upstream_conf.read_text()
+    workers = read_upstream(upstream_conf).workers
+    http_port, *ports = free_ports(1 + len(workers))
+    for server, port in zip(workers, ports, strict=True):
+        text = re.sub(rf"\b{OUR_HOST}:{server.port}\b", f"{OUR_HOST}:{port}", text)
+    copy.write_text(text)
+    return {
+        **ISOLATED,
+        **dict.fromkeys(UNSET, ""),
+        "STACK_DIR": str(folder / "state"),
+        "UPSTREAM_CONF": str(copy),
+        "HTTP_PORT": str(http_port),
+    }
+
+
+def free_ports(count: int) -> list[int]:
+    """That many different ports nobody listens on."""
+    found: list[int] = []
+    for port in random.sample(PORTS, len(PORTS)):
+        if is_free("127.0.0.1", port):
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise Refused(f"there are no {count} free ports between {PORTS.start} and {PORTS.stop}")
+
+
+def start_run(environ: Mapping[str, str]) -> subprocess.Popen[str]:
+    """`python -m deploy run`, what it says readable from its stdout."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "deploy", "run"],
+        cwd=ROOT,
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # a terminal's Ctrl-C is for the command that runs against the stack
+    )
+
+
+def end_run(process: subprocess.Popen[str]) -> int:
+    """Stop a stack as `make stop` does, and return its exit code."""
+    if process.poll() is None:
+        process.terminate()
+    process.communicate(timeout=STOP_SECONDS)
+    return process.returncode
+
+
+def wait_for_start(process: subprocess.Popen[str]) -> str:
+    """Return what `run` says when the stack is ready; Refused repeats what it said instead."""
+    said = ""
+    for line in process.stdout or ():  # ends when the process does, which has a limit of its own
+        said += line
+        if "logs:" in line:
+            return said
+    raise Refused(f"the stack did not start\n{said}")
+
+
+def _described(
+    folder: Path, settings: Mapping[str, str], process: subprocess.Popen[str], said: str
+) -> Scratch:
+    workers = read_upstream(Path(settings["UPSTREAM_CONF"])).workers
+    port = int(settings["HTTP_PORT"])
+    ports = tuple(server.port for server in workers)
+    return Scratch(f"http://127.0.0.1:{port}", port, ports, folder, process, said)

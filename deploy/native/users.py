@@ -1,0 +1,66 @@
+"""`make user NAME=...`: add an account to USERS_FILE, or give it a new password."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from app.accounts import (
+    MAX_PASSWORD_CHARACTERS,
+    UsersFileError,
+    hash_password,
+    normalise,
+    read_users,
+)
+from deploy.native.options import Options
+from deploy.refused import Refused
+
+MIN_PASSWORD_CHARACTERS = 8  # ASVS 6.2.1
+
+
+def set_user(given_name: str, options: Options, environ: Mapping[str, str]) -> None:
+    """Ask for the password and write the line `name:hash`; the other lines stay as they are."""
+    path = Path(environ.get("USERS_FILE") or options.stack_dir / "users")
+    name = normalise(given_name)
+    if name is None:
+        raise Refused(f"{given_name!r} cannot be a name: 1 to 64 printable characters")
+    try:
+        users = read_users(path) if path.exists() else {}
+    except UsersFileError as error:
+        raise Refused(str(error)) from None
+    word = "changed" if name in users else "added"
+    users[name] = hash_password(_checked(_password()))
+    _write(path, users)
+    print(f"{name}: {word} in {path}; workers read it when they start")
+
+
+def _password() -> str:
+    """From the terminal, twice and unseen; or the first line of standard input."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    password = getpass.getpass("password: ")
+    if getpass.getpass("again: ") != password:
+        raise Refused("the two differ; nothing was changed")
+    return password
+
+
+def _checked(password: str) -> str:
+    if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS:
+        bounds = f"{MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS}"
+        raise Refused(f"a password has {bounds} characters")
+    return password
+
+
+def _write(path: Path, users: Mapping[str, str]) -> None:
+    """Replace the file at once: a worker that starts now reads the old one or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".users-")  # mode 0600
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.writelines(f"{name}:{password_hash}\n" for name, password_hash in users.items())
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)

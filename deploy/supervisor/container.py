@@ -1,0 +1,68 @@
+"""The app container's first process: one worker for each `app` line of upstream.conf, under supervisord.
+
+Logs of all of them go to this process's output.  SIGTERM drains the workers, all at once, and ends
+with 0; a worker that cannot be kept running ends the container with 1.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+from deploy.lint import check_upstream
+from deploy.supervisor.daemon import Supervisord
+from deploy.supervisor.programs import ROOT, Program, worker_program, write_programs
+from deploy.upstream import Server, read_upstream
+
+FOLDER = Path("/tmp/supervisor")  # a tmpfs: the rest of the container is read-only
+
+
+class Stop(Exception):
+    """SIGTERM or SIGINT arrived."""
+
+
+def run_container() -> int:
+    """Run the workers until told to stop; the return value is the exit code."""
+    upstream = read_upstream(upstream_path())
+    check_upstream(upstream)
+    supervisord = Supervisord(FOLDER, FOLDER / "supervisord.sock")
+    write_programs(supervisord.programs, map(_program, upstream.workers))
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        signal.signal(signal.SIGTERM, _stop)
+        signal.signal(signal.SIGINT, _stop)
+        process = supervisord.start(os.environ, log=Path("/dev/null"), quiet=False)
+        process.wait()
+    except Stop:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if process is None:
+            return 0
+        supervisord.shut_down(process)
+        return 0
+    return _say_why(supervisord)
+
+
+def upstream_path() -> Path:
+    """The upstream file: UPSTREAM_CONF, or the one in nginx/ beside deploy/."""
+    return Path(os.environ.get("UPSTREAM_CONF") or ROOT / "nginx/upstream.conf")
+
+
+def _program(server: Server) -> Program:
+    drain_seconds = float(os.environ.get("DRAIN_SECONDS") or 10)
+    return worker_program(
+        server, host="0.0.0.0", drain_seconds=drain_seconds, output=Path("/dev/stdout")
+    )
+
+
+def _say_why(supervisord: Supervisord) -> int:
+    name = supervisord.given_up or "supervisord"
+    print(f"{name} could not be kept running; why is in the lines above", file=sys.stderr)
+    return 1
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stop

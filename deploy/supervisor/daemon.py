@@ -1,0 +1,138 @@
+"""Starting supervisord as a child, and asking it for states and stops through its socket."""
+
+from __future__ import annotations
+
+import ctypes
+import glob
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from supervisor.xmlrpc import SupervisorTransport
+
+FRAME = Path(__file__).with_name("supervisord.conf")
+MOST_FILES = 1 << 20  # an "unlimited" hard limit is not one the kernel accepts as a soft limit
+PR_SET_PDEATHSIG = 1
+GONE = {"STOPPED", "EXITED", "FATAL"}
+
+
+class Supervisord:
+    """One supervisord: `folder` holds its programs and pid, `socket` is where it takes commands."""
+
+    def __init__(self, folder: Path, socket: Path) -> None:
+        self.folder = folder
+        self.socket = socket
+        self.programs = folder / "programs"
+        self._fatal = folder / "fatal"
+
+    def start(
+        self, environ: Mapping[str, str], *, log: Path, quiet: bool
+    ) -> subprocess.Popen[bytes]:
+        """Run supervisord in a session of its own, so that Ctrl-C reaches the parent only.
+
+        With `quiet` what it says stands in `log` alone; otherwise on standard output too.
+        """
+        self._fatal.unlink(missing_ok=True)
+        self.socket.unlink(missing_ok=True)
+        _raise_file_limit()
+        settings = {
+            "SUPERVISOR_DIR": str(self.folder),
+            "SUPERVISOR_PROGRAMS": _pattern(self.programs),
+            "SUPERVISOR_SOCKET": str(self.socket),
+            "SUPERVISOR_LOG": str(log),
+            "SUPERVISOR_PYTHON": sys.executable,
+        }
+        return subprocess.Popen(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", str(FRAME)],
+            env={**environ, **settings},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if quiet else None,
+            stderr=subprocess.DEVNULL if quiet else None,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+        )
+
+    @property
+    def mark(self) -> str:
+        """What stands in the environment of every process started by it, and of no other."""
+        return f"SUPERVISOR_DIR={self.folder}"
+
+    @property
+    def given_up(self) -> str | None:
+        """The program that could not be kept running, once fatal.py has named one."""
+        return self._fatal.read_text() if self._fatal.exists() else None
+
+    def states(self) -> dict[str, str]:
+        """Each program's state, by name; empty while supervisord takes no commands."""
+        try:
+            return {info["name"]: info["statename"] for info in self._rpc().getAllProcessInfo()}
+        except (OSError, xmlrpc.client.Error):
+            return {}
+
+    def stop(self, names: Iterable[str]) -> None:
+        """Stop these programs, all at the same time, and return when they are gone.
+
+        supervisord's own shutdown stops one after the other; workers that each drain for a second
+        would add up.  Every program has a limit after which supervisord kills it, so this ends.
+        """
+        waiting = set(names)
+        for name in waiting:
+            self._ask_to_stop(name)
+        while any(self.states().get(name, "STOPPED") not in GONE for name in waiting):
+            time.sleep(0.02)
+
+    def start_program(self, name: str) -> None:
+        """Start a program that was stopped; returns when it has stayed up for a second."""
+        self._rpc().startProcess(name)
+
+    def shut_down(self, process: subprocess.Popen[bytes]) -> None:
+        """End supervisord itself, `process`, after stopping what still runs; returns when it is gone."""
+        # Stopped first: supervisord's shutdown spends a second on each program it finds running.
+        self.stop(self.states())
+        try:
+            self._rpc().shutdown()
+        except (OSError, xmlrpc.client.Error):
+            process.terminate()
+        process.wait()
+
+    def _ask_to_stop(self, name: str) -> None:
+        try:
+            self._rpc().stopProcess(name, False)
+        except (OSError, xmlrpc.client.Error):
+            pass  # not running, or supervisord is already going: both are what was wanted
+
+    def _rpc(self) -> Any:
+        transport = SupervisorTransport(serverurl=f"unix://{self.socket}")
+        return xmlrpc.client.ServerProxy("http://localhost", transport).supervisor
+
+
+def _pattern(folder: Path) -> str:
+    """Every .conf file in `folder`, as supervisord takes it: spaces would divide it in two."""
+    return re.sub(r"\s", "?", glob.escape(str(folder))) + "/*.conf"
+
+
+def _end_with_parent() -> None:
+    """In the child: have the kernel send SIGTERM when the parent dies, however it dies.
+
+    Linux only.  Elsewhere a supervisord whose parent was killed goes on, and `make stop` ends it.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files as the system lets us: each visitor is one, in nginx two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError):
+            pass  # some systems cap it lower than they say; the soft limit still works

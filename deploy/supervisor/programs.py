@@ -1,0 +1,88 @@
+"""The program sections of supervisord: one file each, one file a worker, written from upstream.conf."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy.upstream import Server
+
+ROOT = Path(__file__).parents[2]
+LOG_SIZE = "10MB"
+
+# supervisord starts in rising order and stops in falling order, nginx first.
+REDIS_PRIORITY, WORKER_PRIORITY, NGINX_PRIORITY = 10, 20, 30
+
+
+@dataclass(frozen=True)
+class Program:
+    """What supervisord must know to keep one process running.
+
+    `output` and `errors` are log files; errors go to `output` when none is given.
+    `stop_seconds` is how long the process may take after `stop_signal` before it is killed.
+    """
+
+    name: str
+    command: Sequence[str]
+    priority: int
+    stop_seconds: int
+    output: Path
+    errors: Path | None = None
+    stop_signal: str = "TERM"
+    options: dict[str, str] = field(default_factory=dict)
+
+    def section(self) -> str:
+        """The text of the program's file."""
+        lines = {
+            "command": shlex.join(self.command),
+            "directory": str(ROOT),
+            "priority": str(self.priority),
+            "autorestart": "true",
+            "startsecs": "1",  # died sooner: a failed start, tried three more times, then FATAL
+            "stopsignal": self.stop_signal,
+            "stopwaitsecs": str(self.stop_seconds),
+            "killasgroup": "true",  # nothing of it may stay behind, children included
+            **_log("stdout", self.output),
+            **(_log("stderr", self.errors) if self.errors else {"redirect_stderr": "true"}),
+            **self.options,
+        }
+        text = "\n".join(f"{key}={_escaped(value)}" for key, value in lines.items())
+        return f"; Generated; the next start writes it again.\n[program:{self.name}]\n{text}\n"
+
+
+def worker_program(server: Server, *, host: str, drain_seconds: float, output: Path) -> Program:
+    """One worker: listens on `host` and its port, and gets 5 s more than its drain to end."""
+    command = [sys.executable, "-m", "app", "--port", str(server.port), "--host", host]
+    stop_seconds = int(drain_seconds) + 5
+    return Program(server.name, command, WORKER_PRIORITY, stop_seconds, output)
+
+
+def write_programs(folder: Path, programs: Iterable[Program]) -> None:
+    """Make `folder` hold exactly these programs, one file each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.conf"):
+        old.unlink()
+    for program in programs:
+        (folder / f"{program.name}.conf").write_text(program.section())
+
+
+def worker_ports(folder: Path) -> list[int]:
+    """The ports of the workers that `folder` has programs for."""
+    return sorted(int(path.stem.removeprefix("worker-")) for path in folder.glob("worker-*.conf"))
+
+
+def _log(stream: str, path: Path) -> dict[str, str]:
+    # A pipe or terminal cannot be rotated, and supervisord must be told so with 0.
+    size = "0" if path.is_relative_to("/dev") else LOG_SIZE
+    return {
+        f"{stream}_logfile": str(path),
+        f"{stream}_logfile_maxbytes": size,
+        f"{stream}_logfile_backups": "1",
+    }
+
+
+def _escaped(value: str) -> str:
+    return value.replace("%", "%%")

@@ -1,0 +1,112 @@
+"""Reading nginx/upstream.conf, the single list of workers; everything else is derived from it.
+
+nginx's own grammar is read by crossplane.  A worker is a server line whose host is `app`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import crossplane
+
+from deploy.refused import Refused
+
+OUR_HOST = "app"
+POLICIES = ("least_conn", "least_time", "random", "ip_hash", "hash")
+NOT_SERVED = frozenset({"down", "drain", "backup"})  # a backup waits until all others are away
+
+
+class UpstreamError(Refused):
+    """A line of the upstream file that cannot be used."""
+
+    def __init__(self, path: Path, line: int | None, text: str) -> None:
+        where = str(path) if line is None else f"{path}, line {line}"
+        super().__init__(f"{where}: {text}")
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server line: where it is, what its parameters say, and which line of the file it is."""
+
+    host: str
+    port: int
+    parameters: tuple[str, ...]
+    line: int
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether this stack starts it."""
+        return self.host == OUR_HOST
+
+    @property
+    def is_served(self) -> bool:
+        """Whether ordinary requests reach it."""
+        return not NOT_SERVED.intersection(self.parameters)
+
+    @property
+    def name(self) -> str:
+        """The worker's name in supervisor and in log files."""
+        return f"worker-{self.port}"
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """The `upstream app` block of one file."""
+
+    path: Path
+    servers: tuple[Server, ...]
+    directives: Mapping[str, tuple[str, ...]]  # what else stands there: zone, keepalive, policy
+
+    @property
+    def workers(self) -> tuple[Server, ...]:
+        """The servers this stack starts, those that are `down` too: they run without being asked."""
+        return tuple(server for server in self.servers if server.is_worker)
+
+    @property
+    def served(self) -> tuple[Server, ...]:
+        """The servers that ordinary requests are spread over."""
+        return tuple(server for server in self.servers if server.is_served)
+
+    @property
+    def policy(self) -> str:
+        """How a server is chosen: round_robin unless a line says otherwise."""
+        return next((name for name in POLICIES if name in self.directives), "round_robin")
+
+
+def read_upstream(path: Path) -> Upstream:
+    """The upstream in `path`; UpstreamError names the line that nginx's grammar does not allow."""
+    block = _only_block(path)
+    servers = [_server(path, item) for item in block if item["directive"] == "server"]
+    named = {item["directive"]: tuple(item["args"]) for item in block}
+    return Upstream(path, tuple(servers), named)
+
+
+def _only_block(path: Path) -> list[dict[str, Any]]:
+    """The directives inside `upstream app { ... }`, which must be all the file holds."""
+    if not path.is_file():
+        raise UpstreamError(path, None, "there is no such file")
+    # The file is a part of nginx.conf's http block, so directives cannot be checked for their place.
+    parsed = crossplane.parse(str(path), single=True, check_ctx=False, check_args=False)
+    for error in parsed["errors"]:
+        raise UpstreamError(path, error["line"], error["error"].split(" in " + str(path))[0])
+    top = parsed["config"][0]["parsed"]
+    for item in top:
+        if (item["directive"], item["args"]) != ("upstream", [OUR_HOST]):
+            raise UpstreamError(path, item["line"], "only `upstream app { ... }` belongs here")
+    if len(top) != 1:
+        raise UpstreamError(path, None, "expected one `upstream app { ... }`")
+    block: list[dict[str, Any]] = top[0]["block"]
+    return block
+
+
+def _server(path: Path, item: dict[str, Any]) -> Server:
+    address, *parameters = item["args"] or [""]
+    host, colon, port = address.rpartition(":")
+    if address.startswith("unix:") or not colon or port.endswith("]"):
+        host, port = address, "80"  # nginx's default; what is elsewhere need not name a port
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise UpstreamError(path, item["line"], f"{address}: the port must be a number up to 65535")
+    return Server(host, int(port), tuple(parameters), item["line"])

@@ -1,0 +1,35 @@
+"""Everything that a verdict depends on, as plain counts."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Counted:
+    """Everything the verdict depends on. A fresh one has counted nothing, and proves nothing."""
+
+    requests: int = 0  # all that were sent
+    answered: int = 0
+    failed: int = 0
+    unknown: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
+    sessions: int = 0
+    kinds_ok: dict[str, int] = field(default_factory=dict)  # by kind that was meant to happen
+    violations: dict[str, int] = field(default_factory=dict)  # by invariant, offline
+    checkers_agree: bool = True
+    pairs: int = 0  # reads after an acknowledged write
+    crossed: int = 0  # of these, answered by another worker
+    overlaps: int = 0
+    workers: int = 0
+    expected_workers: int | None = None
+    policy: str = "round_robin"
+    ratio: float = 0.0
+    difference: int = 0
+    hops: int = 0  # consecutive requests of one session
+    hop_ratio: float = 0.0
+    unnamed: int = 0
+    cookies_withheld: int = 0  # requests that went out without the session cookie
+    arrivals: int = 0
+    dropped: int = 0
+    cpu_share: float = 0.0
+    slowest_p99: tuple[str, float] | None = None  # kind of request, milliseconds
+    harness_errors: list[str] = field(default_factory=list)

@@ -1,0 +1,131 @@
+"""The settings of one run: the command line, with defaults from the environment.
+
+`make loadtest DURATION=30 USERS=10` and `python -m loadtest --duration 30 --users 10` are the same.
+"""
+
+import argparse
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+RESULTS = Path(__file__).parent.parent / ".stack" / "loadtest"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What to drive, how hard, and what to expect. Times are seconds."""
+
+    host: str
+    workers: int | None
+    policy: str
+    duration: int
+    users: int
+    rate: float
+    seed: int
+    demo_password: str
+    session_idle_seconds: float
+    session_absolute_seconds: float
+    out: Path
+
+    @property
+    def history(self) -> Path:
+        """Where the stored history goes."""
+        return self.out / "history.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        """Where the generator leaves what only it can know."""
+        return self.out / "summary.json"
+
+
+def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """Read and validate. SystemExit(2) with a line that names the setting when one is wrong."""
+    parser = _parser(environment)
+    return Settings(**vars(parser.parse_args(arguments)))
+
+
+def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtest",
+        description="Drives a running stack and proves that its sessions hold.",
+        epilog="Exit codes: 0 all holds, 10 a session was wrong, 11 uneven or sticky, 12 a limit of"
+        " slo.toml was missed, 13 the run proves nothing, 14 the stack is not reachable,"
+        " 2 wrong setting or bug in the load test.",
+    )
+    for name, default, kind, text in _OPTIONS:
+        given = environment.get(name) or default
+        parser.add_argument(
+            f"--{name.lower().replace('_', '-')}",
+            default=given,
+            type=_named(name, kind),
+            help=f"{text} (environment: {name}; default: {default or 'unknown'})",
+        )
+    return parser
+
+
+def _named(name: str, read: Callable[[str], object]) -> Callable[[str], object]:
+    """`read`, with errors that name the setting as a user of make knows it."""
+
+    def checked(text: str) -> object:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{name}={text}: {error}") from None
+
+    return checked
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+        raise ValueError("must be like http://127.0.0.1:8080")
+    return text.rstrip("/")
+
+
+def _seconds(text: str) -> int:
+    match = re.fullmatch(r"(\d+)(s|m|)", text)
+    seconds = int(match[1]) * (60 if match[2] == "m" else 1) if match else 0
+    if not 2 <= seconds <= 86_400:
+        raise ValueError("must be seconds like 60 or 60s, or minutes like 2m; at least 2 seconds")
+    return seconds
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most:,}")
+        return int(text)
+
+    return read
+
+
+def _workers(text: str) -> int | None:
+    return _whole(1, 10_000)(text) if text else None
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1e9:
+        raise ValueError("must be a number, 0 or more")
+    return number
+
+
+_OPTIONS: tuple[tuple[str, str, Callable[[str], object], str], ...] = (
+    ("HOST", "http://127.0.0.1:8080", _url, "address of the stack"),
+    ("WORKERS", "", _workers, "workers that should answer; unknown means: at least two"),
+    ("POLICY", "round_robin", str, "how nginx balances; evenness is judged for round_robin only"),
+    ("DURATION", "60", _seconds, "length of the run"),
+    ("USERS", "20", _whole(1, 10_000), "closed users: each waits for an answer before going on"),
+    ("RATE", "50", _number, "open arrivals a second, beside the users; 0: none"),
+    ("SEED", "1", _whole(0, 1 << 32), "seed of the arrivals and of every user's choices"),
+    ("DEMO_PASSWORD", "demo", str, "password of the demo accounts it makes up"),
+    ("SESSION_IDLE_SECONDS", "1800", _number, "longest idle timeout an answer may report"),
+    ("SESSION_ABSOLUTE_SECONDS", "43200", _number, "longest absolute timeout an answer may report"),
+    ("OUT", str(RESULTS), Path, "folder for the history and the figures of the last run"),
+)

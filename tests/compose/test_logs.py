@@ -1,0 +1,38 @@
+"""What the containers write to their logs."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import httpx
+
+from tests.compose.stack import SERVICES, Stack
+
+
+def test_access_log_is_json(stack: Stack, browser: httpx.Client) -> None:
+    """nginx writes one JSON object a request, found by the id that the answer carried."""
+    request_id = browser.get("/api/session?secret=1").headers["x-request-id"]
+    lines = [json.loads(line) for line in stack.logs("nginx")[0].splitlines()]
+    (entry,) = [line for line in lines if line["request_id"] == request_id]
+    assert (entry["method"], entry["path"], entry["status"]) == ("GET", "/api/session", 200)
+    assert entry["upstream"].rpartition(":")[2] in {"8001", "8002", "8003", "8004"}
+
+
+def test_no_session_id_in_any_log(stack: Stack, browser: httpx.Client) -> None:
+    """Neither the cookie nor the id inside it, nor the password, is in the output of any container."""
+    browser.get("/")
+    cookie = browser.cookies["sid"].strip('"')
+    encoded = cookie.split("|")[4].partition(":")[2]
+    browser.post("/logout")
+    written = "".join("".join(stack.logs(service)) for service in SERVICES)
+    assert '"path":"/logout"' in written
+    for secret in (cookie, encoded, base64.b64decode(encoded).decode(), "password=demo"):
+        assert secret not in written
+
+
+def test_logs_are_rotated(stack: Stack) -> None:
+    """Each container's log is bounded: three files of 10 MB."""
+    for service in SERVICES:
+        config = stack.container(service)["HostConfig"]["LogConfig"]["Config"]
+        assert config == {"max-size": "10m", "max-file": "3"}

@@ -1,0 +1,45 @@
+"""The running stack that tests in several folders share, and one for a test that breaks something."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from deploy.native.scratch import Scratch, scratch_stack
+
+UPSTREAM = Path(__file__).parents[1] / "nginx/upstream.conf"
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Scratch]:
+    """The native stack on free ports.  Shared by all tests: whoever breaks something takes its own."""
+    with scratch_stack(UPSTREAM, os.environ) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def site(request: pytest.FixtureRequest) -> str:
+    """The address of a running stack: HOST when given, for instance one in Docker, else `stack`."""
+    given = os.environ.get("HOST")
+    if given:
+        return given.rstrip("/")
+    stack: Scratch = request.getfixturevalue("stack")
+    return stack.url
+
+
+StartStack = Callable[..., Scratch]
+
+
+@pytest.fixture
+def start_stack() -> Iterator[StartStack]:
+    """Starts a native stack of this test's own; keyword arguments are settings, as in .env."""
+    with ExitStack() as running:
+
+        def start(**settings: str) -> Scratch:
+            return running.enter_context(scratch_stack(UPSTREAM, os.environ, **settings))
+
+        yield start

@@ -1,0 +1,84 @@
+"""What the tests through nginx use: visitors, and a second nginx whose files are changed on purpose."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.native.nginx import nginx_in
+from deploy.native.scratch import Scratch, free_ports
+from tests.stack.visitor import Visitor, new_visitor
+
+
+@pytest.fixture
+def visitor(site: str) -> Iterator[Visitor]:
+    """A browser that nobody knows yet."""
+    with new_visitor(site) as visitor:
+        yield visitor
+
+
+@pytest.fixture
+def member(site: str) -> Iterator[Visitor]:
+    """A browser that has logged in."""
+    with new_visitor(site) as visitor:
+        visitor.log_in()
+        yield visitor
+
+
+ChangedNginx = Callable[..., str]
+
+
+@pytest.fixture
+def changed_nginx(stack: Scratch, tmp_path: Path) -> Iterator[ChangedNginx]:
+    """Starts another nginx before the workers of `stack`, with `old` replaced by `new` in one file.
+
+    Returns its address.  This is how a test shows that it would notice the line missing.
+    """
+    processes = []
+
+    def start(file: str, old: str, new: str) -> str:
+        port = free_ports(1)[0]
+        folder = tmp_path / str(port)
+        _copy_changed(stack, folder, port, (file, old, new))
+        process = subprocess.Popen(
+            nginx_in(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        processes.append(process)
+        _wait_for(f"http://127.0.0.1:{port}", process)
+        return f"http://127.0.0.1:{port}"
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.communicate()
+
+
+def _copy_changed(stack: Scratch, folder: Path, port: int, change: tuple[str, str, str]) -> None:
+    """The stack's rendered configuration, on another port and with the one change."""
+    name, old, new = change
+    source = stack.folder / "state/nginx/conf"
+    for path in source.rglob("*.conf"):
+        copy = folder / "conf" / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        text = path.read_text().replace(f":{stack.http_port}", f":{port}")
+        if path.name == name:
+            assert old in text, f"{old!r} is not in {name}"
+            text = text.replace(old, new)
+        copy.write_text(text)
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            httpx.get(f"{url}/healthz", trust_env=False).raise_for_status()
+            return
+        except httpx.HTTPError:
+            time.sleep(0.02)
+    process.kill()
+    pytest.fail(f"nginx did not start: {process.communicate()[1].decode()}")

@@ -1,0 +1,36 @@
+"""The limit on passwords tried from one address."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.stack.conftest import ChangedNginx
+from tests.stack.visitor import Visitor, new_visitor
+
+pytestmark = pytest.mark.native
+BURST = 10  # as in site.conf
+TRIES = 14
+FORM = {"username": "test-limit", "password": "wrong"}
+
+
+def try_passwords(visitor: Visitor) -> list[int]:
+    return [visitor.post("/login", data=FORM).status_code for _ in range(TRIES)]
+
+
+def test_guessing_is_slowed_down(changed_nginx: ChangedNginx) -> None:
+    """After a burst of passwords an address gets 429 with Retry-After; looking at the form stays free."""
+    url = changed_nginx("limits.conf", "    127.0.0.0/8 1;\n", "")
+    with new_visitor(url) as visitor:
+        answers = try_passwords(visitor)
+        refused = visitor.post("/login", data=FORM)
+        form = visitor.get("/login")
+
+    assert answers[: BURST + 1] == [401] * (BURST + 1)
+    assert answers[-1] == 429
+    assert refused.headers["Retry-After"] == "2"
+    assert form.status_code == 200
+
+
+def test_this_machine_is_exempt(visitor: Visitor) -> None:
+    """The load test's network is not counted, or the load test would measure the limit."""
+    assert try_passwords(visitor) == [401] * TRIES

