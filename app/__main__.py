@@ -28,7 +28,7 @@ from app.sessions import Limits, Pipeline, RedisSessions, StoreUnavailable
 from app.settings import Settings, SettingsError, read_settings
 from app.web import make_app
 
-ANY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - only compared with
+ANY_ADDRESS = ("0.0.0.0", "::", "")
 BACKLOG = 4096  # connections the kernel queues; Tornado's 128 would refuse a burst after a reload
 BODY_BYTES = 64 * 1024  # the same limit as nginx's client_max_body_size
 STILL_ACCEPTING_SECONDS = 1.0  # of a drain: as long as nginx's fail_timeout, so it learns first
@@ -49,7 +49,10 @@ def main() -> int:
     try:
         uvloop.run(serve(settings, accounts, worker, options))
     except OSError as error:
-        print(f"app: cannot listen on {options.host}:{options.port}: {error.strerror}", file=sys.stderr)
+        print(
+            f"app: cannot listen on {options.host}:{options.port}: {error.strerror}",
+            file=sys.stderr,
+        )
         return 1
     return 0
 
@@ -63,7 +66,9 @@ class Options:
 def _parse_arguments() -> Options:
     parser = argparse.ArgumentParser(prog="python -m app", description="One worker of the stack.")
     parser.add_argument("--port", type=int, required=True, help="port to listen on")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)"
+    )
     arguments = parser.parse_args()
     if not 1 <= arguments.port <= 65535:
         parser.error(f"--port {arguments.port} is not a port: use 1 to 65535")
@@ -113,7 +118,9 @@ async def serve(settings: Settings, accounts: Accounts, worker: Worker, options:
     await pipeline.close()
 
 
-def _listen(services: Services, metrics: Metrics, settings: Settings, options: Options) -> HTTPServer:
+def _listen(
+    services: Services, metrics: Metrics, settings: Settings, options: Options
+) -> HTTPServer:
     # No form here has files; multipart parsing is only attack surface.
     set_parse_body_config(ParseBodyConfig(multipart=ParseMultipartConfig(enabled=False)))
     server = HTTPServer(
@@ -182,7 +189,7 @@ def _demo_hint(settings: Settings) -> str | None:
     """What the login page tells a first visitor; a changed demo password is not given away."""
     if settings.demo_password is None:
         return None
-    shown = "password demo" if settings.demo_password == "demo" else "the demo password"  # noqa: S105
+    shown = "password demo" if settings.demo_password == "demo" else "the demo password"
     return f"Any name with {shown} logs in."
 
 

@@ -85,16 +85,24 @@ def _check_together(settings: Settings) -> None:
     if not settings.production:
         return
     if settings.demo_password is not None:
-        raise SettingsError("DEMO_PASSWORD is set, but APP_ENV=production has no demo login: unset it")
+        raise SettingsError(
+            "DEMO_PASSWORD is set, but APP_ENV=production has no demo login: unset it"
+        )
     if settings.demo_endpoints:
-        raise SettingsError("DEMO_ENDPOINTS is on, but APP_ENV=production must not offer /slow: unset it")
+        raise SettingsError(
+            "DEMO_ENDPOINTS is on, but APP_ENV=production must not offer /slow: unset it"
+        )
     if settings.users_file is None:
-        raise SettingsError("USERS_FILE is not set: APP_ENV=production needs accounts (make user NAME=...)")
+        raise SettingsError(
+            "USERS_FILE is not set: APP_ENV=production needs accounts (make user NAME=...)"
+        )
 
 
 def _session_secrets(values: Mapping[str, str], production: bool) -> tuple[str, ...]:
     """The signing keys, the first signs; in demo one is made on first start."""
-    given = tuple(s for s in values.get("SESSION_SECRETS", "").replace("\n", ",").split(",") if s.strip())
+    given = tuple(
+        s for s in values.get("SESSION_SECRETS", "").replace("\n", ",").split(",") if s.strip()
+    )
     given = tuple(secret.strip() for secret in given)
     if not given and production:
         raise SettingsError(
@@ -106,7 +114,9 @@ def _session_secrets(values: Mapping[str, str], production: bool) -> tuple[str, 
     if len(set(given)) < len(given):
         raise SettingsError("SESSION_SECRETS names the same secret twice: remove one")
     if production and min(map(len, given)) < MIN_SECRET_CHARACTERS:
-        raise SettingsError(f"SESSION_SECRETS: each needs at least {MIN_SECRET_CHARACTERS} characters")
+        raise SettingsError(
+            f"SESSION_SECRETS: each needs at least {MIN_SECRET_CHARACTERS} characters"
+        )
     return given
 
 
@@ -130,7 +140,9 @@ def _shared_demo_secret(path: Path) -> str:
                 os.unlink(draft)
         secret = path.read_text().strip()
     except OSError as error:
-        raise SettingsError(f"SESSION_SECRETS is not set and {path} cannot be used: {error}") from error
+        raise SettingsError(
+            f"SESSION_SECRETS is not set and {path} cannot be used: {error}"
+        ) from error
     if not secret:
         raise SettingsError(f"{path} is empty: delete it, and the next start makes a new one")
     return secret
@@ -181,9 +193,7 @@ class _Reader:
     def count(self, name: str, default: int, *, least: int, most: int) -> int:
         return self._bounded(name, default, least, most, int)
 
-    def _bounded(
-        self, name: str, default: N, least: N, most: N, kind: Callable[[str], N]
-    ) -> N:
+    def _bounded(self, name: str, default: N, least: N, most: N, kind: Callable[[str], N]) -> N:
         value = self._values.get(name)
         if not value:
             return default

@@ -139,7 +139,12 @@ class BaseHandler(RequestHandler):
     def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
         """Answer.  Unsaved session changes here are a bug of the handler: they would be lost."""
         session = self.session
-        if session is not None and not session.ended and self.get_status() < 400 and session.changed:
+        if (
+            session is not None
+            and not session.ended
+            and self.get_status() < 400
+            and session.changed
+        ):
             message = f"{type(self).__name__} answered with unsaved session changes"
             if self.services.strict:
                 raise AssertionError(message)

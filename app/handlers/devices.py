@@ -48,7 +48,9 @@ class EndDevice(BaseHandler):
 
     async def post(self, ref: str) -> None:
         session = self.visitor
-        await self.services.sessions.end(session.user, ref)  # one that has ended already is no error
+        await self.services.sessions.end(
+            session.user, ref
+        )  # one that has ended already is no error
         if ref == session.ref:
             self.services.cookie.clear(self)
             self.redirect("/login")

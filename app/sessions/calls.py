@@ -12,7 +12,16 @@ from typing import Any
 Command = Sequence[str | bytes | int]
 
 # Answers that say "not now".  Redis gives them before a script starts, so nothing was written.
-NOT_NOW = ("OOM", "LOADING", "READONLY", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN", "BUSY")
+NOT_NOW = (
+    "OOM",
+    "LOADING",
+    "READONLY",
+    "MISCONF",
+    "NOREPLICAS",
+    "CLUSTERDOWN",
+    "MASTERDOWN",
+    "BUSY",
+)
 
 
 class StoreUnavailable(Exception):

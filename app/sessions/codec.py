@@ -31,7 +31,11 @@ def encode(value: Any) -> bytes:
     """
     _check(value, MAX_DEPTH)
     text = ujson.dumps(
-        value, allow_nan=False, escape_forward_slashes=False, ensure_ascii=False, encode_html_chars=False
+        value,
+        allow_nan=False,
+        escape_forward_slashes=False,
+        ensure_ascii=False,
+        encode_html_chars=False,
     )
     return text.encode()
 
@@ -57,7 +61,9 @@ def _check(value: Any, depth: int) -> None:
     elif kind is list or kind is dict:
         _check_nested(value, depth - 1)
     elif value is not None and kind is not bool:
-        raise NotPlainJson(f"{kind.__name__} is not plain JSON (str, int, float, bool, None, list, dict)")
+        raise NotPlainJson(
+            f"{kind.__name__} is not plain JSON (str, int, float, bool, None, list, dict)"
+        )
 
 
 def _check_nested(value: list[Any] | dict[Any, Any], depth: int) -> None:

@@ -78,7 +78,10 @@ class ServerLink:
             _, connection = await loop.create_unix_connection(protocol, address["path"])
         else:
             _, connection = await loop.create_connection(
-                protocol, address.get("host", "localhost"), address.get("port", 6379), ssl=self._tls()
+                protocol,
+                address.get("host", "localhost"),
+                address.get("port", 6379),
+                ssl=self._tls(),
             )
         try:
             await connection.greet(self._greeting())

@@ -142,7 +142,9 @@ class Session(MutableMapping[str, Any]):
         self._stored.update(changes.sets)
         for key in changes.deletes:
             self._stored.pop(key, None)
-        self._suspects = {key for key in self._suspects if key in self._values and _nests(self._values[key])}
+        self._suspects = {
+            key for key in self._suspects if key in self._values and _nests(self._values[key])
+        }
         self.version = version
 
     def was_stored(self, key: str, value: Any, version: int) -> None:

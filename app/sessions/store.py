@@ -27,7 +27,9 @@ LABEL_CHARACTERS = 256
 
 log = logging.getLogger(__name__)
 
-_SCRIPTS = {path.stem: Script.read(path) for path in (Path(__file__).parent / "scripts").glob("*.lua")}
+_SCRIPTS = {
+    path.stem: Script.read(path) for path in (Path(__file__).parent / "scripts").glob("*.lua")
+}
 
 
 class SessionConflict(Exception):
@@ -255,7 +257,9 @@ class RedisSessions:
 
     async def _end_all(self, user: str, keep: str) -> int:
         ended = 0
-        for _ in range(MAX_INDEX_RACES):  # a login or renewal may slip in between reading and ending
+        for _ in range(
+            MAX_INDEX_RACES
+        ):  # a login or renewal may slip in between reading and ending
             digests = [digest for digest in await self._members(user) if digest != keep]
             if not digests:
                 break
@@ -289,7 +293,9 @@ class RedisSessions:
             return self._session(digest, answer, renewable=follow)
         except (_WrongType, CorruptJson, UnicodeDecodeError) as error:
             # Neither an endless 500 nor an endless loop: what is not a session is removed.
-            log.error("session %s was not readable (%s) and was ended", digest[:8], type(error).__name__)
+            log.error(
+                "session %s was not readable (%s) and was ended", digest[:8], type(error).__name__
+            )
             self.counters.corrupt += 1
             # Whose it was may be unreadable too; the user's index drops it at the next look.
             await self._run("destroy", [f"user:{{{tag}}}:", *_pairs(tag, [digest])], [digest])
@@ -302,7 +308,9 @@ class RedisSessions:
             digest,
             user.decode(),
             version,
-            Times(now / 1000, created / 1000, touched / 1000, idle_deadline / 1000, deadline / 1000),
+            Times(
+                now / 1000, created / 1000, touched / 1000, idle_deadline / 1000, deadline / 1000
+            ),
             {key.decode(): text for key, text in zip(data[::2], data[1::2], strict=True)},
             # An id in its grace is not renewed again.
             renewal_due=renewable and 0 < self._renew_ms <= now - issued,
@@ -361,9 +369,13 @@ class RedisSessions:
             case b"conflict":
                 raise SessionConflict("another request changed this session")
             case b"bytes":
-                raise SessionTooLarge(f"{answer[1]} bytes, where a session holds {self.limits.max_bytes}")
+                raise SessionTooLarge(
+                    f"{answer[1]} bytes, where a session holds {self.limits.max_bytes}"
+                )
             case b"fields":
-                raise SessionTooLarge(f"{answer[1]} fields, where a session holds {self.limits.max_fields}")
+                raise SessionTooLarge(
+                    f"{answer[1]} fields, where a session holds {self.limits.max_fields}"
+                )
             case _:
                 raise NotAnInteger("this field is not an integer, or the sum would leave 2^53")
 
@@ -381,7 +393,12 @@ class RedisSessions:
 
 
 def _initial_fields(data: Mapping[str, Any], agent: str, address: str) -> list[str | bytes]:
-    labels: list[str | bytes] = ["agent", agent[:LABEL_CHARACTERS], "address", address[:LABEL_CHARACTERS]]
+    labels: list[str | bytes] = [
+        "agent",
+        agent[:LABEL_CHARACTERS],
+        "address",
+        address[:LABEL_CHARACTERS],
+    ]
     for key, value in data.items():
         check_key(key)
         labels += [_field(key), encode(value)]
@@ -400,7 +417,9 @@ def _device(digest: bytes, created: bytes, touched: bytes, agent: bytes, address
 
 def _pairs(tag: str, digests: Sequence[str]) -> list[str]:
     """The two keys of each session: its hash and its operation log."""
-    return [key(tag, digest) for digest in digests for key in (identity.session_key, identity.log_key)]
+    return [
+        key(tag, digest) for digest in digests for key in (identity.session_key, identity.log_key)
+    ]
 
 
 def _field(key: str) -> str:

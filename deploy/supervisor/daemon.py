@@ -72,7 +72,7 @@ class Supervisord:
     def states(self) -> dict[str, str]:
         """Each program's state, by name; empty while supervisord takes no commands."""
         try:
-            return {info["name"]: info["statename"] for info in self._rpc().getAllProcessInfo()}
+            return {info["name"]: info["statename"] for info in self._ask("getAllProcessInfo")}
         except (OSError, xmlrpc.client.Error):
             return {}
 
@@ -90,27 +90,29 @@ class Supervisord:
 
     def start_program(self, name: str) -> None:
         """Start a program that was stopped; returns when it has stayed up for a second."""
-        self._rpc().startProcess(name)
+        self._ask("startProcess", name)
 
     def shut_down(self, process: subprocess.Popen[bytes]) -> None:
         """End supervisord itself, `process`, after stopping what still runs; returns when it is gone."""
         # Stopped first: supervisord's shutdown spends a second on each program it finds running.
         self.stop(self.states())
         try:
-            self._rpc().shutdown()
+            self._ask("shutdown")
         except (OSError, xmlrpc.client.Error):
             process.terminate()
         process.wait()
 
     def _ask_to_stop(self, name: str) -> None:
         try:
-            self._rpc().stopProcess(name, False)
+            self._ask("stopProcess", name, False)
         except (OSError, xmlrpc.client.Error):
             pass  # not running, or supervisord is already going: both are what was wanted
 
-    def _rpc(self) -> Any:
+    def _ask(self, method: str, *arguments: object) -> Any:
+        """Call one of supervisord's methods (supervisord.org/api.html)."""
         transport = SupervisorTransport(serverurl=f"unix://{self.socket}")
-        return xmlrpc.client.ServerProxy("http://localhost", transport).supervisor
+        with xmlrpc.client.ServerProxy("http://localhost", transport) as server:
+            return getattr(server.supervisor, method)(*arguments)
 
 
 def _pattern(folder: Path) -> str:
