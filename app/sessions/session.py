@@ -111,6 +111,10 @@ class Session(MutableMapping[str, Any]):
         del self._values[key]
         self._suspects.add(key)
 
+    def __bool__(self) -> bool:
+        """A live session is true without any data too: None alone means anonymous."""
+        return True
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 

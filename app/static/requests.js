@@ -220,6 +220,7 @@ function addWorker(id, row) {
   const known = [...workers.values()];
   const worker = { row, count: 0, label: freeLabel(port, known), colour: freeColour(port, known) };
   row.dataset.colour = worker.colour;
+  if (worker.label !== port) row.querySelector(".id").append(` (${worker.label})`);
   workers.set(id, worker);
 }
 

@@ -140,7 +140,7 @@ def test_end_the_other_devices(open_page: OpenPage) -> None:
     here, there = open_page(), open_page()
     log_in(there, "Owner")
     log_in(here, "Owner")
-    here.get_by_role("link", name="Your devices").click()
+    here.get_by_role("link", name="Devices").click()
     expect(here.get_by_role("heading", name="This device")).to_have_count(1)
     expect(here.get_by_role("heading", name="Another device")).to_have_count(1)
     here.get_by_role("button", name="End all others").click()

@@ -100,6 +100,15 @@ async def test_login_replaces_the_old_session(engine: Make) -> None:
     assert dict(await loaded(here, new)) == {"theme": "dark"}
 
 
+async def test_login_replaces_an_empty_session(engine: Make) -> None:
+    """A session that holds no data yet is replaced like any other."""
+    here = engine()
+    old = await here.create("ann")
+    await here.create("ann", replacing=await loaded(here, old))
+
+    assert await here.load(old) is None
+
+
 async def test_another_users_login_keeps_nothing(engine: Make) -> None:
     """A login over somebody else's session ends that one and takes nothing from it."""
     here = engine()
