@@ -84,8 +84,6 @@ class Handler(RequestHandler):
         """Whether this request is logged in."""
         if self.world.fault == "worker memory" and self.sid and self.worker != "w1":
             return self.number < SURVEYED
-        if self.world.fault == "forgets sometimes" and self.number % 100 == 99:
-            return False
         return self.stored is not None
 
     def fail(self, status: int) -> None:
