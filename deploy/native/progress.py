@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
-from collections.abc import Callable
 
 from deploy.native.options import Options
 from deploy.refused import Refused
+from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.health import readiness
 from deploy.upstream import Upstream
 
 START_SECONDS = 30.0
-SPAWN_FAILED = {"BACKOFF", "FATAL"}
+SPAWN_FAILED = {"BACKOFF", "EXITED", "FATAL"}
 
 
 class StartFailed(Exception):
@@ -24,7 +25,10 @@ class StartFailed(Exception):
 
 
 def wait_until_ready(
-    options: Options, upstream: Upstream, states: Callable[[], dict[str, str]]
+    options: Options,
+    upstream: Upstream,
+    supervisord: Supervisord,
+    process: subprocess.Popen[bytes],
 ) -> None:
     """Return when every worker and nginx answer.
 
@@ -41,9 +45,11 @@ def wait_until_ready(
         _show(len(problems) - len(waiting), len(problems))
         if not waiting:
             return
-        for name, state in states().items():
+        for name, state in supervisord.states().items():
             if state in SPAWN_FAILED:
                 raise StartFailed(name)
+        if process.poll() is not None:
+            raise StartFailed("supervisord")
         if time.monotonic() > deadline:
             name, problem = next(iter(waiting.items()))
             raise Refused(f"{name} is not ready after {START_SECONDS:g} s: {problem}")

@@ -24,8 +24,8 @@ from deploy.upstream import Upstream, read_upstream
 LOG_LINES = 12
 
 
-class Stop(Exception):
-    """Ctrl-C or SIGTERM."""
+class Stop(KeyboardInterrupt):
+    """Ctrl-C, SIGTERM, or the terminal is gone."""
 
 
 def run(options: Options, environ: Mapping[str, str]) -> None:
@@ -59,16 +59,15 @@ def _refuse_leftover(options: Options) -> None:
 def _supervise(options: Options, upstream: Upstream, environ: Mapping[str, str]) -> None:
     supervisord = supervisord_of(options)
     write_programs(supervisord.programs, native_programs(options, upstream))
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+    _stop_on_signals()
     process: subprocess.Popen[bytes] | None = None
     try:
         log = options.logs / "supervisord.log"
         process = supervisord.start(_environ(options, environ), log=log, quiet=True)
-        wait_until_ready(options, upstream, supervisord.states)
+        wait_until_ready(options, upstream, supervisord, process)
         print(_welcome(options, environ), flush=True)
         process.wait()
-        raise Refused(_why_it_ended(supervisord, options))
+        raise Refused(_last_words(supervisord.given_up or "supervisord", options))
     except Stop:
         print("\nstopping", flush=True)
     except StartFailed as error:
@@ -103,13 +102,6 @@ def _stop_everything(
     kill_session(process.pid, supervisord.mark)
 
 
-def _why_it_ended(supervisord: Supervisord, options: Options) -> str:
-    name = supervisord.given_up
-    if name:
-        return _last_words(name, options)
-    return f"supervisord ended by itself; see {options.logs / 'supervisord.log'}"
-
-
 def _last_words(name: str, options: Options) -> str:
     """What `name` logged last, under a line that says it cannot be kept running."""
     log = options.logs / f"{name}.log"
@@ -126,6 +118,13 @@ def _welcome(options: Options, environ: Mapping[str, str]) -> str:
             login = "log in with any name and your DEMO_PASSWORD"
     logs = os.path.relpath(options.logs)
     return f"\n  {options.url}/   {login}\n  logs: {logs}   stop: Ctrl-C\n"
+
+
+def _stop_on_signals() -> None:
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
+        signal.signal(signal.SIGHUP, _stop)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

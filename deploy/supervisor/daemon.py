@@ -17,6 +17,8 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from deploy.supervisor.programs import ROOT
+
 FRAME = Path(__file__).with_name("supervisord.conf")
 MOST_FILES = 1 << 20  # an "unlimited" hard limit is not one the kernel accepts as a soft limit
 PR_SET_PDEATHSIG = 1
@@ -51,6 +53,7 @@ class Supervisord:
         }
         return subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(FRAME)],
+            cwd=ROOT,
             env={**environ, **settings},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if quiet else None,
@@ -89,8 +92,8 @@ class Supervisord:
             time.sleep(0.02)
 
     def start_program(self, name: str) -> None:
-        """Start a program that was stopped; returns when it has stayed up for a second."""
-        self._ask("startProcess", name)
+        """Start a program that was stopped; does not wait until it is ready."""
+        self._ask("startProcess", name, False)
 
     def shut_down(self, process: subprocess.Popen[bytes]) -> None:
         """End supervisord itself, `process`, after stopping what still runs; returns when it is gone."""
