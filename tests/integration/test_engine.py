@@ -202,3 +202,16 @@ async def test_restarted_server_is_used_at_once(server, engine: Make) -> None:  
 
     ids = await asyncio.gather(*(here.create(f"user{n}") for n in range(5)))
     assert all([await here.load(i) for i in ids])
+
+
+async def test_login_ends_a_session_renewed_meanwhile(engine: Make) -> None:
+    """A login over a session whose id was renewed after it was loaded ends what it became."""
+    here = engine(renew_seconds=0.01)
+    old = await here.create("ann")
+    await asyncio.sleep(0.05)
+    loaded_before = await loaded(here, old)
+    new = await here.renew(await loaded(here, old))
+    assert new is not None
+    await here.create("ann", replacing=loaded_before)
+
+    assert await here.load(new) is None

@@ -40,6 +40,12 @@ local fields = {
 for _, item in ipairs(initial) do fields[#fields + 1] = item end
 local old = key_of[replaced] and KEYS[key_of[replaced]]
 if old and redis.call('TYPE', old).ok == 'hash' then
+    local forward = redis.call('HGET', old, 'forward')
+    if forward and key_of[forward] then  -- renewed a moment ago: what it became is what dies
+        replaced, old = forward, KEYS[key_of[forward]]
+    end
+end
+if old and redis.call('TYPE', old).ok == 'hash' then
     for _, field in ipairs(carried) do
         local value = redis.call('HGET', old, field)
         if value then
