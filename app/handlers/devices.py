@@ -48,9 +48,8 @@ class EndDevice(BaseHandler):
 
     async def post(self, ref: str) -> None:
         session = self.visitor
-        await self.services.sessions.end(
-            session.user, ref
-        )  # one that has ended already is no error
+        # One that has ended already is no error: it is what the visitor wanted.
+        await self.services.sessions.end(session.user, ref)
         if ref == session.ref:
             self.services.cookie.clear(self)
             self.redirect("/login")

@@ -56,8 +56,7 @@ class Session(MutableMapping[str, Any]):
     """The data of one live session as it was when loaded, with the changes made since.
 
     It holds no id: `digest` (the SHA-256 that names it in Redis) cannot be turned into a cookie.
-    Assigning raises NotPlainJson or BadKey at once, where
-    the mistake is.
+    Assigning raises NotPlainJson or BadKey at once, where the mistake is.
     """
 
     def __init__(

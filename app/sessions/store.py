@@ -132,7 +132,7 @@ class RedisSessions:
                 known.append(replacing.digest)
             args: list[str | bytes | int] = [
                 digest, user, self._idle_ms, _ms(self.limits.absolute_seconds),
-                self.limits.max_per_user, replacing.digest if replacing else "",
+                self.limits.max_per_user, replacing.digest if replacing is not None else "",
                 len(keep), *map(_field, keep), len(initial) // 2, *initial, *known,
             ]  # fmt: skip
             tag = identity.tag_of(user)
@@ -257,9 +257,8 @@ class RedisSessions:
 
     async def _end_all(self, user: str, keep: str) -> int:
         ended = 0
-        for _ in range(
-            MAX_INDEX_RACES
-        ):  # a login or renewal may slip in between reading and ending
+        # More than once: a login or a renewal may slip in between reading and ending.
+        for _ in range(MAX_INDEX_RACES):
             digests = [digest for digest in await self._members(user) if digest != keep]
             if not digests:
                 break

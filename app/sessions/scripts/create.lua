@@ -38,14 +38,15 @@ local fields = {
     'created', now, 'deadline', deadline, 'touched', now, 'user', ARGV[2], 'version', 1,
 }
 for _, item in ipairs(initial) do fields[#fields + 1] = item end
+local function is_hash(key) return redis.call('TYPE', key).ok == 'hash' end
 local old = key_of[replaced] and KEYS[key_of[replaced]]
-if old and redis.call('TYPE', old).ok == 'hash' then
+if old and is_hash(old) then
     local forward = redis.call('HGET', old, 'forward')
     if forward and key_of[forward] then  -- renewed a moment ago: what it became is what dies
         replaced, old = forward, KEYS[key_of[forward]]
     end
 end
-if old and redis.call('TYPE', old).ok == 'hash' then
+if old and is_hash(old) then
     for _, field in ipairs(carried) do
         local value = redis.call('HGET', old, field)
         if value then
@@ -71,7 +72,7 @@ if old then finish(replaced) end
 local live = {}
 for _, member in ipairs(redis.call('ZRANGE', index, 0, -1)) do
     if member ~= digest then
-        if redis.call('TYPE', KEYS[key_of[member]]).ok == 'hash' then
+        if is_hash(KEYS[key_of[member]]) then
             live[#live + 1] = member
         else
             finish(member)
