@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 N = TypeVar("N", int, float)
 SECRET_NAMES = ("SESSION_SECRETS", "DEMO_PASSWORD", "REDIS_URL")
 MIN_SECRET_CHARACTERS = 32
+REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 
 
 class SettingsError(Exception):
@@ -55,7 +57,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     users_file = values.get("USERS_FILE") or None
     settings = Settings(
         production=production,
-        redis_url=values.get("REDIS_URL") or "redis://127.0.0.1:6379/0",
+        redis_url=_redis_url(values),
         redis_timeout_seconds=env.number("REDIS_TIMEOUT_SECONDS", 0.5, least=0.05, most=0.9),
         session_secrets=_session_secrets(values, production),
         session_idle_seconds=env.number("SESSION_IDLE_SECONDS", 1800, least=1),
@@ -96,6 +98,23 @@ def _check_together(settings: Settings) -> None:
         raise SettingsError(
             "USERS_FILE is not set: APP_ENV=production needs accounts (make user NAME=...)"
         )
+
+
+def _redis_url(values: Mapping[str, str]) -> str:
+    """Where Redis is.  The text of an error never repeats it: it may hold a password."""
+    url = values.get("REDIS_URL") or "redis://127.0.0.1:6379/0"
+    try:
+        parts = urlsplit(url)
+        place = parts.path if parts.scheme == "unix" else parts.hostname
+        usable = parts.scheme in REDIS_SCHEMES and bool(place) and parts.port != 0
+    except ValueError:  # a port that is no number
+        usable = False
+    if not usable:
+        raise SettingsError(
+            "REDIS_URL is not like redis://host:6379/0, unix:///path or redis+cluster://host:6379 "
+            "(write /, # and @ of a password as %2F, %23 and %40)"
+        )
+    return url
 
 
 def _session_secrets(values: Mapping[str, str], production: bool) -> tuple[str, ...]:

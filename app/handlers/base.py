@@ -149,6 +149,9 @@ class BaseHandler(RequestHandler):
             if self.services.strict:
                 raise AssertionError(message)
             log.error("%s", message, extra={"request_id": self.request_id})
+        if not self.services.worker.ready:
+            # no_keep_alive of a drain spares requests that began before it; nginx must not keep theirs.
+            self.set_header("Connection", "close")
         return super().finish(chunk)
 
     def compute_etag(self) -> None:

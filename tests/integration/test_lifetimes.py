@@ -1,0 +1,122 @@
+"""Two deadlines, both kept by Redis with Redis's clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from app.sessions import RedisSessions
+from tests.integration.loading import key_of, keys, load
+from tests.integration.servers import Place
+
+Engines = Callable[..., list[RedisSessions]]
+
+
+def ttl(place: Place, session_id: str) -> float:
+    """Seconds until Redis itself removes the session."""
+    return float(place.admin.pttl(key_of(session_id))) / 1000
+
+
+async def test_unused_ends(engines: Engines, place: Place) -> None:
+    """A session that is not used for the idle timeout is gone, from Redis too."""
+    (store,) = engines(1, idle_seconds=0.2)
+    session_id = await store.create("ann")
+    await asyncio.sleep(0.3)
+    assert keys(place, "session:*") == []
+    assert await store.load(session_id) is None
+
+
+async def test_used_anywhere_lives_everywhere(engines: Engines) -> None:
+    """Activity on one worker keeps the session alive for another, well past the idle timeout."""
+    here, there = engines(2, idle_seconds=0.3)
+    session_id = await here.create("ann")
+    for _ in range(6):
+        await asyncio.sleep(0.1)
+        await load(there, session_id)
+    await load(here, session_id)
+
+
+async def test_absolute_end(engines: Engines, place: Place) -> None:
+    """A session in constant use is over at its absolute deadline."""
+    (store,) = engines(1, idle_seconds=5, absolute_seconds=0.4)
+    session_id = await store.create("ann")
+    alive = 0
+    for _ in range(12):
+        alive += await store.load(session_id) is not None
+        await asyncio.sleep(0.05)
+    assert 4 <= alive <= 8
+    assert keys(place) == []
+
+
+async def test_ttl_stays_below_the_deadline(engines: Engines, place: Place) -> None:
+    """However often it is touched, Redis's TTL never passes the absolute deadline."""
+    (store,) = engines(1, idle_seconds=60, absolute_seconds=30, touch_seconds=0)
+    session_id = await store.create("ann")
+    for _ in range(5):
+        session = await load(store, session_id)
+        deadline = int(place.admin.hget(key_of(session_id), "deadline"))
+        assert place.admin.pexpiretime(key_of(session_id)) == deadline
+        assert session.times.idle_deadline == session.times.absolute_deadline == deadline / 1000
+
+
+async def test_redis_keeps_the_deadline(engines: Engines, place: Place) -> None:
+    """A session past its deadline is refused and removed even where its TTL was lost."""
+    (store,) = engines(1, absolute_seconds=0.1)
+    session_id = await store.create("ann", {"n": 1})
+    session = await load(store, session_id)
+    place.admin.persist(key_of(session_id))
+    await asyncio.sleep(0.15)
+    session["n"] = 2
+    assert not await store.save(session)
+    assert await store.increment(session, "n") is None
+    assert await store.pop(session, "n") is None
+    assert await store.load(session_id) is None
+    assert keys(place, "session:*") == []
+
+
+async def test_touch_is_throttled(engines: Engines, place: Place) -> None:
+    """Loading moves the idle deadline at most once per throttle, and a tenth of a short timeout caps that."""
+    (store,) = engines(1, idle_seconds=60, touch_seconds=0.2)
+    session_id = await store.create("ann")
+    created = place.admin.hget(key_of(session_id), "touched")
+    await load(store, session_id)
+    assert place.admin.hget(key_of(session_id), "touched") == created
+    await asyncio.sleep(0.25)
+    session = await load(store, session_id)
+    assert place.admin.hget(key_of(session_id), "touched") != created
+    assert session.times.touched == session.times.now
+    assert ttl(place, session_id) > 59.9
+    (short,) = engines(1, idle_seconds=1, touch_seconds=60)
+    assert short.limits.touch_throttle_seconds == 0.1
+
+
+async def test_writing_keeps_the_ttl(store: RedisSessions, place: Place) -> None:
+    """No write removes or lengthens the time that Redis gives a session."""
+    session_id = await store.create("ann")
+    place.admin.pexpire(key_of(session_id), 5000)
+    session = await load(store, session_id)
+    session["a"] = 1
+    await store.save(session)
+    await store.increment(session, "n", operation="x")
+    await store.update(session, lambda s: s.update(b=2))
+    await store.pop(session, "a")
+    assert 4 < ttl(place, session_id) <= 5
+
+
+@pytest.mark.parametrize(("given", "left"), [(30, 30), (90, 60)])
+async def test_times_told(engines: Engines, given: float, left: float) -> None:
+    """A session says how long it has, the shorter of both deadlines first."""
+    (store,) = engines(1, idle_seconds=given, absolute_seconds=60)
+    times = (await load(store, await store.create("ann"))).times
+    assert times.idle_expires_in == pytest.approx(left, abs=1)
+    assert times.absolute_expires_in == pytest.approx(60, abs=1)
+
+
+async def test_no_worker_clock(store: RedisSessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose clock is an hour wrong still sees the right times: only Redis's clock counts."""
+    session_id = await store.create("ann")
+    before = (await load(store, session_id)).times
+    monkeypatch.setattr("time.time", lambda: before.now + 3600)
+    assert (await load(store, session_id)).times.now == pytest.approx(before.now, abs=5)

@@ -1,0 +1,227 @@
+"""Parallel requests on different workers: no update is lost, no delete undone, nothing counted twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app.sessions import NotAnInteger, RedisSessions, Session, SessionConflict
+from tests.integration import races
+from tests.integration.loading import key_of, keys, load
+from tests.integration.servers import Place
+
+Engines = Callable[..., list[RedisSessions]]
+
+
+async def test_parallel_writers_of_different_keys(engines: Engines) -> None:
+    """Twenty parallel writers of different keys on four workers all keep theirs, in 50 rounds."""
+    assert await races.lost_updates(engines(4), writers=20, rounds=50) == 0
+
+
+async def test_deletes_are_not_undone(engines: Engines) -> None:
+    """A key deleted by one request stays deleted when another, which had read it, saves."""
+    assert await races.undone_deletes(engines(2), rounds=20) == 0
+
+
+async def test_nested_changes_are_noticed(engines: Engines) -> None:
+    """A change inside a list or dict is saved without reassigning it, and again after a save."""
+    here, there = engines(2)
+    session_id = await here.create("ann", {"cart": {"n": 1, "items": [[]]}})
+    session = await load(here, session_id)
+    session["cart"]["n"] += 1
+    assert await here.save(session)
+    session["cart"]["items"][0].append("book")
+    assert await here.save(session)
+    assert (await load(there, session_id))["cart"] == {"n": 2, "items": [["book"]]}
+
+
+async def test_change_in_a_value_kept_aside(store: RedisSessions) -> None:
+    """A list handed out before a save is still watched after it."""
+    session_id = await store.create("ann", {"items": []})
+    session = await load(store, session_id)
+    items = session["items"]
+    items.append(1)
+    await store.save(session)
+    items.append(2)
+    await store.save(session)
+    assert (await load(store, session_id))["items"] == [1, 2]
+
+
+async def test_nothing_changed_writes_nothing(store: RedisSessions) -> None:
+    """Saving a session that only was read, or set to what it was, leaves the version alone."""
+    session_id = await store.create("ann", {"cart": {"n": 1}, "theme": "dark"})
+    session = await load(store, session_id)
+    session["cart"]["n"] = 1
+    session["theme"] = "dark"
+    assert await store.save(session)
+    assert (await load(store, session_id)).version == session.version == 1
+
+
+async def test_only_changed_fields_are_written(engines: Engines) -> None:
+    """Two requests that write different keys one after the other both stand, whoever read first."""
+    here, there = engines(2)
+    session_id = await here.create("ann", {"a": 0, "b": 0})
+    one, other = await load(here, session_id), await load(there, session_id)
+    one["a"], other["b"] = 1, 1
+    assert await there.save(other)
+    assert await here.save(one)
+    session = await load(here, session_id)
+    assert dict(session) == {"a": 1, "b": 1}
+    assert session.version == 3
+
+
+async def test_update_is_compare_and_set(engines: Engines) -> None:
+    """Of parallel read-modify-writes each that is acknowledged is in the sum, and no other."""
+    four = engines(4)
+    session_id = await four[0].create("ann")
+
+    async def add(store: RedisSessions) -> int:
+        session = await load(store, session_id)
+        try:
+            return await store.update(session, _add_one)
+        except SessionConflict:
+            return 0
+
+    acknowledged = sum(await asyncio.gather(*(add(four[n % 4]) for n in range(40))))
+    assert 3 <= acknowledged <= 40
+    assert (await load(four[0], session_id))["n"] == acknowledged
+
+
+async def test_update_gives_up(store: RedisSessions, place: Place) -> None:
+    """An update that is overtaken three times raises SessionConflict and has written nothing."""
+    session_id = await store.create("ann", {"n": 0})
+    session = await load(store, session_id)
+    seen: list[int] = []
+
+    def overtaken(session: Session) -> None:
+        seen.append(session.version)
+        session["n"] = 1000
+        place.admin.hincrby(key_of(session_id), "version", 1)  # as another worker's save does
+
+    with pytest.raises(SessionConflict):
+        await store.update(session, overtaken)
+    assert seen == [1, 2, 3]
+    assert (await load(store, session_id))["n"] == 0
+    assert store.counters.conflicts == 3
+
+
+async def test_update_sees_the_newest_data(engines: Engines) -> None:
+    """An update that was overtaken once is applied again to what the other one wrote."""
+    here, there = engines(2)
+    session_id = await here.create("ann", {"n": 1})
+    session = await load(here, session_id)
+    other = await load(there, session_id)
+    other["n"] = 10
+    await there.save(other)
+    assert await here.update(session, _add_one)
+    assert (await load(here, session_id))["n"] == session["n"] == 11
+
+
+async def test_increments_add_up(engines: Engines) -> None:
+    """Twenty parallel increments on four workers raise the counter by exactly twenty."""
+    four = engines(4)
+    session_id = await four[0].create("ann")
+    sessions = [await load(engine, session_id) for engine in four]
+    sums = await asyncio.gather(
+        *(four[n % 4].increment(sessions[n % 4], "visits") for n in range(20))
+    )
+    assert sorted(sums, key=int) == list(range(1, 21))
+    assert (await load(four[0], session_id))["visits"] == 20
+
+
+async def test_an_operation_counts_once(engines: Engines) -> None:
+    """An operation repeated in parallel and later, on any worker, is counted once and answered alike."""
+    here, there = engines(2)
+    session_id = await here.create("ann")
+    one, other = await load(here, session_id), await load(there, session_id)
+    for operation in ("a", "b", "c"):
+        repeats = [(here, one), (there, other)] * 5
+        answers = await asyncio.gather(
+            *(engine.increment(session, "n", operation=operation) for engine, session in repeats)
+        )
+        assert len(set(answers)) == 1
+    assert await here.increment(one, "n", operation="a") == 1
+    assert (await load(here, session_id))["n"] == 3
+
+
+async def test_an_operation_belongs_to_one_field(store: RedisSessions) -> None:
+    """The same operation id on another field is another operation."""
+    session = await load(store, await store.create("ann"))
+    assert await store.increment(session, "a", operation="x") == 1
+    assert await store.increment(session, "b", operation="x") == 1
+
+
+async def test_operations_are_forgotten(store: RedisSessions, place: Place) -> None:
+    """The last 256 operations are remembered and no more, so that a log cannot grow for ever."""
+    session = await load(store, await store.create("ann"))
+    await asyncio.gather(*(store.increment(session, "n", operation=str(n)) for n in range(300)))
+    (log,) = keys(place, "operations:*")
+    assert place.admin.llen(log) == 2 * 256
+    assert await store.increment(session, "n", operation="44") == 45
+    assert await store.increment(session, "n", operation="43") == 301
+
+
+async def test_any_text_is_an_operation(store: RedisSessions) -> None:
+    """An operation may have any name a client can send, a lone surrogate included."""
+    session = await load(store, await store.create("ann"))
+    for operation in ("\ud800", "a" * 10_000, "\x00", "é", "'; DROP"):
+        first = await store.increment(session, "n", operation=operation)
+        assert await store.increment(session, "n", operation=operation) == first
+    assert session["n"] == 5
+
+
+async def test_a_number_is_no_operation(store: RedisSessions) -> None:
+    """An operation that looks like a stored result is not taken for a repeat."""
+    session = await load(store, await store.create("ann"))
+    for expected in (1, 2, 3, 4):
+        assert await store.increment(session, "n", operation=str(expected - 1)) == expected
+
+
+async def test_increment_by_more(store: RedisSessions) -> None:
+    """An increment may add any whole number, down as well as up, and stops at 2^53."""
+    session_id = await store.create("ann", {"n": 40})
+    session = await load(store, session_id)
+    assert await store.increment(session, "n", 2) == 42
+    assert await store.increment(session, "n", -50) == -8
+    assert await store.increment(session, "n", 2**53 - 1) == 2**53 - 9
+    with pytest.raises(NotAnInteger):
+        await store.increment(session, "n", 9)
+    assert (await load(store, session_id))["n"] == 2**53 - 9
+
+
+@pytest.mark.parametrize("value", ["7", 1.5, [1], None, True])
+async def test_only_whole_numbers_count(store: RedisSessions, value: Any) -> None:
+    """A field that holds anything but a whole number is not counted up and stays as it was."""
+    session_id = await store.create("ann", {"n": value})
+    session = await load(store, session_id)
+    with pytest.raises(NotAnInteger):
+        await store.increment(session, "n")
+    assert (await load(store, session_id))["n"] == value
+
+
+async def test_popped_once(engines: Engines) -> None:
+    """Of parallel takers of a flash message exactly one gets it."""
+    four = engines(4)
+    session_id = await four[0].create("ann", {"flash": {"text": "saved"}})
+    sessions = [await load(engine, session_id) for engine in four]
+    taken = await asyncio.gather(*(four[n % 4].pop(sessions[n % 4], "flash") for n in range(20)))
+    assert [value for value in taken if value is not None] == [{"text": "saved"}]
+    assert "flash" not in await load(four[0], session_id)
+
+
+async def test_popped_is_gone_here_too(store: RedisSessions) -> None:
+    """A popped value is gone from the session in hand, and a later save does not bring it back."""
+    session_id = await store.create("ann", {"flash": ["saved"]})
+    session = await load(store, session_id)
+    assert await store.pop(session, "flash") == ["saved"]
+    assert "flash" not in session
+    session["other"] = 1
+    await store.save(session)
+    assert dict(await load(store, session_id)) == {"other": 1}
+
+
+def _add_one(session: Session) -> None:
+    session["n"] = session.get("n", 0) + 1

@@ -1,0 +1,48 @@
+"""The race tests can fail: two common ways to keep sessions do fail them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.integration import races
+from tests.integration.doubles import ArticleStore, DirtyFlagStore
+from tests.integration.servers import Place
+
+Doubles = list[ArticleStore]
+
+
+@pytest.fixture(params=[ArticleStore, DirtyFlagStore])
+async def doubles(request: pytest.FixtureRequest, shared_single: Place) -> AsyncIterator[Doubles]:
+    connections = [Redis.from_url(shared_single.url) for _ in range(4)]
+    yield [request.param(connection) for connection in connections]
+    for connection in connections:
+        await connection.aclose()
+
+
+async def test_blobs_lose_updates(doubles: Doubles) -> None:
+    """A store that writes sessions as a whole loses most of twenty parallel writers' keys."""
+    lost = await races.lost_updates(doubles, writers=20, rounds=5)
+    assert lost > 20
+
+
+async def test_blobs_revive(doubles: Doubles) -> None:
+    """A store that writes without looking revives a session that was logged out, every time."""
+    assert await races.revived_by_writers(doubles, rounds=10) == 10
+
+
+async def test_blobs_undo_deletes(doubles: Doubles) -> None:
+    """A store that writes sessions as a whole brings deleted keys back."""
+    assert await races.undone_deletes(doubles, rounds=10) == 10
+
+
+async def test_writing_back_what_was_read_revives(shared_single: Place) -> None:
+    """A store that writes on each read revives logged-out sessions although nobody changed anything."""
+    connections = [Redis.from_url(shared_single.url) for _ in range(2)]
+    stores = [ArticleStore(connection) for connection in connections]
+    revived = await races.undone_by_readers(stores, rounds=60)
+    for connection in connections:
+        await connection.aclose()
+    assert revived > 0
