@@ -12,6 +12,7 @@ from typing import Any
 
 import crossplane
 
+from deploy.paths import shown
 from deploy.refused import Refused
 
 OUR_HOST = "app"
@@ -23,7 +24,7 @@ class UpstreamError(Refused):
     """A line of the upstream file that cannot be used."""
 
     def __init__(self, path: Path, line: int | None, text: str) -> None:
-        where = str(path) if line is None else f"{path}, line {line}"
+        where = shown(path) if line is None else f"{shown(path)}, line {line}"
         super().__init__(f"{where}: {text}")
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from deploy.native import binaries
 from deploy.native.options import Options
 from deploy.native.render import render_nginx
+from deploy.paths import ROOT, shown
 from deploy.refused import Refused
-from deploy.supervisor.programs import ROOT
 
 
 def nginx_command(options: Options) -> list[str]:
@@ -47,9 +47,5 @@ def _original(complaints: list[str], rendered: Path, options: Options) -> str:
     names = {rendered / "upstream.conf": options.upstream_conf, rendered: ROOT / "nginx"}
     text = "\n".join("  " + line.split(": ", 1)[-1] for line in complaints)
     for copy, original in names.items():
-        text = text.replace(str(copy), _short(original))
+        text = text.replace(str(copy), shown(original))
     return text
-
-
-def _short(path: Path) -> str:
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

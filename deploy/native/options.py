@@ -12,8 +12,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from deploy.paths import ROOT
 from deploy.refused import Refused
-from deploy.supervisor.programs import ROOT
 
 LONGEST_SOCKET_PATH = 100  # the kernel's limit is 104 bytes on some systems, 108 on others
 
@@ -53,7 +53,15 @@ class Options:
         path = self.stack_dir / name
         if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
             return path
-        return _private_folder(self.stack_dir) / name
+        folder = _private_folder(self.stack_dir)
+        _make_private(folder)
+        return folder / name
+
+    def forget_sockets(self) -> None:
+        """Remove the private folder again, if there is one; the servers removed their sockets."""
+        folder = _private_folder(self.stack_dir)
+        if folder.exists() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def read_environ(environ: Mapping[str, str]) -> dict[str, str]:
@@ -97,11 +105,14 @@ def _address(environ: Mapping[str, str], name: str, default: str) -> str:
 
 
 def _private_folder(stack_dir: Path) -> Path:
-    """A folder of ours alone under the system's temporary one, always the same for `stack_dir`."""
+    """A short path under the system's temporary folder, always the same for `stack_dir`."""
     digest = hashlib.sha256(os.fsencode(stack_dir)).hexdigest()[:12]
-    folder = Path(tempfile.gettempdir()) / f"stack-{os.getuid()}-{digest}"
+    return Path(tempfile.gettempdir()) / f"stack-{os.getuid()}-{digest}"
+
+
+def _make_private(folder: Path) -> None:
+    """Make `folder` ours alone; whoever made one of that name before us must not get our sockets."""
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if found.st_uid != os.getuid() or found.st_mode & 0o077 or folder.is_symlink():
         raise Refused(f"{folder} must be a folder that only you can open: remove it")
-    return folder

@@ -6,17 +6,18 @@ import errno
 import socket
 
 from deploy.native.options import Options
+from deploy.paths import shown
 from deploy.refused import Refused
 from deploy.upstream import Upstream
 
 
 def check_ports(options: Options, upstream: Upstream) -> None:
     """Raise Refused for the first port that is taken, naming the setting or the line to change."""
-    another = options.http_port + 10 if options.http_port < 65000 else 8090
+    another = options.http_port + 10 if 1024 <= options.http_port < 65000 else 8080
     remedy = f"another one: make run HTTP_PORT={another}"
     _check(options.bind, options.http_port, f"choose {remedy}")
     for server in upstream.workers:
-        remedy = f"change {upstream.path}, line {server.line}"
+        remedy = f"change {shown(upstream.path)}, line {server.line}"
         _check("127.0.0.1", server.port, remedy)
 
 

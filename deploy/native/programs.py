@@ -7,10 +7,10 @@ import urllib.parse
 from deploy.native import binaries
 from deploy.native.nginx import nginx_command
 from deploy.native.options import Options
+from deploy.paths import ROOT
 from deploy.supervisor.programs import (
     NGINX_PRIORITY,
     REDIS_PRIORITY,
-    ROOT,
     Program,
     worker_program,
 )

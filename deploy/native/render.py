@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deploy.native.options import Options
-from deploy.supervisor.programs import ROOT
+from deploy.paths import ROOT
 from deploy.upstream import OUR_HOST
 
 WORKER = re.compile(rf"(\bserver\s+){OUR_HOST}(?=:)")

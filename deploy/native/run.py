@@ -32,7 +32,10 @@ def run(options: Options, environ: Mapping[str, str]) -> None:
     """Run the stack in the foreground until told to stop.  Refused says why it cannot, or ended by itself."""
     upstream = read_upstream(options.upstream_conf)
     check_upstream(upstream)
-    options.logs.mkdir(parents=True, exist_ok=True)
+    options.stack_dir.mkdir(
+        mode=0o700, parents=True, exist_ok=True
+    )  # it will hold who is logged in
+    options.logs.mkdir(exist_ok=True)
     try:
         with held(options.stack_dir / "run.pid"):
             _refuse_leftover(options)
@@ -74,7 +77,7 @@ def _supervise(options: Options, upstream: Upstream, environ: Mapping[str, str])
         raise Refused(_last_words(error.name, options)) from None
     finally:
         if process:
-            _stop_everything(supervisord, process, upstream)
+            _stop_everything(supervisord, process, upstream, options)
 
 
 def _environ(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
@@ -89,7 +92,10 @@ def _environ(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _stop_everything(
-    supervisord: Supervisord, process: subprocess.Popen[bytes], upstream: Upstream
+    supervisord: Supervisord,
+    process: subprocess.Popen[bytes],
+    upstream: Upstream,
+    options: Options,
 ) -> None:
     """nginx first, then the workers together, then Redis; a second Ctrl-C kills what is left."""
     try:
@@ -100,6 +106,7 @@ def _stop_everything(
         process.kill()
         process.wait()
     kill_session(process.pid, supervisord.mark)
+    options.forget_sockets()
 
 
 def _last_words(name: str, options: Options) -> str:

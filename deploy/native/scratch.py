@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.native.ports import is_free
+from deploy.paths import ROOT
 from deploy.refused import Refused
-from deploy.supervisor.programs import ROOT
 from deploy.upstream import OUR_HOST, read_upstream
 
 # Below the range the kernel takes outgoing connections' ports from, or one of those could be in the way.
@@ -99,9 +99,12 @@ def start_run(environ: Mapping[str, str]) -> subprocess.Popen[str]:
 
 def end_run(process: subprocess.Popen[str]) -> int:
     """Stop a stack as `make stop` does, and return its exit code."""
-    if process.poll() is None:
-        process.terminate()
-    process.communicate(timeout=STOP_SECONDS)
+    process.terminate()
+    try:
+        process.communicate(timeout=STOP_SECONDS)
+    finally:
+        process.kill()  # does nothing to one that has ended; of one that hangs the rest ends too
+        process.communicate()
     return process.returncode
 
 

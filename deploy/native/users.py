@@ -57,7 +57,7 @@ def _checked(password: str) -> str:
 
 def _write(path: Path, users: Mapping[str, str]) -> None:
     """Replace the file at once: a worker that starts now reads the old one or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".users-")  # mode 0600
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.writelines(f"{name}:{password_hash}\n" for name, password_hash in users.items())

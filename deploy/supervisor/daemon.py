@@ -17,7 +17,7 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
-from deploy.supervisor.programs import ROOT
+from deploy.paths import ROOT
 
 FRAME = Path(__file__).with_name("supervisord.conf")
 MOST_FILES = 1 << 20  # an "unlimited" hard limit is not one the kernel accepts as a soft limit
@@ -85,10 +85,11 @@ class Supervisord:
         supervisord's own shutdown stops one after the other; workers that each drain for a second
         would add up.  Every program has a limit after which supervisord kills it, so this ends.
         """
-        waiting = set(names)
-        for name in waiting:
-            self._ask_to_stop(name)
-        while any(self.states().get(name, "STOPPED") not in GONE for name in waiting):
+        wanted = set(names)
+        while waiting := {n: s for n, s in self.states().items() if n in wanted and s not in GONE}:
+            for name, state in waiting.items():
+                if state != "STOPPING":  # asked each time: it may just have been started again
+                    self._ask_to_stop(name)
             time.sleep(0.02)
 
     def start_program(self, name: str) -> None:

@@ -13,24 +13,30 @@ from typing import TextIO
 
 
 def main() -> None:
-    """Wait for the one event subscribed to, PROCESS_STATE_FATAL; each one ends supervisord."""
+    """Wait for events; the first program that will not be started again ends supervisord."""
     note = Path(os.environ["SUPERVISOR_DIR"]) / "fatal"
-    while name := next_fatal(sys.stdin, sys.stdout):
-        note.write_text(name)
-        os.kill(os.getppid(), signal.SIGTERM)
+    while event := next_event(sys.stdin, sys.stdout):
+        if is_given_up(event):
+            note.write_text(event["processname"])
+            os.kill(os.getppid(), signal.SIGTERM)
 
 
-def next_fatal(events: TextIO, answers: TextIO) -> str | None:
-    """The name of the next program given up, or None when supervisord closed the stream."""
+def next_event(events: TextIO, answers: TextIO) -> dict[str, str]:
+    """The fields of the next event, its name among them; empty when supervisord closed the stream."""
     answers.write("READY\n")
     answers.flush()
     header = _fields(events.readline())
     if not header:
-        return None
-    name = _fields(events.read(int(header["len"])))["processname"]
+        return {}
+    event = _fields(events.read(int(header["len"])))
     answers.write("RESULT 2\nOK")
     answers.flush()
-    return name
+    return header | event
+
+
+def is_given_up(event: dict[str, str]) -> bool:
+    """Whether the program stays down: it failed too often, or ended with the code that says why not to try."""
+    return event["eventname"] == "PROCESS_STATE_FATAL" or event.get("expected") == "1"
 
 
 def _fields(line: str) -> dict[str, str]:

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy.paths import ROOT
 from deploy.upstream import Server
 
-ROOT = Path(__file__).parents[2]
 LOG_SIZE = "10MB"
+WRONG_SETTINGS = 2  # a worker's exit code when its settings cannot be used
+START_SECONDS = "5"  # more than any start takes: a slow failure must not pass for a good start
 
 # supervisord starts in rising order and stops in falling order, nginx first.
 REDIS_PRIORITY, WORKER_PRIORITY, NGINX_PRIORITY = 10, 20, 30
@@ -40,8 +42,9 @@ class Program:
             "command": shlex.join(self.command),
             "directory": str(ROOT),
             "priority": str(self.priority),
-            "autorestart": "true",
-            "startsecs": "1",  # died sooner: a failed start, tried three more times, then FATAL
+            "autorestart": "unexpected",  # whatever the exit code, but for the one below
+            "exitcodes": str(WRONG_SETTINGS),  # trying again cannot help; fatal.py ends the stack
+            "startsecs": START_SECONDS,  # died sooner: a failed start, tried thrice more, then FATAL
             "stopsignal": self.stop_signal,
             "stopwaitsecs": str(self.stop_seconds),
             "killasgroup": "true",  # nothing of it may stay behind, children included

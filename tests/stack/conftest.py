@@ -35,16 +35,16 @@ ChangedNginx = Callable[..., str]
 
 @pytest.fixture
 def changed_nginx(stack: Scratch, tmp_path: Path) -> Iterator[ChangedNginx]:
-    """Starts another nginx before the workers of `stack`, with `old` replaced by `new` in one file.
+    """Starts another nginx before the workers of a stack, with `old` replaced by `new` in one file.
 
     Returns its address.  This is how a test shows that it would notice the line missing.
     """
     processes = []
 
-    def start(file: str, old: str, new: str) -> str:
+    def start(file: str, old: str, new: str, before: Scratch = stack) -> str:
         port = free_ports(1)[0]
         folder = tmp_path / str(port)
-        _copy_changed(stack, folder, port, (file, old, new))
+        _copy_changed(before, folder, port, (file, old, new))
         process = subprocess.Popen(
             nginx_in(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )

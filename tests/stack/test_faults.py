@@ -15,6 +15,7 @@ import pytest
 
 from deploy.native.scratch import Scratch
 from tests.conftest import StartStack
+from tests.stack.conftest import ChangedNginx
 from tests.stack.processes import (
     boot_of,
     is_listening,
@@ -54,26 +55,44 @@ def reading(site: str, cookies: httpx.Cookies) -> Iterator[list[int | str]]:
             reader.join()
 
 
+def kill_a_worker(stack: Scratch) -> None:
+    """SIGKILL one, wait until it is back, and then until nginx asks it again."""
+    port = stack.worker_ports[1]
+    boot = boot_of(port)
+    os.kill(pid_listening(supervisord_pid(stack), port, stack), signal.SIGKILL)
+    wait_until(
+        lambda: boot_of(port) not in (None, boot), seconds=BACK_SECONDS, what="the worker is back"
+    )
+    time.sleep(1.2)  # nginx's fail_timeout, and a little
+
+
 def test_killed_worker(start_stack: StartStack) -> None:
     """A worker killed with SIGKILL costs no session and no GET, and is back by itself."""
     stack = start_stack()
-    port = stack.worker_ports[1]
     with new_visitor(stack.url) as member:
         member.log_in()
         visits = member.visit()["visits"]
-        boot = boot_of(port)
         with reading(stack.url, member.cookies) as answers:
-            os.kill(pid_listening(supervisord_pid(stack), port, stack), signal.SIGKILL)
-            wait_until(
-                lambda: boot_of(port) not in (None, boot),
-                seconds=BACK_SECONDS,
-                what="the worker is back",
-            )
-            time.sleep(1.2)  # past fail_timeout: nginx asks it again
+            kill_a_worker(stack)
 
         assert len(answers) > 100
         assert set(answers) == {200}
         assert member.visit()["visits"] == visits + 1
+
+
+def test_killed_worker_needs_another_try(
+    start_stack: StartStack, changed_nginx: ChangedNginx
+) -> None:
+    """Without `proxy_next_upstream` the same costs requests, and the check above notices it."""
+    stack = start_stack()
+    tries = "proxy_next_upstream error timeout;"
+    url = changed_nginx("proxy.conf", tries, "proxy_next_upstream off;", before=stack)
+    with new_visitor(url) as member:
+        member.log_in()
+        with reading(url, member.cookies) as answers:
+            kill_a_worker(stack)
+
+        assert 502 in answers
 
 
 @pytest.fixture

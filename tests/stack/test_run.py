@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from deploy.native.scratch import Scratch, scratch_settings
-from deploy.supervisor.programs import ROOT
+from deploy.paths import ROOT
 from tests.conftest import UPSTREAM, StartStack
 from tests.stack.processes import is_listening, members, supervisord_pid, wait_until
 from tests.stack.visitor import new_visitor
@@ -216,21 +217,32 @@ def test_stop_from_elsewhere(start_stack: StartStack) -> None:
     assert members(stack, leader) == []
 
 
-def test_secret_is_private(stack: Scratch) -> None:
-    """The generated secret can be read by its owner alone."""
-    mode = (stack.folder / "state/session-secret").stat().st_mode
+def test_state_is_private(stack: Scratch) -> None:
+    """The generated secret, and the folder with all the state, can be read by their owner alone."""
+    folder = stack.folder / "state"
 
-    assert stat.S_IMODE(mode) == 0o600
+    assert stat.S_IMODE((folder / "session-secret").stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def private_folders() -> set[Path]:
+    """Where sockets are whose path would be too long."""
+    return set(Path(tempfile.gettempdir()).glob(f"stack-{os.getuid()}-*"))
 
 
 @pytest.mark.parametrize("name", ["a folder with spaces", "long-" + "x" * 120])
 def test_any_folder(start_stack: StartStack, tmp_path: Path, name: str) -> None:
     """The stack runs in a folder whose name has spaces, or is too long for a socket file."""
+    before = private_folders()
     stack = start_stack(STACK_DIR=str(tmp_path / name))
     with new_visitor(stack.url) as visitor:
         visitor.log_in()
 
         assert visitor.visit()["visits"] == 1
+    stack.process.terminate()
+
+    assert stack.process.wait(GONE_SECONDS) == 0
+    assert private_folders() <= before
 
 
 def test_given_user(start_stack: StartStack, tmp_path: Path) -> None:

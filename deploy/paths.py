@@ -1,0 +1,12 @@
+"""Where this project lies, and how its files are named to the user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def shown(path: Path) -> str:
+    """`path` as the user knows it: from the project's folder when it is inside."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

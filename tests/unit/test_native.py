@@ -1,0 +1,249 @@
+"""The native stack's options, rendered files, programs, lock and accounts."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import stat
+from configparser import RawConfigParser
+from pathlib import Path
+
+import pytest
+
+from app.accounts import Accounts, read_users
+from deploy.__main__ import main
+from deploy.native.lock import Held, held, holder
+from deploy.native.options import Options, read_environ, read_options
+from deploy.native.render import frame_line, render_nginx, site_line, upstream_line
+from deploy.native.session import session_members
+from deploy.paths import ROOT
+from deploy.refused import Refused
+from deploy.supervisor.fatal import is_given_up, next_event
+from deploy.supervisor.programs import Program, worker_ports, worker_program, write_programs
+from deploy.upstream import Server, read_upstream
+from tests.conftest import UPSTREAM
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Options:
+    return read_options({"STACK_DIR": str(tmp_path), "HTTP_PORT": "9090"})
+
+
+def test_rendering_keeps_line_numbers(options: Options, tmp_path: Path) -> None:
+    """Each rendered file has the original's lines in the original's order, comments untouched."""
+    render_nginx(options, tmp_path / "conf")
+    originals = sorted((ROOT / "nginx").rglob("*.conf"))
+    assert len(originals) > 5
+    for original in originals:
+        before = original.read_text().split("\n")
+        after = (tmp_path / "conf" / original.relative_to(ROOT / "nginx")).read_text().split("\n")
+
+        assert len(before) == len(after)
+        assert [line.partition("#")[2] for line in before] == [
+            line.partition("#")[2] for line in after
+        ]
+
+
+def test_rendered_upstream_has_the_same_servers(options: Options, tmp_path: Path) -> None:
+    """The rendered upstream has every server on its line, at this machine, looked up once."""
+    render_nginx(options, tmp_path / "conf")
+    before = read_upstream(UPSTREAM).servers
+    after = read_upstream(tmp_path / "conf/upstream.conf").servers
+
+    assert [(s.port, s.line) for s in after] == [(s.port, s.line) for s in before]
+    assert {s.host for s in after} == {"127.0.0.1"}
+    assert not any("resolve" in s.parameters for s in after)
+
+
+RENDERED = {
+    "server app:8001 weight=2 resolve;": "server 127.0.0.1:8001 weight=2;",
+    "server app:8001 resolve max_fails=1;": "server 127.0.0.1:8001 max_fails=1;",
+    "server app2.example:80;": "server app2.example:80;",
+    "server my-app:80;": "server my-app:80;",
+    "zone app 512k;": "zone app 512k;",
+    "upstream app {": "upstream app {",
+}
+
+
+@pytest.mark.parametrize("line", RENDERED)
+def test_upstream_line(line: str) -> None:
+    """Only the host name `app` of a server becomes this machine, and only `resolve` goes."""
+    assert upstream_line(line) == RENDERED[line]
+
+
+@pytest.mark.parametrize(("bind", "address"), [("0.0.0.0", "0.0.0.0:9090"), ("::1", "[::1]:9090")])
+def test_site_line(options: Options, bind: str, address: str) -> None:
+    """nginx listens where BIND and HTTP_PORT say."""
+    chosen = read_options({"STACK_DIR": str(options.stack_dir), "HTTP_PORT": "9090", "BIND": bind})
+
+    assert (
+        site_line("    listen 8080 default_server;", chosen)
+        == f"    listen {address} default_server;"
+    )
+
+
+def test_frame_line() -> None:
+    """Files and connections are lowered to what the machine allows, and never raised."""
+    assert frame_line("worker_connections 16384;", 4096) == "worker_connections 4096;"
+    assert frame_line("worker_connections 16384;", 99999) == "worker_connections 16384;"
+
+
+def test_environment_wins(tmp_path: Path) -> None:
+    """A variable that is set wins over the file ENV_FILE names, even when it is set to nothing."""
+    file = tmp_path / "env"
+    file.write_text("HTTP_PORT=1111\nBIND=0.0.0.0\nREDIS_URL=redis://other\n")
+    environ = read_environ({"ENV_FILE": str(file), "HTTP_PORT": "2222", "REDIS_URL": ""})
+
+    assert (environ["HTTP_PORT"], environ["BIND"], environ["REDIS_URL"]) == ("2222", "0.0.0.0", "")
+
+
+def test_long_folder_gets_a_private_socket(tmp_path: Path) -> None:
+    """A socket whose path would be too long goes to a short folder that only its owner can open."""
+    long = read_options({"STACK_DIR": str(tmp_path / ("x" * 120))})
+    folder = long.socket("redis.sock").parent
+    try:
+        assert len(os.fsencode(long.socket("redis.sock"))) <= 100
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        folder.chmod(0o755)
+        with pytest.raises(Refused, match="only you can open"):
+            long.socket("redis.sock")
+    finally:
+        folder.rmdir()
+
+
+def section(program: Program) -> RawConfigParser:
+    parser = RawConfigParser()
+    parser.read_string(program.section())
+    return parser
+
+
+def test_worker_program() -> None:
+    """A worker's program has its port, and may take five seconds longer than the drain to end."""
+    server = Server("app", 8001, (), 1)
+    program = worker_program(server, host="0.0.0.0", drain_seconds=10, output=Path("/dev/stdout"))
+    values = section(program)["program:worker-8001"]
+
+    assert shlex.split(values["command"])[1:] == [
+        "-m",
+        "app",
+        "--port",
+        "8001",
+        "--host",
+        "0.0.0.0",
+    ]
+    assert values["stopwaitsecs"] == "15"
+    assert values["stdout_logfile_maxbytes"] == "0"
+
+
+def test_program_with_odd_paths() -> None:
+    """Spaces and percent signs in paths reach the program as they are."""
+    program = Program("redis", ["/a b/100%", "x"], 10, 5, Path("/logs/50%.log"))
+    command = section(program)["program:redis"]["command"]
+
+    assert shlex.split(command % {}) == ["/a b/100%", "x"]
+
+
+def test_removed_worker_loses_its_program(tmp_path: Path) -> None:
+    """Writing programs again leaves exactly the new ones."""
+    programs = [
+        worker_program(Server("app", port, (), 1), host="h", drain_seconds=1, output=Path("/x"))
+        for port in (8001, 8002)
+    ]
+    write_programs(tmp_path, programs)
+    assert worker_ports(tmp_path) == [8001, 8002]
+    write_programs(tmp_path, programs[:1])
+
+    assert worker_ports(tmp_path) == [8001]
+
+
+def test_fatal_listener_speaks_the_protocol() -> None:
+    """The listener is ready, takes one event, names its program, and answers OK."""
+    payload = "processname:worker-8001 groupname:worker-8001 from_state:BACKOFF"
+    events = io.StringIO(f"ver:3.0 eventname:PROCESS_STATE_FATAL len:{len(payload)}\n{payload}")
+    answers = io.StringIO()
+
+    event = next_event(events, answers)
+
+    assert event["processname"] == "worker-8001"
+    assert is_given_up(event)
+    assert answers.getvalue() == "READY\nRESULT 2\nOK"
+    assert next_event(events, answers) == {}
+
+
+@pytest.mark.parametrize(("expected", "given_up"), [("0", False), ("1", True)])
+def test_wrong_settings_are_not_tried_again(expected: str, given_up: bool) -> None:
+    """A program that crashed is started again; one that ended with the code for wrong settings is not."""
+    event = {"eventname": "PROCESS_STATE_EXITED", "processname": "x", "expected": expected}
+
+    assert is_given_up(event) == given_up
+
+
+def test_lock(tmp_path: Path) -> None:
+    """A lock is held by one at a time, names its holder, and is free afterwards, whatever the file says."""
+    path = tmp_path / "run.pid"
+    assert holder(path) is None
+    with held(path):
+        assert holder(path) == os.getpid()
+        with pytest.raises(Held), held(path):
+            pass
+    path.write_text(f"{os.getpid()}\n")
+
+    assert holder(path) is None
+
+
+def test_foreign_session_is_left_alone() -> None:
+    """Processes of a session without the stack's mark are never taken for the stack's."""
+    session = os.getsid(0)
+
+    assert session_members(session, f"PATH={os.environ['PATH']}")
+    assert session_members(session, "SUPERVISOR_DIR=/no/such/stack") == []
+
+
+def add_user(monkeypatch: pytest.MonkeyPatch, path: Path, name: str, password: str) -> int:
+    monkeypatch.setenv("USERS_FILE", str(path))
+    monkeypatch.setenv("ENV_FILE", "")
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{password}\n"))
+    return main(["user", name])
+
+
+async def test_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`user` adds an account or changes its password, leaves the others, and keeps the file private."""
+    path = tmp_path / "accounts" / "users"
+    for name, password in (
+        ("ann", "first password"),
+        ("Bøb", "another one"),
+        ("ann", "second password"),
+    ):
+        assert add_user(monkeypatch, path, name, password) == 0
+    accounts = Accounts(read_users(path), None)
+    try:
+        assert await accounts.verify("ann", "second password")
+        assert await accounts.verify("Bøb", "another one")
+        assert not await accounts.verify("ann", "first password")
+    finally:
+        accounts.close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert os.listdir(path.parent) == ["users"]
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "text"),
+    [
+        ("", "a good password", "cannot be a name"),
+        ("a\nb", "a good password", "cannot be a name"),
+        ("ann", "short", "8 to"),
+    ],
+)
+def test_refused_user(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    name: str,
+    password: str,
+    text: str,
+) -> None:
+    """A name or password that cannot be used is refused with a sentence, and nothing is written."""
+    assert add_user(monkeypatch, tmp_path / "users", name, password) == 1
+    assert text in capsys.readouterr().err
+    assert not (tmp_path / "users").exists()

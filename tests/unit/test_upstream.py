@@ -1,0 +1,144 @@
+"""Reading upstream.conf, and refusing what nginx would accept and nobody wants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploy.lint import check_upstream
+from deploy.upstream import Server, Upstream, UpstreamError, read_upstream
+from tests.conftest import UPSTREAM
+
+GOOD = """upstream app {
+    zone app 512k;
+    # server app:8009;
+    server app:8001 max_fails=1;
+    server app:8002 down;
+    server 192.0.2.7:9000;
+    server app:8003 backup;
+}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "upstream.conf"
+
+
+def read(path: Path, text: str) -> Upstream:
+    path.write_text(text)
+    upstream = read_upstream(path)
+    check_upstream(upstream)
+    return upstream
+
+
+def test_shipped_file() -> None:
+    """The shipped file has four workers, all in use, in plain round robin, and no complaint."""
+    upstream = read_upstream(UPSTREAM)
+    check_upstream(upstream)
+
+    assert [server.port for server in upstream.workers] == [8001, 8002, 8003, 8004]
+    assert upstream.served == upstream.workers
+    assert upstream.policy == "round_robin"
+
+
+def test_server_lines(path: Path) -> None:
+    """Host, port, parameters and line of each server are read; comments are not."""
+    servers = read(path, GOOD).servers
+
+    assert servers[0] == Server("app", 8001, ("max_fails=1",), 4)
+    assert [(server.host, server.port, server.line) for server in servers[1:]] == [
+        ("app", 8002, 5),
+        ("192.0.2.7", 9000, 6),
+        ("app", 8003, 7),
+    ]
+
+
+def test_workers_and_served(path: Path) -> None:
+    """`app` lines are workers of this stack; lines with `down` or `backup` get no ordinary request."""
+    upstream = read(path, GOOD)
+
+    assert [server.name for server in upstream.workers] == [
+        "worker-8001",
+        "worker-8002",
+        "worker-8003",
+    ]
+    assert [(server.host, server.port) for server in upstream.served] == [
+        ("app", 8001),
+        ("192.0.2.7", 9000),
+    ]
+
+
+@pytest.mark.parametrize(
+    "policy", ["least_conn", "ip_hash", "random two", "hash $cookie_sid consistent"]
+)
+def test_policy(path: Path, policy: str) -> None:
+    """A policy written into the block is named."""
+    upstream = read(path, GOOD.replace("server app:8003 backup", policy, 1))
+
+    assert upstream.policy == policy.split()[0]
+
+
+@pytest.mark.parametrize("host", ["unix:/run/app.sock", "[::1]", "backend.example"])
+def test_without_port(path: Path, host: str) -> None:
+    """A server elsewhere needs no port: nginx takes 80."""
+    server = read(path, GOOD.replace("192.0.2.7:9000", host)).servers[2]
+
+    assert (server.host, server.port, server.is_worker) == (host, 80, False)
+
+
+def test_line_endings(path: Path) -> None:
+    """Windows line endings and a missing last newline change nothing."""
+    unix = read(path, GOOD)
+    path.write_bytes(GOOD.rstrip("\n").replace("\n", "\r\n").encode())
+
+    assert read_upstream(path).servers == unix.servers
+
+
+WRONG = {
+    "missing brace": ("}\n", "", None, "unexpected end of file"),
+    "missing semicolon": ("8001 max_fails=1;", "8001 max_fails=1", 4, "`;` is missing"),
+    "unknown parameter": ("max_fails", "max_failures", 4, "no server parameter"),
+    "commercial": ("max_fails=1", "slow_start=3s", 4, "commercial nginx only"),
+    "twice": ("app:8002", "app:8001", 5, "already on line 4"),
+    "no number": ("app:8001", "app:http", 4, "port must be a number"),
+    "port too high": ("app:8001", "app:80010", 4, "port must be a number"),
+    "port of root": ("app:8001", "app:80", 4, "from 1024 up"),
+    "worker without port": ("app:8001", "app", 4, "from 1024 up"),
+    "no zone": ("    zone app 512k;\n", "", None, "the zone is missing"),
+    "another block": ("}\n", "}\nserver { }\n", 9, "only `upstream app"),
+    "another name": ("upstream app", "upstream web", 1, "only `upstream app"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_wrong_line_is_named(path: Path, kind: str) -> None:
+    """Each mistake is refused with the file, the line and what is wrong with it."""
+    old, new, line, text = WRONG[kind]
+    assert old in GOOD
+    with pytest.raises(UpstreamError) as refused:
+        read(path, GOOD.replace(old, new, 1))
+
+    assert text in str(refused.value)
+    assert str(refused.value).startswith(str(path))
+    if line is not None:
+        assert f"{path}, line {line}:" in str(refused.value)
+
+
+def test_nobody_in_use(path: Path) -> None:
+    """A file in which every server is `down` is refused."""
+    with pytest.raises(UpstreamError, match="no server is in use"):
+        read(path, "upstream app {\n  zone app 512k;\n  server app:8001 down;\n}\n")
+
+
+def test_no_server(path: Path) -> None:
+    """A block without any server is refused."""
+    with pytest.raises(UpstreamError, match="no server line"):
+        read(path, "upstream app { zone app 512k; }\n")
+
+
+def test_missing_file(path: Path) -> None:
+    """A file that is not there is named."""
+    with pytest.raises(UpstreamError, match="there is no such file"):
+        read_upstream(path)
