@@ -58,7 +58,10 @@ def _announcement(settings: Settings, slow_writes: bool) -> str:
 
 
 def _run_locust(settings: Settings, slow_writes: bool) -> int:
-    """Run the generator to its end; SIGINT and SIGTERM are passed on once, and end it early."""
+    """Run the generator to its end; Ctrl-C ends it early, and what happened is judged.
+
+    It is passed on as SIGTERM: SIGINT would break into a request that is being made.
+    """
     settings.out.mkdir(parents=True, exist_ok=True)
     path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
     child = subprocess.Popen(
@@ -68,7 +71,7 @@ def _run_locust(settings: Settings, slow_writes: bool) -> int:
         start_new_session=True,
     )
     stops = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(stop, lambda *_: child.send_signal(signal.SIGINT)) for stop in stops]
+    before = [signal.signal(stop, lambda *_: child.terminate()) for stop in stops]
     try:
         return child.wait()
     finally:

@@ -93,7 +93,8 @@ def _spread(counted: Counted, limits: SpreadLimits) -> list[str]:
     reasons = []
     expected = counted.expected_workers
     if expected is not None and counted.workers != expected:
-        reasons.append(f"{counted.workers} workers answered, the upstream lists {expected}")
+        noun = "worker" if counted.workers == 1 else "workers"
+        reasons.append(f"{counted.workers} {noun} answered, the upstream lists {expected}")
     if counted.unnamed:
         reasons.append(f"{counted.unnamed:,} answers carried no X-Served-By")
     if counted.policy != "round_robin" or counted.workers < 2:
