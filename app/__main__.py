@@ -1,6 +1,6 @@
 """Start one worker: read settings, open Redis, listen, and drain on SIGTERM.
 
-`python -m app --port 8001`
+`python -m app --port 8001`; `python -m app --check` only says whether the settings can be used.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ def main() -> int:
     except SettingsError as error:
         print(f"app: {error}", file=sys.stderr)
         return 2
+    if options is None:
+        return 0
     worker = Worker(name=worker_name(options.host, options.port), boot=secrets.token_hex(4))
     write_logs(worker.name)
     try:
@@ -63,13 +65,21 @@ class Options:
     port: int
 
 
-def _parse_arguments() -> Options:
+def _parse_arguments() -> Options | None:
+    """Where to listen; None when only the settings are to be checked."""
     parser = argparse.ArgumentParser(prog="python -m app", description="One worker of the stack.")
-    parser.add_argument("--port", type=int, required=True, help="port to listen on")
+    parser.add_argument("--port", type=int, help="port to listen on")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)"
     )
+    parser.add_argument(
+        "--check", action="store_true", help="read the settings, say what is wrong, and exit"
+    )
     arguments = parser.parse_args()
+    if arguments.check:
+        return None
+    if arguments.port is None:
+        parser.error("--port is missing: python -m app --port 8001")
     if not 1 <= arguments.port <= 65535:
         parser.error(f"--port {arguments.port} is not a port: use 1 to 65535")
     return Options(arguments.host, arguments.port)

@@ -30,6 +30,8 @@ def run_container() -> int:
     """Run the workers until told to stop; the return value is the exit code."""
     upstream = read_upstream(upstream_path())
     check_upstream(upstream)
+    if code := subprocess.run([sys.executable, "-m", "app", "--check"]).returncode:
+        return code  # said once here, instead of by every worker
     supervisord = Supervisord(FOLDER, FOLDER / "supervisord.sock")
     write_programs(supervisord.programs, map(_program, upstream.workers))
     process: subprocess.Popen[bytes] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from app.accounts import hash_password
 from tests.compose.conftest import free_port, running
+from tests.compose.container import removed
 from tests.compose.stack import Stack
 
 SECRET = secrets.token_urlsafe(32)
@@ -39,14 +41,27 @@ def test_incomplete_production_is_refused(
     assert refusal in result.stdout + result.stderr
 
 
-def test_container_ends_when_a_worker_cannot_start(stack: Stack) -> None:
-    """A program in FATAL ends the app container with 1, the worker's name and the reason."""
+def test_container_refuses_wrong_settings_once(stack: Stack) -> None:
+    """A setting that cannot be used ends the app container with 2 and one line, not one a worker."""
     option = "--env=SESSION_IDLE_SECONDS=never"
     result = stack.attempt("run", "--rm", "--no-deps", "--no-TTY", option, "app")
     said = result.stdout + result.stderr
-    assert result.returncode == 1
-    assert "SESSION_IDLE_SECONDS=never is not a number" in said
-    assert "could not be kept running" in said
+    assert result.returncode == 2
+    assert said.count("SESSION_IDLE_SECONDS=never is not a number") == 1
+
+
+def test_container_ends_when_a_worker_cannot_be_kept_running(stack: Stack) -> None:
+    """A worker that dies at each of its starts ends the app container with 1 and the worker's name."""
+    name = f"dying-{secrets.token_hex(4)}"
+    stack.compose("run", "--detach", "--no-deps", "--name", name, "app")
+    with removed(name) as container:
+        deadline = time.monotonic() + 60
+        while container.is_running():
+            assert time.monotonic() < deadline, "the container outlived its worker"
+            container.kill("--port 8001")
+            time.sleep(0.2)
+        assert container.exit_code() == 1
+        assert "worker-8001 could not be kept running" in container.said()
 
 
 @pytest.fixture
@@ -76,3 +91,16 @@ def test_production_with_files(production: Stack) -> None:
     form = {"username": "ann", "password": "demo", "next": "/"}
     assert httpx.post(f"{production.url}/login", data=form, trust_env=False).status_code == 401
     assert SECRET not in str(production.container("app")["Config"]["Env"])
+
+
+def test_demo_password_from_a_file(tmp_path: Path) -> None:
+    """In demo the password may come from a file; then that one logs in, and `demo` does not."""
+    file = tmp_path / "password"
+    file.write_text(PASSWORD + "\n")
+    file.chmod(0o644)
+    name = f"test-{secrets.token_hex(4)}"
+    for stack in running(Stack(name, free_port(), DEMO_PASSWORD_FILE=str(file))):
+        with stack.visitor("ann", PASSWORD) as browser:
+            assert browser.get("/api/session").json()["user"] == "ann"
+        form = {"username": "ann", "password": "demo", "next": "/"}
+        assert httpx.post(f"{stack.url}/login", data=form, trust_env=False).status_code == 401

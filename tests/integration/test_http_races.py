@@ -207,7 +207,8 @@ async def test_disconnecting_clients(workers: list[Worker], new_visitor: NewVisi
     await asyncio.gather(*(visitor.log_in(workers[0]) for visitor in visitors))
 
     async def hang_up(visitor: Visitor) -> None:
-        async with httpx.AsyncClient(trust_env=False, timeout=0.1) as client:
+        leaving = httpx.Timeout(10, read=0.1)  # once the request is there
+        async with httpx.AsyncClient(trust_env=False, timeout=leaving) as client:
             with pytest.raises(httpx.ReadTimeout):
                 await Visitor(client, visitor.cookie).get(workers[0], "/slow?ms=300&write=k")
 

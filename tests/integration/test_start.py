@@ -140,13 +140,23 @@ def test_taken_port(tmp_path: Path, server: RedisServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [("--port", "0"), ("--port", "x"), ("--port", "65536"), ("--help-me",)]
+    "options",
+    [("--port", "0"), ("--port", "x"), ("--port", "65536"), ("--host", "::1"), ("--help-me",)],
 )
 def test_wrong_options(tmp_path: Path, options: tuple[str, ...]) -> None:
     """A wrong option is refused with the usage."""
     ended = start(tmp_path, "app", *options)
     assert ended.returncode == 2
     assert "usage" in ended.stderr
+
+
+def test_check(tmp_path: Path) -> None:
+    """`--check` says what a start would say of the settings, and does not start."""
+    good = start(tmp_path, "app", "--check", SESSION_SECRETS=SECRET)
+    wrong = start(tmp_path, "app", "--check", SESSION_SECRETS=SECRET, DRAIN_SECONDS="0")
+    assert (good.returncode, good.stdout + good.stderr) == (0, "")
+    assert wrong.returncode == 2
+    assert "DRAIN_SECONDS" in wrong.stderr
 
 
 async def test_end_sessions(

@@ -1,0 +1,226 @@
+"""What the README and `make help` promise: each command is run here or by .ci/run, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from deploy.native.scratch import Scratch, scratch_settings, wait_for_start
+from deploy.paths import ROOT
+from tests.conftest import UPSTREAM
+from tests.stack.visitor import new_visitor
+
+pytestmark = pytest.mark.native
+
+README = (ROOT / "README.md").read_text()
+CI = (ROOT / ".ci/run").read_text()
+HERE = Path(__file__).read_text()
+LINES_OF_A_SCREEN = 40
+# Needs the package index, and chooses versions: tried when the lock files are renewed.
+NOT_RUN = {"lock"}
+
+
+def targets() -> set[str]:
+    """The targets that `make help` lists."""
+    return set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def environ(settings: Mapping[str, str]) -> dict[str, str]:
+    """A shell's environment with `settings`, without what this run's own make left in it."""
+    own = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"}
+    return {name: value for name, value in os.environ.items() if name not in own} | dict(settings)
+
+
+def make(
+    *words: str, typed: str = "", folder: Path = ROOT, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """`make`, to its end, with `typed` on its standard input."""
+    return subprocess.run(
+        ["make", "--no-print-directory", *words],
+        cwd=folder,
+        env=environ(settings),
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> dict[str, str]:
+    """The settings of a stack in a folder and on ports of its own."""
+    return scratch_settings(tmp_path, UPSTREAM)
+
+
+@pytest.fixture
+def running(settings: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """`make run` in a terminal of its own, ready."""
+    process = subprocess.Popen(
+        ["make", "--no-print-directory", "run"],
+        cwd=ROOT,
+        env=environ(settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_for_start(process)
+        yield process
+    finally:
+        make("stop", **settings)
+        process.communicate(timeout=60)
+
+
+def test_run_logs_stop(running: subprocess.Popen[str], settings: dict[str, str]) -> None:
+    """`make run` serves, `make logs` follows what it does, and `make stop` ends it without an error."""
+    with new_visitor(f"http://127.0.0.1:{settings['HTTP_PORT']}") as visitor:
+        visitor.log_in()
+        visits = visitor.visit()["visits"]
+    request_line = first_line_with("/api/visits", settings)
+    stopped = make("stop", **settings)
+
+    assert visits == 1
+    assert "/api/visits" in request_line
+    assert stopped.returncode == 0, stopped.stderr
+    assert running.wait(60) == 0
+
+
+def first_line_with(words: str, settings: Mapping[str, str]) -> str:
+    """The first line of `make logs` that holds `words`; it goes on by itself, so it is ended then."""
+    with subprocess.Popen(
+        ["make", "--no-print-directory", "logs"],
+        cwd=ROOT,
+        env=environ(settings),
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as logs:
+        try:
+            return next(line for line in logs.stdout or () if words in line)
+        finally:
+            os.killpg(logs.pid, 2)
+
+
+def test_user(settings: dict[str, str], tmp_path: Path) -> None:
+    """`make user NAME=ann` adds the account under its hash; without a name it says what to write."""
+    file = tmp_path / "users"
+    added = make("user", "NAME=ann", typed="correct horse battery\n", USERS_FILE=str(file), **{})
+    unnamed = make("user", NAME="", **settings)
+
+    assert added.returncode == 0, added.stderr
+    assert file.read_text().startswith("ann:$argon2id$")
+    assert unnamed.returncode != 0
+    assert "make user NAME=ann" in unnamed.stderr
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """What a clone of this folder holds, as it stands now."""
+    for name in tracked():
+        (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, tmp_path / "copy" / name)
+    return tmp_path / "copy"
+
+
+def tracked() -> set[str]:
+    """The files that came with the clone."""
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    return {name for name in listed.splitlines() if (ROOT / name).exists()}
+
+
+def test_clean(copy: Path) -> None:
+    """`make clean` takes away what was made here, and nothing that came with the clone."""
+    made = [copy / name for name in (".stack", ".venv", ".mypy_cache", "app/__pycache__")]
+    for folder in made:
+        folder.mkdir()
+    cleaned = make("clean", folder=copy)
+
+    assert cleaned.returncode == 0, cleaned.stderr
+    assert not [folder for folder in made if folder.exists()]
+    left = {str(path.relative_to(copy)) for path in copy.rglob("*") if not path.is_dir()}
+    assert left == tracked()
+
+
+def test_format(copy: Path) -> None:
+    """`make format` rewrites a file that is not in the project's style."""
+    untidy = copy / "app/settings.py"
+    tidy = untidy.read_text()
+    untidy.write_text(tidy.replace(" = ", "="))
+    formatted = make("format", f"VENV={ROOT / '.venv'}", folder=copy)
+
+    assert formatted.returncode == 0, formatted.stdout
+    assert untidy.read_text() == tidy
+
+
+def test_help() -> None:
+    """`make` alone lists every target with a sentence, on one screen."""
+    listed = make().stdout
+    names = set(re.findall(r"^  make ([a-z-]+) +\S", listed, re.MULTILINE))
+
+    assert names == targets()
+    assert len(listed.splitlines()) <= LINES_OF_A_SCREEN
+
+
+def test_every_target_is_run() -> None:
+    """There is no target that nobody tries: each is run in this file or by .ci/run."""
+    here = set(re.findall(r'make\("([a-z-]+)"|"--no-print-directory", "([a-z-]+)"', HERE))
+    by_ci = set(re.findall(r"\bmake ([a-z-]+)", CI))
+    run = {name for pair in here for name in pair if name} | by_ci | {"help"}
+
+    assert targets() - run == NOT_RUN
+
+
+def test_readme_names_only_targets_that_exist() -> None:
+    """Each `make` command of the README is a target, and the ones people need are in it."""
+    named = set(re.findall(r"\bmake ([a-z-]+)(?=[`\s])", README))
+
+    assert named <= targets()
+    assert {"run", "stop", "logs", "check", "user", "loadtest", "test", "help"} <= named
+
+
+def test_docker_commands_of_the_readme_are_run() -> None:
+    """Each `docker compose` command of the README is run by .ci/run or a test in tests/compose."""
+    tried = CI + "".join(path.read_text() for path in (ROOT / "tests/compose").glob("*.py"))
+    for words in re.findall(r"docker compose ((?:--?[a-z-]+ \S+ )*[a-z]+)", README):
+        command = words.split()[-1]
+        assert re.search(rf"docker compose {command}\b|\"{command}\"", tried), words
+
+
+def test_curl_lines_of_the_readme(stack: Scratch, tmp_path: Path) -> None:
+    """The three curl lines, as they stand, show one session answered by two workers."""
+    lines = [line for line in README.splitlines() if line.startswith("curl ")]
+    answers = []
+    for line in lines:
+        own = line.replace("http://127.0.0.1:8080", stack.url)
+        assert own != line, line
+        done = subprocess.run(own, shell=True, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        answers.append(done.stdout)
+    first, second = map(json.loads, answers[-2:])
+
+    assert len(lines) == 3
+    assert first["worker"] != second["worker"]
+    assert [first[k] for k in ("user", "created")] == [second[k] for k in ("user", "created")]
+
+
+def test_address_of_the_readme(stack: Scratch) -> None:
+    """The page that the README says to open leads to the login, and the button it names is there."""
+    with new_visitor(stack.url) as visitor:
+        visitor.log_in()
+        page = visitor.get("/")
+
+    assert "http://127.0.0.1:8080" in README
+    assert "Send 20 requests" in README
+    assert "Send 20 requests" in page.text
