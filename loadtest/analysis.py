@@ -12,9 +12,9 @@ from loadtest.evidence import find_evidence
 from loadtest.history import lifetimes_of, read_header, read_ops
 from loadtest.latency import Latency
 from loadtest.operations import Kind, Op, Outcome
-from loadtest.report import Report
 from loadtest.settings import Settings
 from loadtest.spread import Spread
+from loadtest.tally import Report
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from loadtest.history import lifetimes_of, read_header, read_ops
 from loadtest.operations import Invariant, Kind, Lifetimes, Op, Outcome, ended_session
-from loadtest.report import Report, describe
+from loadtest.tally import Report, describe
 
 
 class Highest:

@@ -12,7 +12,7 @@ from loadtest.history import HistoryWriter
 from loadtest.model import Checker
 from loadtest.operations import Invariant, Lifetimes, Outcome
 from loadtest.recorder import Recorder
-from loadtest.report import Witness, describe
+from loadtest.tally import Witness, describe
 from loadtest.verdict import Code
 
 DRAIN_SECONDS = 3.0  # for requests still in flight when the users are gone

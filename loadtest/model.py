@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from loadtest.counter import linearizable
 from loadtest.operations import Invariant, Kind, Lifetimes, Op, Outcome, ended_session
-from loadtest.report import Finding, Report, Witness
 from loadtest.rules import RULES, Seen
+from loadtest.tally import Finding, Report, Witness
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from loadtest.operations import Invariant, Kind, Lifetimes, Op, Outcome
-from loadtest.report import Finding
+from loadtest.tally import Finding
 
 
 @dataclass(slots=True)

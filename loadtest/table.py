@@ -1,8 +1,8 @@
 """The final table of a run, as text."""
 
 from loadtest.analysis import Analysis
-from loadtest.report import Report, describe
 from loadtest.spread import Spread
+from loadtest.tally import Report, describe
 from loadtest.verdict import Verdict
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from loadtest.model import Checker
 from loadtest.operations import Kind, Lifetimes, Op, Outcome
-from loadtest.report import Report
+from loadtest.tally import Report
 
 LIMITS = Lifetimes(idle_seconds=60, absolute_seconds=600)
 SECOND = 10**9
