@@ -10,7 +10,7 @@ LOCKS := deploy/requirements
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run stop logs user check test lint format loadtest lock clean
+.PHONY: help run stop logs user end-sessions check test lint format loadtest lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} \
@@ -28,6 +28,11 @@ logs: $(VENV)/run ## Follow the logs of `make run`
 
 user: $(VENV)/run ## Add an account or change its password: make user NAME=ann
 	@$(PY) -m deploy user "$${NAME:?write the name: make user NAME=ann}"
+
+# Every shell has a USER: only one that was typed here counts.
+end-sessions: $(VENV)/run ## Log a user out on every device: make end-sessions USER=ann
+	@$(if $(filter command,$(origin USER)),,$(error write whose: make end-sessions USER=ann))
+	@$(PY) -m deploy end-sessions "$$USER"
 
 check: $(VENV)/run ## Test nginx/upstream.conf and the rest of nginx/; changes nothing
 	@$(PY) -m deploy check

@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (run, stop, logs, check, container, health):
         add(command)
     add(user).add_argument("name", help="1 to 64 printable characters")
+    add(end_sessions).add_argument("name", help="the user, as shown after logging in")
     add(with_stack).add_argument("words", nargs="+", metavar="COMMAND", help="written after --")
     return parser
 
@@ -91,6 +92,18 @@ def user(given: argparse.Namespace) -> None:
 
     environ = read_environ(os.environ)
     set_user(given.name, read_options(environ), environ)
+
+
+def end_sessions(given: argparse.Namespace) -> int:
+    """End every session of one user at once, in the stack that runs from this folder.
+
+    Without Docker beside `make run`, with it in the app container; REDIS_URL names another place.
+    """
+    from deploy.end_sessions import end_sessions as end_sessions_of
+    from deploy.native.options import read_environ, read_options
+
+    environ = read_environ(os.environ)
+    return end_sessions_of(given.name, read_options(environ), environ)
 
 
 def with_stack(given: argparse.Namespace) -> int:

@@ -38,6 +38,10 @@ class Stack:
         """Run `docker compose`, whatever comes of it."""
         return _run("docker", "compose", *words, env=self._environ)
 
+    def command(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run another command of the project for this stack, whatever comes of it."""
+        return _run(*words, env={**self._environ, **settings})
+
     def up(self) -> None:
         """Start what is not running, and return when every health check passes."""
         result = self.attempt("up", "--detach", "--wait", "--wait-timeout", "120")

@@ -50,6 +50,14 @@ def test_killed_worker_comes_back(stack: Stack, browser: httpx.Client) -> None:
     assert [worker.rsplit(":")[-1] for worker, _ in replaced] == ["8002"]
 
 
+def test_administrator_ends_sessions(stack: Stack, tmp_path: Path) -> None:
+    """`make end-sessions USER=eve` logs eve out of the stack in Docker, too."""
+    with stack.visitor("eve") as browser:
+        ended = stack.command("make", "end-sessions", "USER=eve", STACK_DIR=str(tmp_path))
+        assert ended.stdout.endswith("1 session of eve ended\n"), ended.stderr
+        assert browser.get("/api/session").status_code == 401
+
+
 def test_stop_drains(stack: Stack) -> None:
     """`docker compose stop app` ends by itself with exit code 0, well within the grace period."""
     stack.compose("stop", "app")

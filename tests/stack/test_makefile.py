@@ -123,6 +123,43 @@ def test_user(settings: dict[str, str], tmp_path: Path) -> None:
     assert "make user NAME=ann" in unnamed.stderr
 
 
+def test_end_sessions(stack: Scratch) -> None:
+    """`make end-sessions USER=ann` logs ann out everywhere and says how often; a shell's USER is not meant."""
+    settings = settings_of(stack)
+    with new_visitor(stack.url) as ann, new_visitor(stack.url) as bob:
+        ann.log_in("ann")
+        bob.log_in("bob")
+        ended = make("end-sessions", "USER=ann", **settings)
+        unnamed = make("end-sessions", **settings, USER="bob")
+
+        assert (ended.returncode, ended.stdout) == (0, "1 session of ann ended\n"), ended.stderr
+        assert ann.get("/api/session").status_code == 401
+        assert unnamed.returncode != 0
+        assert "make end-sessions USER=ann" in unnamed.stderr
+        assert bob.get("/api/session").status_code == 200
+
+
+def test_end_sessions_without_a_stack(settings: dict[str, str], tmp_path: Path) -> None:
+    """Where no stack runs, it says so, instead of ending nothing in silence."""
+    (tmp_path / "docker").write_text("#!/bin/sh\n")  # a Docker in which nothing runs
+    (tmp_path / "docker").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    refused = make("end-sessions", "USER=ann", **settings, PATH=path)
+
+    assert refused.returncode != 0
+    assert "no stack runs here" in refused.stderr
+
+
+def settings_of(stack: Scratch) -> dict[str, str]:
+    """What a shell needs so that a command means `stack`."""
+    return {
+        "ENV_FILE": "",
+        "HTTP_PORT": str(stack.http_port),
+        "STACK_DIR": str(stack.folder / "state"),
+        "UPSTREAM_CONF": str(stack.folder / "upstream.conf"),
+    }
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """What a clone of this folder holds, as it stands now."""

@@ -1,0 +1,43 @@
+"""`make end-sessions USER=ann`: log a user out on every device, of whichever stack runs from this folder."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from deploy.native.lock import holder
+from deploy.native.options import Options
+from deploy.native.programs import redis_url
+from deploy.paths import ROOT
+from deploy.refused import Refused
+
+COMMAND = ("-m", "app.end_sessions")
+
+
+def end_sessions(name: str, options: Options, environ: Mapping[str, str]) -> int:
+    """The exit code of `python -m app.end_sessions NAME`, run where the workers' Redis can be reached.
+
+    That is beside `make run`, or inside the app container.  Refused when neither runs and no REDIS_URL
+    says where else the sessions are.
+    """
+    if holder(options.stack_dir / "run.pid") or options.redis_url:
+        own = {"STACK_DIR": str(options.stack_dir)}
+        own |= {} if options.redis_url else {"REDIS_URL": redis_url(options)}
+        command = [sys.executable, *COMMAND, name]
+        return subprocess.run(command, cwd=ROOT, env={**environ, **own}, check=False).returncode
+    if _app_container_runs(environ):
+        command = ["docker", "compose", "exec", "-T", "app", "python", *COMMAND, name]
+        return subprocess.run(command, cwd=ROOT, env=dict(environ), check=False).returncode
+    raise Refused("no stack runs here: `make run` or `docker compose up` first, or give REDIS_URL")
+
+
+def _app_container_runs(environ: Mapping[str, str]) -> bool:
+    if shutil.which("docker", path=environ.get("PATH")) is None:
+        return False
+    command = ["docker", "compose", "ps", "--status", "running", "--services"]
+    listed = subprocess.run(
+        command, cwd=ROOT, env=dict(environ), capture_output=True, text=True, check=False
+    )
+    return "app" in listed.stdout.split()
