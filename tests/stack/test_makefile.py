@@ -127,12 +127,13 @@ def test_end_sessions(stack: Scratch) -> None:
     """`make end-sessions USER=ann` logs ann out everywhere and says how often; a shell's USER is not meant."""
     settings = settings_of(stack)
     with new_visitor(stack.url) as ann, new_visitor(stack.url) as bob:
-        ann.log_in("ann")
-        bob.log_in("bob")
-        ended = make("end-sessions", "USER=ann", **settings)
-        unnamed = make("end-sessions", **settings, USER="bob")
+        ann.log_in("ann of this test")
+        bob.log_in("bob of this test")
+        ended = make("end-sessions", "USER=ann of this test", **settings)
+        unnamed = make("end-sessions", **settings, USER="bob of this test")
 
-        assert (ended.returncode, ended.stdout) == (0, "1 session of ann ended\n"), ended.stderr
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout == "1 session of ann of this test ended\n"
         assert ann.get("/api/session").status_code == 401
         assert unnamed.returncode != 0
         assert "make end-sessions USER=ann" in unnamed.stderr
