@@ -1,0 +1,76 @@
+"""`make loadtest-mutants`: break the stack in one way after the other, and see that each is caught.
+
+    python -m tests.mutants [NAME ...]      QUICK=1 for the short form
+
+Exit code 1 when a mutant goes unnoticed, is caught by something else than the invariant named for it,
+or when a right stack is found broken.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.native.scratch import Scratch, scratch_stack
+from deploy.paths import ROOT
+from loadtest.verdict import Code
+from tests.mutants.catalogue import MUTANTS, Mutant
+from tests.mutants.trial import Load, Trial, try_mutant
+
+UPSTREAM = ROOT / "nginx/upstream.conf"
+QUICK = (Load(seconds=4, users=10, rate=20, seed=1),)
+FULL = tuple(Load(seconds=8, users=16, rate=40, seed=seed) for seed in (1, 2, 3))
+
+
+def main(names: Sequence[str]) -> int:
+    """Try the mutants with these names, or all."""
+    unknown = set(names) - {mutant.name for mutant in MUTANTS}
+    if unknown:
+        print(f"no such mutant: {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
+    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    quick = os.environ.get("QUICK", "") not in ("", "0")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does, end what was started
+    with scratch_stack(UPSTREAM, os.environ) as stack, tempfile.TemporaryDirectory() as folder:
+        return try_all(chosen, QUICK if quick else FULL, stack, Path(folder))
+
+
+def try_all(mutants: Sequence[Mutant], loads: Sequence[Load], stack: Scratch, folder: Path) -> int:
+    """Print the table line by line, then a sentence; 1 when a line has a complaint."""
+    print(f"{'mutant':<36}{'exit code':>9}  {'caught by':<22}{'requests':>9}{'seconds':>9}")
+    complaints = 0
+    for number, mutant in enumerate(mutants):
+        for load in loads:
+            trial = try_mutant(mutant, stack, folder / f"{number}-{load.seed}", load)
+            print(_line(trial), flush=True)
+            complaints += trial.complaint is not None
+    print(_sentence(mutants, complaints))
+    return 1 if complaints else 0
+
+
+def _line(trial: Trial) -> str:
+    mutant, run = trial.mutant, trial.run
+    by = str(mutant.named or ("the spread" if mutant.code == Code.SPREAD else "nothing"))
+    counts = run.verdict.get("counts", {})
+    requests = trial.caught.requests if trial.caught else counts.get("requests", 0)
+    seconds = f"{trial.caught.seconds:.2f}" if trial.caught else "the end"
+    line = f"{mutant.name:<36}{run.code:>9}  {by:<22}{requests:>9,}{seconds:>9}"
+    return f"{line}\n    WRONG: {trial.complaint}" if trial.complaint else line
+
+
+def _sentence(mutants: Sequence[Mutant], complaints: int) -> str:
+    broken = sum(mutant.broken for mutant in mutants)
+    if complaints:
+        return f"\nFAIL: {complaints} of these runs did not end as they must."
+    return (
+        f"\nPASS: {broken} broken stacks, each caught by what is named for it;"
+        f" {len(mutants) - broken} right ones, none accused."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

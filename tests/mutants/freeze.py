@@ -1,0 +1,61 @@
+"""A Redis that stutters: stopped for longer than the workers wait, then running for a moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.native.scratch import Scratch
+
+STOPPED_SECONDS = 0.8  # REDIS_TIMEOUT_SECONDS is 0.5
+# Whoever is answered in one of these moments has the next call on its way when it ends.
+RUNNING_SECONDS = (0.005, 0.01, 0.02, 0.04, 0.08)
+FREEZING_SECONDS = 5  # all of it
+
+
+@contextmanager
+def stuttering_redis(stack: Scratch, begun: Callable[[], bool]) -> Iterator[None]:
+    """Inside the block, once `begun()`, the stack's Redis stops a few times; after it, Redis runs.
+
+    SIGSTOP, because what arrives meanwhile is kept by the kernel and carried out later; a Redis that
+    is only asked to pause forgets the calls of clients that have left.
+    """
+    pid, over = redis_pid(stack), threading.Event()
+    thread = threading.Thread(target=_stutter, args=(pid, begun, over))
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def redis_pid(stack: Scratch) -> int:
+    """The process that has the folder of the stack's Redis as its working directory."""
+    folder = (stack.folder / "state/redis").resolve()
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if Path(os.readlink(path / "cwd")) == folder:
+                return int(path.name)
+        except OSError:
+            pass  # gone, or not ours to look at
+    raise RuntimeError(f"no Redis runs in {folder}")
+
+
+def _stutter(pid: int, begun: Callable[[], bool], over: threading.Event) -> None:
+    while not begun() and not over.wait(0.05):
+        pass
+    for running in RUNNING_SECONDS:
+        if over.is_set():
+            return
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            over.wait(STOPPED_SECONDS)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        time.sleep(running)

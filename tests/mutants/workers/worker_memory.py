@@ -1,0 +1,54 @@
+"""Broken on purpose: each worker keeps the sessions it began in its own memory.
+
+The next request reaches another worker, which knows nothing of the visitor.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from app.sessions import RedisSessions, Session
+from app.sessions.identity import digest_of, new_id
+from app.sessions.session import Times
+from tests.mutants.workers.start import start
+
+
+class MemorySessions(RedisSessions):
+    """A dictionary where the engine has Redis."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self._held: dict[str, Session] = {}
+
+    async def load(self, session_id: str) -> Session | None:
+        return self._held.get(digest_of(session_id))
+
+    async def create(self, user: str, data: Any = None, *, replacing: Any = None, **_: Any) -> str:
+        session_id, now = new_id(user), time.time()
+        digest = digest_of(session_id)
+        end = now + self.limits.absolute_seconds
+        times = Times(now, now, now, now + self.limits.idle_seconds, end)
+        if replacing is not None:
+            await self.destroy(replacing)
+        self._held[digest] = Session(digest, user, 1, times, {})
+        return session_id
+
+    async def save(self, session: Session) -> bool:
+        changes = session.changes()
+        session.was_saved(changes, session.version + bool(changes))
+        return session.digest in self._held
+
+    async def increment(
+        self, session: Session, key: str, by: int = 1, *, operation: str = ""
+    ) -> int | None:
+        total: int = session.get(key, 0) + by
+        session.was_stored(key, total, session.version + 1)
+        return total if session.digest in self._held else None
+
+    async def destroy(self, session: Session) -> bool:
+        return self._held.pop(session.digest, None) is not None
+
+
+if __name__ == "__main__":
+    start(RedisSessions=MemorySessions)

@@ -1,0 +1,29 @@
+"""`make loadtest-mutants`, which .ci/run runs, notices when a broken stack goes unnoticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploy.native.scratch import Scratch
+from loadtest.operations import Invariant
+from tests.mutants.__main__ import QUICK, main, try_all
+from tests.mutants.catalogue import Mutant
+
+pytestmark = pytest.mark.native
+
+
+def test_unnoticed_mutant_fails(
+    stack: Scratch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mutant that the load test lets pass makes the command fail, by name."""
+    harmless = Mutant("harmless", 10, Invariant.NO_LOST_UPDATE, workers="app")
+    assert try_all([harmless], QUICK, stack, tmp_path) == 1
+    assert "WRONG: unnoticed" in capsys.readouterr().out
+
+
+def test_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that is no mutant is refused, instead of trying nothing and passing."""
+    assert main(["ip hash"]) == 2
+    assert "no such mutant: ip hash" in capsys.readouterr().err
