@@ -10,7 +10,7 @@ LOCKS := deploy/requirements
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run stop logs user end-sessions check test lint format loadtest loadtest-mutants lock clean
+.PHONY: help run stop logs user end-sessions check test lint format loadtest loadtest-mutants compare lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} \
@@ -46,6 +46,9 @@ loadtest: $(VENV)/run $(VENV)/loadtest ## Prove round robin and one session unde
 
 loadtest-mutants: $(VENV)/run $(VENV)/loadtest ## Break the stack in ten ways: each is noticed; QUICK=1
 	@$(PY) -m tests.mutants
+
+compare: $(VENV)/run $(VENV)/loadtest ## Round robin against four other policies, 6 min; QUICK=1 for 80 s
+	@$(PY) -m deploy with-policies -- $(PY) -m loadtest.compare
 
 ##@ Develop
 lint: $(VENV)/test ## Style, types, and known mistakes in nginx/

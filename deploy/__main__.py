@@ -39,7 +39,8 @@ def _parser() -> argparse.ArgumentParser:
         add(command)
     add(user).add_argument("name", help="1 to 64 printable characters")
     add(end_sessions).add_argument("name", help="the user, as shown after logging in")
-    add(with_stack).add_argument("words", nargs="+", metavar="COMMAND", help="written after --")
+    for wrapper in (with_stack, with_policies):
+        add(wrapper).add_argument("words", nargs="+", metavar="COMMAND", help="written after --")
     return parser
 
 
@@ -116,6 +117,18 @@ def with_stack(given: argparse.Namespace) -> int:
 
     environ = read_environ(os.environ)
     return run_with_stack(given.words, read_options(environ), environ)
+
+
+def with_policies(given: argparse.Namespace) -> int:
+    """Run a command where every balancing policy has an address of its own.
+
+    The command finds FRONTS in its environment, and its exit code is returned.
+    """
+    from deploy.native.options import read_environ, read_options
+    from deploy.native.with_policies import run_with_policies
+
+    environ = read_environ(os.environ)
+    return run_with_policies(given.words, read_options(environ).upstream_conf, environ)
 
 
 def container(_: argparse.Namespace) -> int:

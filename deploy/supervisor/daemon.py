@@ -59,7 +59,7 @@ class Supervisord:
             stdout=subprocess.DEVNULL if quiet else None,
             stderr=subprocess.DEVNULL if quiet else None,
             start_new_session=True,
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )
 
     @property
@@ -124,7 +124,7 @@ def _pattern(folder: Path) -> str:
     return re.sub(r"\s", "?", glob.escape(str(folder))) + "/*.conf"
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """In the child: have the kernel send SIGTERM when the parent dies, however it dies.
 
     Linux only.  Elsewhere a supervisord whose parent was killed goes on, and `make stop` ends it.

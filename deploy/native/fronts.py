@@ -1,0 +1,125 @@
+"""One more nginx for each balancing policy, before the workers of a scratch stack: for `make compare`.
+
+Each is the stack's own configuration with one line changed.  Only here is a forwarded address
+believed, and only from 127.0.0.1, where the load generator is: the stack itself believes none.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.native.nginx import nginx_in
+from deploy.native.scratch import Scratch, free_ports
+from deploy.refused import Refused
+from deploy.supervisor.daemon import end_with_parent
+
+ZONE = "zone app 512k;"
+RETRY = "proxy_next_upstream error timeout"
+START_SECONDS = 15.0
+FORWARDED = """# Only for a comparison: the load generator says which client it speaks for.
+set_real_ip_from 127.0.0.1;
+real_ip_header X-Forwarded-For;
+"""
+
+
+@dataclass(frozen=True)
+class Front:
+    """What is changed: the policy's line; a worker that answers 500 at once; a retry after a 500."""
+
+    policy: str = ""
+    failing: bool = False
+    retried: bool = False
+
+
+FRONTS: Mapping[str, Front] = {
+    "round_robin": Front(),
+    "least_conn": Front("least_conn;"),
+    "random_two": Front("random two least_conn;"),
+    "ip_hash": Front("ip_hash;"),
+    "sticky_cookie": Front("hash $cookie_sid consistent;"),
+    "failing_round_robin": Front(failing=True),
+    "failing_least_conn": Front("least_conn;", failing=True),
+    "failing_retried": Front("least_conn;", failing=True, retried=True),
+}
+
+
+@contextmanager
+def running_fronts(
+    stack: Scratch, fronts: Mapping[str, Front] = FRONTS
+) -> Iterator[dict[str, str]]:
+    """The address of each front, by name; they run while the block does."""
+    ports = free_ports(2 * len(fronts))
+    with ExitStack() as running:
+        addresses = {}
+        for name, front in fronts.items():
+            port, dead_port = ports.pop(), ports.pop()
+            folder = stack.folder / "fronts" / name
+            render_front(stack, folder, front, port, dead_port)
+            running.enter_context(_running(folder, port))
+            addresses[name] = f"http://127.0.0.1:{port}"
+        yield addresses
+
+
+def render_front(stack: Scratch, folder: Path, front: Front, port: int, dead_port: int) -> None:
+    """Write the stack's rendered configuration into `folder`, changed as `front` says."""
+    conf = folder / "conf"
+    shutil.copytree(stack.folder / "state/nginx/conf", conf)
+    _change(conf / "site.conf", f":{stack.http_port}", f":{port}")
+    _change(
+        conf / "nginx.conf",
+        "include upstream.conf;",
+        "include forwarded.conf;\ninclude upstream.conf;",
+    )
+    _change(conf / "upstream.conf", ZONE, f"{ZONE} {front.policy}")
+    (conf / "forwarded.conf").write_text(FORWARDED)
+    if front.failing:
+        _change(conf / "upstream.conf", f":{stack.worker_ports[0]} ", f":{dead_port} ")
+        failing = f"server {{ listen 127.0.0.1:{dead_port}; return 500; access_log off; }}\n"
+        (conf / "forwarded.conf").write_text(FORWARDED + failing)
+    if front.retried:
+        _change(conf / "snippets/proxy.conf", RETRY, f"{RETRY} http_500")
+
+
+def _change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    if old not in re.sub(r"#.*", "", text):
+        raise Refused(f"{path.name} has no {old!r} to change")
+    path.write_text(text.replace(old, new))
+
+
+@contextmanager
+def _running(folder: Path, port: int) -> Iterator[None]:
+    with open(folder / "nginx.log", "wb") as log:
+        process = subprocess.Popen(
+            nginx_in(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # the access log
+            stderr=log,
+            start_new_session=True,  # a terminal's Ctrl-C is for the comparison alone
+            preexec_fn=end_with_parent,
+        )
+    try:
+        _wait(process, port, folder / "nginx.log")
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise Refused(f"nginx did not start\n{log.read_text(errors='replace')}")
