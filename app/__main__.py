@@ -20,11 +20,19 @@ from tornado.httputil import ParseBodyConfig, ParseMultipartConfig, set_parse_bo
 from tornado.netutil import bind_sockets
 
 from app.accounts import Accounts, UsersFileError, read_users
+from app.alerts import Alerts
 from app.cookie import SessionCookie
 from app.handlers.base import Services, Worker
 from app.logs import write_logs
 from app.metrics import Metrics
-from app.sessions import Limits, Pipeline, RedisSessions, StoreUnavailable
+from app.sessions import (
+    Limits,
+    Notices,
+    Pipeline,
+    RedisSessions,
+    StoreUnavailable,
+    Subscription,
+)
 from app.settings import Settings, SettingsError, read_settings
 from app.web import make_app
 
@@ -112,20 +120,53 @@ async def serve(settings: Settings, accounts: Accounts, worker: Worker, options:
         observe=metrics.store_latency.observe,
     )
     sessions = RedisSessions(pipeline, _limits(settings))
-    metrics.watch(sessions.counters, lambda: worker.in_flight)
+    alerts = _alerts(pipeline, settings, worker)
+    metrics.watch(
+        sessions.counters,
+        {
+            "requests_in_flight": lambda: worker.in_flight,
+            "event_streams": lambda: len(alerts.open),
+        },
+    )
     services = Services(
         worker=worker,
         sessions=sessions,
         cookie=SessionCookie(settings.session_secrets, settings.session_absolute_seconds),
         accounts=accounts,
+        alerts=alerts,
         demo_hint=_demo_hint(settings),
+        demo_endpoints=settings.demo_endpoints,
     )
     server = _listen(services, metrics, settings, options)
-    starting = asyncio.create_task(_become_ready(worker, sessions))
+    running = [
+        asyncio.create_task(_become_ready(worker, sessions)),
+        asyncio.create_task(alerts.run()),
+    ]
+    for task in running:
+        task.add_done_callback(_complain)
     await stop.wait()
-    starting.cancel()
-    await drain(server, worker, settings.drain_seconds)
+    await drain(server, worker, alerts, settings.drain_seconds)
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
     await pipeline.close()
+
+
+def _alerts(pipeline: Pipeline, settings: Settings, worker: Worker) -> Alerts:
+    subscription = Subscription(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
+    notices = Notices(
+        pipeline,
+        subscription,
+        field="visits",
+        heartbeat_seconds=settings.events_heartbeat_seconds,
+    )
+    return Alerts(notices, {"worker": worker.name, "boot": worker.boot})
+
+
+def _complain(task: asyncio.Task[None]) -> None:
+    """A background task that fails is a mistake in this program; requests are still answered."""
+    if not task.cancelled() and task.exception() is not None:
+        log.error("a background task failed", exc_info=task.exception())
 
 
 def _listen(
@@ -160,11 +201,12 @@ async def _become_ready(worker: Worker, sessions: RedisSessions) -> None:
     log.info("ready")
 
 
-async def drain(server: HTTPServer, worker: Worker, seconds: float) -> None:
+async def drain(server: HTTPServer, worker: Worker, alerts: Alerts, seconds: float) -> None:
     """Leave without losing a request, within `seconds`.
 
     Each answer from now on carries `Connection: close`, so that nginx empties its pool of connections
-    while new ones are still accepted; then nothing new is accepted, and what is in flight finishes.
+    while new ones are still accepted; then nothing new is accepted, event streams are sent to another
+    worker, and what is in flight finishes.
     `no_keep_alive` of the shared parameters is not documented by Tornado: a test guards it.
     """
     loop = asyncio.get_running_loop()
@@ -174,7 +216,8 @@ async def drain(server: HTTPServer, worker: Worker, seconds: float) -> None:
     server.conn_params.no_keep_alive = True
     await asyncio.sleep(min(STILL_ACCEPTING_SECONDS, seconds / 2))
     server.stop()
-    while worker.in_flight and loop.time() < deadline:
+    await alerts.drain()
+    while (worker.in_flight or alerts.open) and loop.time() < deadline:
         await asyncio.sleep(0.02)
     if worker.in_flight:
         log.warning("%d requests were cut off after %g s", worker.in_flight, seconds)

@@ -34,7 +34,7 @@ async def end_sessions(settings: Settings, user: str) -> int:
     """How many sessions of `user` there were.  Raises StoreUnavailable."""
     pipeline = Pipeline(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
     try:
-        return await RedisSessions(pipeline).end_all(user)
+        return await RedisSessions(pipeline).end_all(user, reason="administrator")
     finally:
         await pipeline.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -12,6 +12,10 @@ from prometheus_client.registry import Collector
 from app.sessions import Counters
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5)  # seconds
+MEANING = {
+    "requests_in_flight": "Requests being answered.",
+    "event_streams": "Event streams open on this worker.",
+}
 
 
 class Metrics:
@@ -26,22 +30,21 @@ class Metrics:
             registry=self._registry,
         )
 
-    def watch(self, counters: Counters, requests_in_flight: Callable[[], int]) -> None:
+    def watch(self, counters: Counters, gauges: Mapping[str, Callable[[], int]]) -> None:
         """Report these from now on; they are read at each scrape and cost nothing in between."""
-        self._registry.register(_Watched(counters, requests_in_flight))
+        self._registry.register(_Watched(counters, gauges))
 
     def text(self) -> bytes:
         return generate_latest(self._registry)
 
 
 class _Watched(Collector):
-    def __init__(self, counters: Counters, requests_in_flight: Callable[[], int]) -> None:
+    def __init__(self, counters: Counters, gauges: Mapping[str, Callable[[], int]]) -> None:
         self._counters = counters
-        self._requests_in_flight = requests_in_flight
+        self._gauges = gauges
 
     def collect(self) -> Iterable[Metric]:
         for name, value in asdict(self._counters).items():
             yield CounterMetricFamily(f"session_{name}", f"Session engine: {name}.", value=value)
-        yield GaugeMetricFamily(
-            "requests_in_flight", "Requests being answered.", value=self._requests_in_flight()
-        )
+        for name, value_now in self._gauges.items():
+            yield GaugeMetricFamily(name, MEANING[name], value=value_now())

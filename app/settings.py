@@ -44,6 +44,7 @@ class Settings:
     demo_endpoints: bool
     users_file: Path | None
     drain_seconds: float
+    events_heartbeat_seconds: float
 
     def __repr__(self) -> str:
         return f"Settings(production={self.production})"
@@ -72,6 +73,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         demo_endpoints=env.flag("DEMO_ENDPOINTS", default=not production),
         users_file=Path(users_file) if users_file else None,
         drain_seconds=env.number("DRAIN_SECONDS", 10, least=1, most=300),
+        events_heartbeat_seconds=env.number("EVENTS_HEARTBEAT_SECONDS", 15, least=0.1, most=600),
     )
     _check_together(settings)
     return settings

@@ -7,7 +7,7 @@ from typing import Any
 
 from tornado.web import Application
 
-from app.handlers import api, devices, health, login, main
+from app.handlers import api, devices, events, health, login, main
 from app.handlers.base import NotFound, Services
 from app.metrics import Metrics
 
@@ -25,6 +25,8 @@ def make_app(services: Services, metrics: Metrics, *, demo_endpoints: bool) -> A
         (r"/api/visits", api.Visits, given),
         (r"/api/data/([^/]+)", api.Data, given),
         (r"/api/data/([^/]+)/add", api.DataAdd, given),
+        (r"/api/alerts", api.Alert, given),
+        (r"/events", events.Events, given),
         (r"/devices", devices.DevicesPage, given),
         (r"/api/devices", devices.DevicesJson, given),
         (r"/devices/([0-9a-f]{16})/end", devices.EndDevice, given),

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from tornado.web import HTTPError
 
+from app.alerts import MAX_TEXT_CHARACTERS
 from app.sessions import NotAnInteger, NotPlainJson, Session
 
 from .base import BaseHandler
@@ -119,6 +120,24 @@ class DataAdd(ApiHandler):
             self.answer_ended()
 
 
+class Alert(ApiHandler):
+    """POST /api/alerts: a line of text to every open stream on every worker."""
+
+    async def post(self) -> None:
+        body = self.read_json()
+        text = body.get("text") if isinstance(body, dict) else None
+        if not isinstance(text, str) or not 0 < len(text.strip()) <= MAX_TEXT_CHARACTERS:
+            raise NotPlainJson(f'the body is {{"text": "<1 to {MAX_TEXT_CHARACTERS} characters>"}}')
+        said = await self.services.alerts.say(self.visitor, plain(text))
+        if said is None:
+            self.set_header("Retry-After", "1")
+            self.answer_json(429, {"error": "too many alerts at this moment"})
+        elif said:
+            self.answer_json(202, {"sent": True, **self.whoami})
+        else:
+            self.answer_ended()
+
+
 class Slow(ApiHandler):
     """GET /slow?ms=&kind=wait|block&write=<key>, demo only: a page that takes its time.
 
@@ -146,6 +165,11 @@ class Slow(ApiHandler):
         if not (text.isascii() and text.isdigit()) or int(text) > MAX_SLOW_MS:
             raise HTTPError(400, reason=f"ms is a whole number up to {MAX_SLOW_MS}")
         return int(text)
+
+
+def plain(text: str) -> str:
+    """`text` as one line that every encoder can write: a browser may send half a surrogate pair."""
+    return " ".join(text.encode(errors="replace").decode().split())
 
 
 def answer_field(handler: ApiHandler, key: str) -> None:

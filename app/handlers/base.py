@@ -19,6 +19,7 @@ import ujson
 from tornado.web import HTTPError, RequestHandler
 
 from app.accounts import Accounts, AccountsBusy
+from app.alerts import Alerts
 from app.cookie import SessionCookie
 from app.sessions import (
     BadKey,
@@ -64,7 +65,9 @@ class Services:
     sessions: RedisSessions
     cookie: SessionCookie
     accounts: Accounts
+    alerts: Alerts
     demo_hint: str | None
+    demo_endpoints: bool
     strict: bool = False  # tests: an answer with unsaved changes is an error, not a log line
 
 

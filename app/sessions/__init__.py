@@ -7,6 +7,7 @@ from .calls import StoreUnavailable
 from .codec import CorruptJson, NotPlainJson
 from .counters import Counters
 from .identity import is_id
+from .notices import Notices, Watch
 from .pipeline import Pipeline
 from .session import BadKey, Session
 from .store import (
@@ -17,6 +18,7 @@ from .store import (
     SessionConflict,
     SessionTooLarge,
 )
+from .subscription import Subscription
 
 __all__ = [
     "BadKey",
@@ -26,11 +28,14 @@ __all__ = [
     "Limits",
     "NotAnInteger",
     "NotPlainJson",
+    "Notices",
     "Pipeline",
     "RedisSessions",
     "Session",
     "SessionConflict",
     "SessionTooLarge",
     "StoreUnavailable",
+    "Subscription",
+    "Watch",
     "is_id",
 ]

@@ -24,6 +24,7 @@ MAX_TRIES = 3
 MAX_INDEX_RACES = 20  # logins of one user at the same moment that one login steps aside for
 OPERATIONS_REMEMBERED = 256
 LABEL_CHARACTERS = 256
+NEVER_MS = 1 << 52  # as a throttle: longer than any session lives
 
 log = logging.getLogger(__name__)
 
@@ -92,17 +93,19 @@ class RedisSessions:
         self._throttle_ms = _ms(limits.touch_throttle_seconds)
         self._renew_ms = _ms(limits.renew_seconds)
 
-    async def load(self, session_id: str) -> Session | None:
+    async def load(self, session_id: str, *, touch: bool = True) -> Session | None:
         """The live session behind an id, or None for an unknown, ended, expired or malformed one.
 
         One round trip; a second one while a renewed id is in its grace.  Moves the idle deadline at
-        most once per touch throttle.  An id that leads nowhere is never adopted (ASVS 5.0 7.2.4).
+        most once per touch throttle, and never without `touch`: for what a page asks by itself, which
+        must not keep a forgotten tab logged in.  An id that leads nowhere is never adopted (ASVS 5.0
+        7.2.4).
         """
         if not identity.is_id(session_id):
             return None
         self.counters.loads += 1
         tag = session_id[: identity.TAG_CHARACTERS]
-        return await self._load(tag, identity.digest_of(session_id))
+        return await self._load(tag, identity.digest_of(session_id), touch=touch)
 
     async def create(
         self,
@@ -121,7 +124,7 @@ class RedisSessions:
         sessions beyond the cap per user end.  Two round trips, one more for another user's session.
         """
         if replacing is not None and replacing.user != user:
-            await self.destroy(replacing)
+            await self.destroy(replacing, reason="login")
             replacing = None
         session_id = identity.new_id(user)
         digest = identity.digest_of(session_id)
@@ -229,9 +232,12 @@ class RedisSessions:
         self.counters.renewals += 1
         return session_id
 
-    async def destroy(self, session: Session) -> bool:
-        """End this session for good; False when it had ended already.  One round trip."""
-        return await self._end(session.user, [session.digest]) > 0
+    async def destroy(self, session: Session, *, reason: str = "logout") -> bool:
+        """End this session for good; False when it had ended already.  One round trip.
+
+        `reason` is one word for those who watch the session; here and below.
+        """
+        return await self._end(session.user, [session.digest], reason) > 0
 
     async def devices(self, user: str) -> list[Device]:
         """The user's live sessions, the newest login first.  Two round trips."""
@@ -242,41 +248,41 @@ class RedisSessions:
         devices = [_device(*row) for row in rows]
         return sorted(devices, key=lambda device: device.created, reverse=True)
 
-    async def end(self, user: str, ref: str) -> bool:
+    async def end(self, user: str, ref: str, *, reason: str = "device") -> bool:
         """End the session of `user` that `ref` names; False when there is none."""
         digests = [digest for digest in await self._members(user) if identity.ref_of(digest) == ref]
-        return bool(digests) and await self._end(user, digests) > 0
+        return bool(digests) and await self._end(user, digests, reason) > 0
 
     async def end_others(self, session: Session) -> int:
         """End every session of this user but this one; how many there were."""
-        return await self._end_all(session.user, keep=session.digest)
+        return await self._end_all(session.user, "device", keep=session.digest)
 
-    async def end_all(self, user: str) -> int:
+    async def end_all(self, user: str, *, reason: str = "device") -> int:
         """End every session of this user, on every device; how many there were (ASVS 5.0 7.4.2)."""
-        return await self._end_all(user, keep="")
+        return await self._end_all(user, reason)
 
     async def check(self) -> None:
         """One round trip that proves Redis answers."""
         await self._members("")
 
-    async def _end_all(self, user: str, keep: str) -> int:
+    async def _end_all(self, user: str, reason: str, keep: str = "") -> int:
         ended = 0
         # More than once: a login or a renewal may slip in between reading and ending.
         for _ in range(MAX_INDEX_RACES):
             digests = [digest for digest in await self._members(user) if digest != keep]
             if not digests:
                 break
-            ended += await self._end(user, digests)
+            ended += await self._end(user, digests, reason)
         return ended
 
-    async def _end(self, user: str, digests: list[str]) -> int:
+    async def _end(self, user: str, digests: list[str], reason: str) -> int:
         """End these sessions, and those that a renewal has just turned them into."""
         tag, ended = identity.tag_of(user), 0
         for _ in range(MAX_TRIES):  # a pointer leads to a session, never to another pointer
             if not digests:
                 break
             keys = [identity.user_key(user), *_pairs(tag, digests)]
-            alive, *moved = await self._run("destroy", keys, digests)
+            alive, *moved = await self._run("destroy", keys, [reason, *digests])
             ended += alive
             digests = [digest.decode() for digest in moved]
         return ended
@@ -286,15 +292,19 @@ class RedisSessions:
         members = await self._run("members", [identity.user_key(user)], ())
         return [member.decode() for member in members]
 
-    async def _load(self, tag: str, digest: str, *, follow: bool = True) -> Session | None:
+    async def _load(
+        self, tag: str, digest: str, *, follow: bool = True, touch: bool = True
+    ) -> Session | None:
         key = identity.session_key(tag, digest)
+        throttle_ms = self._throttle_ms if touch else NEVER_MS
         try:
-            answer = await self._run("load", (key,), (self._idle_ms, self._throttle_ms))
+            answer = await self._run("load", (key,), (self._idle_ms, throttle_ms))
             if answer is None:
                 return None
             if answer[0] == b"forward":
                 self.counters.forwarded += 1
-                return await self._load(tag, answer[1].decode(), follow=False) if follow else None
+                moved = answer[1].decode()
+                return await self._load(tag, moved, follow=False, touch=touch) if follow else None
             return self._session(digest, answer, renewable=follow)
         except (_WrongType, CorruptJson, UnicodeDecodeError) as error:
             # Neither an endless 500 nor an endless loop: what is not a session is removed.
@@ -303,7 +313,8 @@ class RedisSessions:
             )
             self.counters.corrupt += 1
             # Whose it was may be unreadable too; the user's index drops it at the next look.
-            await self._run("destroy", [f"user:{{{tag}}}:", *_pairs(tag, [digest])], [digest])
+            keys = [f"user:{{{tag}}}:", *_pairs(tag, [digest])]
+            await self._run("destroy", keys, ["unreadable", digest])
             return None
 
     def _session(self, digest: str, answer: list[Any], renewable: bool) -> Session:

@@ -42,6 +42,7 @@ def test_defaults() -> None:
             "REDIS_TIMEOUT_SECONDS", "SESSION_IDLE_SECONDS", "SESSION_ABSOLUTE_SECONDS",
             "SESSION_TOUCH_SECONDS", "SESSION_RENEW_SECONDS", "SESSION_RENEW_GRACE_SECONDS",
             "SESSION_MAX_PER_USER", "SESSION_MAX_BYTES", "SESSION_MAX_FIELDS", "DRAIN_SECONDS",
+            "EVENTS_HEARTBEAT_SECONDS",
         )
         for value in ("-1", "x", "nan", "inf", "1e99", "1,5", "0x10")
     ],

@@ -9,6 +9,7 @@
 --       7 n, number of fields carried over from it, followed by their names
 --       m, number of initial fields, followed by name, value pairs
 --       the digests that KEYS 3.. belong to: all the caller found in the index
+-- Whoever watches a session that this ends hears `ended login` or `ended limit`.
 -- Returns {'ok', now, sessions ended by the cap}, or {'again'} when the index holds a digest whose
 -- keys were not named (a login at the same moment): every key a script touches must be in KEYS.
 local index, fresh, digest = KEYS[1], KEYS[2], ARGV[1]
@@ -63,12 +64,13 @@ redis.call('ZADD', index, deadline, digest)
 redis.call('PEXPIREAT', index, deadline, 'NX')
 redis.call('PEXPIREAT', index, deadline, 'GT')
 
-local function finish(member)
+local function finish(member, reason)
     local position = key_of[member]
     redis.call('UNLINK', KEYS[position], KEYS[position + 1])
     redis.call('ZREM', index, member)
+    if reason then redis.call('PUBLISH', KEYS[position], 'ended ' .. reason) end
 end
-if old then finish(replaced) end
+if old then finish(replaced, 'login') end
 local live = {}
 for _, member in ipairs(redis.call('ZRANGE', index, 0, -1)) do
     if member ~= digest then
@@ -82,6 +84,6 @@ end
 local evicted = 0
 while #live - evicted > most - 1 do  -- lowest deadline first: the oldest login
     evicted = evicted + 1
-    finish(live[evicted])
+    finish(live[evicted], 'limit')
 end
 return {'ok', now, evicted}

@@ -6,6 +6,7 @@
 --       5 idle timeout in ms   6 most bytes and 7 most fields of data
 -- Returns {'ok', value, version}, {'gone'}, {'forward', digest}, {'integer'} when the field holds
 -- something else or the sum leaves 2^53, {'bytes', n} or {'fields', n}.
+-- Whoever watches the session (notices.py) hears `changed <version> <value> <field>`.
 local key, log, field, operation = KEYS[1], KEYS[2], ARGV[1], ARGV[3]
 local deadline, forward, version, value =
     unpack(redis.call('HMGET', key, 'deadline', 'forward', 'version', field))
@@ -48,4 +49,5 @@ if operation ~= '' then
     redis.call('LTRIM', log, 0, 2 * tonumber(ARGV[4]) - 1)
     redis.call('PEXPIREAT', log, math.min(now + tonumber(ARGV[5]), tonumber(deadline)))
 end
+redis.call('PUBLISH', key, 'changed ' .. version .. ' ' .. text .. ' ' .. field)
 return {'ok', sum, version}

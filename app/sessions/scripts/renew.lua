@@ -6,6 +6,7 @@
 -- ARGV  1 old digest   2 new digest   3 least age of an id in ms   4 grace in ms
 -- Returns {'ok'}, {'young'} when the id is not due, {'forward', digest} when it was moved already,
 -- or {'gone'}.  The version and the data move unchanged, so writers in flight do not notice.
+-- Whoever watches the session hears `moved <new digest>`.
 local old, fresh = KEYS[1], KEYS[3]
 local deadline, forward, created, renewed =
     unpack(redis.call('HMGET', old, 'deadline', 'forward', 'created', 'renewed'))
@@ -26,4 +27,5 @@ local kind = redis.call('TYPE', KEYS[5]).ok
 if kind ~= 'zset' and kind ~= 'none' then redis.call('UNLINK', KEYS[5]) end
 redis.call('ZADD', KEYS[5], deadline, ARGV[2])  -- before ZREM: an emptied set loses its TTL
 redis.call('ZREM', KEYS[5], ARGV[1])
+redis.call('PUBLISH', old, 'moved ' .. ARGV[2])
 return {'ok'}

@@ -6,7 +6,7 @@
 --       2 most bytes and 3 most fields of data
 --       4 n, number of fields to set, followed by name, value pairs; then the names to delete
 -- Returns {'ok', version}, {'gone'}, {'forward', digest}, {'conflict'}, {'bytes', n} or {'fields', n};
--- everything but 'ok' has changed nothing.
+-- everything but 'ok' has changed nothing.  Whoever watches the session hears `changed <version>`.
 local key = KEYS[1]
 local deadline, forward, version =
     unpack(redis.call('HMGET', key, 'deadline', 'forward', 'version'))
@@ -46,4 +46,6 @@ if fields > tonumber(ARGV[3]) and fields > fields_before then return {'fields', 
 
 if #sets > 0 then redis.call('HSET', key, unpack(sets)) end
 if #deletes > 0 then redis.call('HDEL', key, unpack(deletes)) end
-return {'ok', redis.call('HINCRBY', key, 'version', 1)}
+version = redis.call('HINCRBY', key, 'version', 1)
+redis.call('PUBLISH', key, 'changed ' .. version)
+return {'ok', version}

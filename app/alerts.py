@@ -1,0 +1,151 @@
+"""The open event streams of this worker, and the alerts that go to all of them on every worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+
+import ujson
+from tornado.iostream import IOStream
+
+from app.sessions import Notices, Session
+from app.streams import Stream, event
+
+CHANNEL = "alerts"
+MAX_TEXT_CHARACTERS = 500
+MAX_STREAMS_PER_SESSION = 20  # on one worker: a browser opens one a page
+MAX_WAITING = 100  # alerts not yet passed on; beyond that the oldest are dropped
+STREAMS_A_TURN = 200  # told before the event loop may answer a request again
+AGAIN_MS = (
+    1000,
+    3000,
+)  # after a lost connection, so that a worker's browsers do not return at once
+BURST, PER_SECOND = (
+    50,
+    10.0,
+)  # alerts this worker takes: each costs as many writes as there are streams
+
+log = logging.getLogger("app")
+
+
+class Alerts:
+    """Make one a worker, and keep `run` running."""
+
+    def __init__(self, notices: Notices, worker: dict[str, str]) -> None:
+        """`worker` is what each stream is told first."""
+        self.open: set[Stream] = set()
+        self.dropped = 0  # alerts that came faster than the streams could be told
+        self._notices = notices
+        self._worker = worker
+        self._draining = False
+        self._waiting: deque[bytes] = deque(maxlen=MAX_WAITING)
+        self._wake = asyncio.Event()
+        self._allowance = Allowance(BURST, PER_SECOND)
+        notices.hear(CHANNEL, self._heard)
+
+    async def run(self) -> None:
+        """Hear and pass on until cancelled."""
+        async with asyncio.TaskGroup() as together:
+            together.create_task(self._notices.run())
+            together.create_task(self._pass_on())
+
+    async def say(self, session: Session, text: str) -> bool | None:
+        """Send an alert to every stream of every worker.
+
+        False when `session` has ended; None when there have been too many.  Raises StoreUnavailable.
+        """
+        if not self._allowance.take():
+            return None
+        alert = {"text": text, "from": session.user, "worker": self._worker["worker"]}
+        return await self._notices.say(session, CHANNEL, ujson.dumps(alert, allow_nan=False))
+
+    def full(self, session: Session) -> bool:
+        """Whether this session may have no more streams here."""
+        return self._notices.watchers(session) >= MAX_STREAMS_PER_SESSION
+
+    def greeting(self, session: Session) -> bytes:
+        """What a stream begins with."""
+        facts = {"visits": session.get("visits", 0), "version": session.version}
+        retry = b"retry: %d\n\n" % random.randint(*AGAIN_MS)
+        hello = {**self._worker, "heard_now": self._notices.heard_now}
+        return retry + event("hello", hello) + event("session", facts)
+
+    def add(self, connection: IOStream, session: Session, *, chunked: bool) -> None:
+        """Take over a connection on which the header and the greeting have been sent."""
+        stream = Stream(connection, chunked=chunked, on_close=self._forget)
+        self.open.add(stream)
+        if connection.closed():
+            self._forget(stream)
+        elif self._draining:
+            stream.close(RECONNECT)
+        else:
+            self._notices.watch(session, session.get("visits", 0), stream)
+
+    async def drain(self) -> None:
+        """Send every browser to another worker; streams that are still asked for too."""
+        self._draining = True
+        async for stream in _in_turns(self.open):
+            stream.close(RECONNECT)
+
+    def _forget(self, stream: Stream) -> None:
+        self.open.discard(stream)
+        self._notices.leave(stream)
+
+    def _heard(self, message: bytes) -> None:
+        if len(self._waiting) == MAX_WAITING:
+            self.dropped += 1
+        self._waiting.append(message)
+        self._wake.set()
+
+    async def _pass_on(self) -> None:
+        """In slices, so that ten thousand streams do not hold up the requests of this worker."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                alert = _alert(self._waiting.popleft())
+                async for stream in _in_turns(self.open if alert else ()):
+                    stream.send(alert)
+
+
+class Allowance:
+    """A bucket of `burst` tokens that fills again at `per_second`."""
+
+    def __init__(self, burst: int, per_second: float) -> None:
+        self._burst = float(burst)
+        self._per_second = per_second
+        self._left = self._burst
+        self._at = 0.0
+
+    def take(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+RECONNECT = event("reconnect", {"within_ms": 2000})
+
+
+def _alert(message: bytes) -> bytes:
+    """As an event; nothing for what no worker of ours has sent."""
+    try:
+        facts = ujson.loads(message)
+        return event("alert", {name: str(facts[name]) for name in ("text", "from", "worker")})
+    except (ValueError, KeyError, TypeError):
+        log.warning("something that is no alert was published on %s", CHANNEL)
+        return b""
+
+
+async def _in_turns(streams: Iterable[Stream]) -> AsyncIterator[Stream]:
+    """Each stream there is now, letting the event loop run in between; some may close meanwhile."""
+    for number, stream in enumerate(list(streams), 1):
+        yield stream
+        if number % STREAMS_A_TURN == 0:
+            await asyncio.sleep(0)

@@ -1,0 +1,39 @@
+"""GET /events: what becomes of one's session and what others have to say, as it happens."""
+
+from __future__ import annotations
+
+from app.alerts import MAX_STREAMS_PER_SESSION
+from app.sessions import Session
+
+from .base import BaseHandler
+
+
+class Events(BaseHandler):
+    """A stream of server-sent events; see docs/events.md for each.
+
+    Opening one does not count as using the session: a page does it by itself, again and again.
+    """
+
+    session_use = "required"
+    answers_json = True  # what is no stream: 401, 429 and 503
+
+    async def get(self) -> None:
+        session, alerts = self.visitor, self.services.alerts
+        if alerts.full(session):
+            error = f"this session has {MAX_STREAMS_PER_SESSION} streams open on this worker"
+            self.answer_json(429, {"error": error})
+            return
+        self.set_header("Content-Type", "text/event-stream; charset=UTF-8")
+        self.set_header("X-Accel-Buffering", "no")  # for an nginx that is not configured as ours is
+        self.set_header("Connection", "close")  # after a stream nginx must not use it for a request
+        self.write(alerts.greeting(session))
+        await self.flush()
+        connection = self.detach()
+        self.on_finish()  # for Tornado this request is over, and a drain must not wait for it
+        alerts.add(connection, session, chunked=self.request.version == "HTTP/1.1")
+
+    async def load_session(self) -> Session | None:
+        session_id = self.services.cookie.read(self)
+        if session_id is None:
+            return None
+        return await self.services.sessions.load(session_id, touch=False)
