@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
-    for command in (run, stop, logs, check, container, health):
+    for command in (run, stop, logs, check, container, health, https):
         add(command)
     add(user).add_argument("name", help="1 to 64 printable characters")
     add(end_sessions).add_argument("name", help="the user, as shown after logging in")
@@ -144,6 +144,13 @@ def health(_: argparse.Namespace) -> int:
     from deploy.supervisor.health import check_health
 
     return check_health(FOLDER / "programs")
+
+
+def https(_: argparse.Namespace) -> None:
+    """Write the certificate and nginx's lines about it: what the https container does, and all it does."""
+    from deploy.supervisor.https import prepare_https
+
+    prepare_https(os.environ)
 
 
 if __name__ == "__main__":

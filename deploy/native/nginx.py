@@ -8,6 +8,7 @@ import pwd
 import subprocess
 from pathlib import Path
 
+from deploy.https import write_https
 from deploy.native import binaries
 from deploy.native.options import Options
 from deploy.native.render import render_nginx
@@ -33,6 +34,7 @@ def nginx_in(folder: Path) -> list[str]:
 def prepare_nginx(options: Options) -> None:
     """Render the files and have nginx test them; Refused repeats its complaint with the original's name."""
     options.nginx.mkdir(parents=True, exist_ok=True)
+    write_https(options.https, options.tls)
     rendered = render_nginx(options, options.nginx / "conf").parent
     command = [*nginx_command(options), "-t"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

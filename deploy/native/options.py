@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from deploy.https import Https, read_https
 from deploy.paths import ROOT
 from deploy.refused import Refused
 
@@ -24,6 +25,7 @@ class Options:
 
     bind: str
     http_port: int
+    https: Https
     stack_dir: Path
     upstream_conf: Path
     redis_url: str | None
@@ -38,10 +40,24 @@ class Options:
         return self.stack_dir / "nginx"
 
     @property
+    def tls(self) -> Path:
+        """The certificate, its key, and what nginx is told of them."""
+        return self.stack_dir / "https"
+
+    @property
     def url(self) -> str:
         """Where a browser on this machine finds the site."""
-        host = f"[{self.visible_host}]" if ":" in self.visible_host else self.visible_host
-        return f"http://{host}:{self.http_port}"
+        if self.https.only:
+            return self.https_url
+        return f"http://{self._url_host}:{self.http_port}"
+
+    @property
+    def https_url(self) -> str:
+        return f"https://{self._url_host}:{self.https.port}"
+
+    @property
+    def _url_host(self) -> str:
+        return f"[{self.visible_host}]" if ":" in self.visible_host else self.visible_host
 
     @property
     def visible_host(self) -> str:
@@ -74,9 +90,11 @@ def read_environ(environ: Mapping[str, str]) -> dict[str, str]:
 def read_options(environ: Mapping[str, str]) -> Options:
     """The options in `environ`; Refused names the first variable that cannot be used."""
     redis_url = environ.get("REDIS_URL") or environ.get("REDIS_URL_FILE") or None
+    http_port = int(_number(environ, "HTTP_PORT", 8080, most=65535))
     return Options(
         bind=_address(environ, "BIND", "127.0.0.1"),
-        http_port=int(_number(environ, "HTTP_PORT", 8080, most=65535)),
+        http_port=http_port,
+        https=read_https(environ, http_port),
         stack_dir=Path(environ.get("STACK_DIR") or ROOT / ".stack").resolve(),
         upstream_conf=Path(environ.get("UPSTREAM_CONF") or ROOT / "nginx/upstream.conf"),
         redis_url=redis_url,

@@ -13,12 +13,16 @@ from deploy.upstream import Upstream
 
 def check_ports(options: Options, upstream: Upstream) -> None:
     """Raise Refused for the first port that is taken, naming the setting or the line to change."""
-    another = options.http_port + 10 if 1024 <= options.http_port < 65000 else 8080
-    remedy = f"another one: make run HTTP_PORT={another}"
-    _check(options.bind, options.http_port, f"choose {remedy}")
+    _check_public(options, "HTTP_PORT", options.http_port, 8080)
+    _check_public(options, "HTTPS_PORT", options.https.port, 8443)
     for server in upstream.workers:
         remedy = f"change {shown(upstream.path)}, line {server.line}"
         _check("127.0.0.1", server.port, remedy)
+
+
+def _check_public(options: Options, name: str, port: int, default: int) -> None:
+    another = port + 10 if 1024 <= port < 65000 else default
+    _check(options.bind, port, f"choose another one: make run {name}={another}")
 
 
 def is_free(host: str, port: int) -> bool:

@@ -17,7 +17,8 @@ from deploy.upstream import OUR_HOST
 
 WORKER = re.compile(rf"(\bserver\s+){OUR_HOST}(?=:)")
 RESOLVE = re.compile(r"\s+resolve(?=[\s;])")
-LISTEN = re.compile(r"(\blisten\s+)8080\b")
+LISTEN = re.compile(r"(\blisten\s+)(8080|8443)\b")
+HTTPS = re.compile(r"(\binclude\s+)/etc/nginx/https/([\w.]+);")
 STATIC = re.compile(r"(\balias\s+)/srv/static/;")
 FILES = re.compile(r"(\b(?:worker_rlimit_nofile|worker_connections)\s+)(\d+)")
 
@@ -29,6 +30,7 @@ def render_nginx(options: Options, folder: Path) -> Path:
     (folder / "upstream.conf").write_text(options.upstream_conf.read_text())
     _rewrite(folder / "upstream.conf", upstream_line)
     _rewrite(folder / "site.conf", lambda code: site_line(code, options))
+    _rewrite(folder / "snippets/tls.conf", lambda code: tls_line(code, options))
     _rewrite(folder / "nginx.conf", lambda code: frame_line(code, most_files()))
     return folder / "nginx.conf"
 
@@ -39,10 +41,16 @@ def upstream_line(code: str) -> str:
 
 
 def site_line(code: str, options: Options) -> str:
-    """Listen where BIND and HTTP_PORT say; static files come from the source tree."""
+    """Listen where BIND, HTTP_PORT and HTTPS_PORT say; static files come from the source tree."""
     host = f"[{options.bind}]" if ":" in options.bind else options.bind
-    code = LISTEN.sub(rf"\g<1>{host}:{options.http_port}", code)
+    ports = {"8080": options.http_port, "8443": options.https.port}
+    code = LISTEN.sub(lambda match: f"{match[1]}{host}:{ports[match[2]]}", code)
     return STATIC.sub(lambda match: f'{match[1]}"{ROOT}/app/static/";', code)
+
+
+def tls_line(code: str, options: Options) -> str:
+    """The generated part is in STACK_DIR."""
+    return HTTPS.sub(lambda match: f'{match[1]}"{options.tls}/{match[2]}";', code)
 
 
 def frame_line(code: str, most: int) -> str:

@@ -124,7 +124,17 @@ def _welcome(options: Options, environ: Mapping[str, str]) -> str:
         if environ.get("DEMO_PASSWORD") or environ.get("DEMO_PASSWORD_FILE"):
             login = "log in with any name and your DEMO_PASSWORD"
     logs = os.path.relpath(options.logs)
-    return f"\n  {options.url}/   {login}\n  logs: {logs}   stop: Ctrl-C\n"
+    lines = [f"{options.url}/   {login}", *_https_lines(options)]
+    return "\n  " + "\n  ".join([*lines, f"logs: {logs}   stop: Ctrl-C\n"])
+
+
+def _https_lines(options: Options) -> list[str]:
+    if options.https.only:
+        return []
+    warning = (
+        "" if options.https.given else "; browsers warn, as nobody vouches for its certificate"
+    )
+    return [f"{options.https_url}/  the same over https{warning}"]
 
 
 def _stop_on_signals() -> None:

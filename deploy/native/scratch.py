@@ -21,7 +21,10 @@ from deploy.upstream import OUR_HOST, read_upstream
 PORTS = range(12_000, 30_000)
 STOP_SECONDS = 40.0
 ISOLATED = {"ENV_FILE": "", "APP_ENV": "demo", "BIND": "127.0.0.1"}
-UNSET = ("REDIS_URL", "REDIS_URL_FILE", "USERS_FILE", "DEMO_PASSWORD", "DEMO_PASSWORD_FILE")
+UNSET = (
+    *("REDIS_URL", "REDIS_URL_FILE", "USERS_FILE", "DEMO_PASSWORD", "DEMO_PASSWORD_FILE"),
+    *("TLS_CERT", "TLS_KEY", "HTTPS_NAMES", "HTTPS_ONLY"),
+)
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,15 @@ class Scratch:
 
     url: str
     http_port: int
+    https_port: int
     worker_ports: tuple[int, ...]
     folder: Path
     process: subprocess.Popen[str]
     said: str  # by `run`, when it was ready
+
+    @property
+    def https_url(self) -> str:
+        return f"https://127.0.0.1:{self.https_port}"
 
 
 @contextmanager
@@ -59,7 +67,7 @@ def scratch_settings(folder: Path, upstream_conf: Path) -> dict[str, str]:
     copy = folder / "upstream.conf"
     text = upstream_conf.read_text()
     workers = read_upstream(upstream_conf).workers
-    http_port, *ports = free_ports(1 + len(workers))
+    http_port, https_port, *ports = free_ports(2 + len(workers))
     for server, port in zip(workers, ports, strict=True):
         text = re.sub(rf"\b{OUR_HOST}:{server.port}\b", f"{OUR_HOST}:{port}", text)
     copy.write_text(text)
@@ -69,6 +77,7 @@ def scratch_settings(folder: Path, upstream_conf: Path) -> dict[str, str]:
         "STACK_DIR": str(folder / "state"),
         "UPSTREAM_CONF": str(copy),
         "HTTP_PORT": str(http_port),
+        "HTTPS_PORT": str(https_port),
     }
 
 
@@ -122,6 +131,6 @@ def _described(
     folder: Path, settings: Mapping[str, str], process: subprocess.Popen[str], said: str
 ) -> Scratch:
     workers = read_upstream(Path(settings["UPSTREAM_CONF"])).workers
-    port = int(settings["HTTP_PORT"])
+    port, tls_port = int(settings["HTTP_PORT"]), int(settings["HTTPS_PORT"])
     ports = tuple(server.port for server in workers)
-    return Scratch(f"http://127.0.0.1:{port}", port, ports, folder, process, said)
+    return Scratch(f"http://127.0.0.1:{port}", port, tls_port, ports, folder, process, said)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import socket
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from tests.compose.stack import Stack
+from tests.compose.stack import Stack, free_port
 
 
 @pytest.fixture(scope="session")
@@ -32,9 +31,3 @@ def running(stack: Stack) -> Iterator[Stack]:
         yield stack
     finally:
         stack.down()
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import time
 from collections import Counter
@@ -21,11 +22,14 @@ SERVICES = ("nginx", "app", "redis")
 
 
 class Stack:
-    """The stack as project `name` with nginx on `port`; `settings` go into Compose's environment."""
+    """The stack as project `name` with nginx on these ports; `settings` go into Compose's environment."""
 
     def __init__(self, name: str, port: int, **settings: str) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        own = {"COMPOSE_PROJECT_NAME": name, "BIND": "127.0.0.1", "HTTP_PORT": str(port)}
+        https_port = free_port()
+        self.https_url = f"https://127.0.0.1:{https_port}"
+        own = {"COMPOSE_PROJECT_NAME": name, "BIND": "127.0.0.1"}
+        own |= {"HTTP_PORT": str(port), "HTTPS_PORT": str(https_port)}
         self._environ = {**os.environ, **own, **settings}
 
     def compose(self, *words: str) -> str:
@@ -106,6 +110,12 @@ def until(seconds: float, question: Callable[[], T]) -> T:
         assert time.monotonic() < deadline, f"still {answer!r} after {seconds} s"
         time.sleep(0.1)
     return answer
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def _run(*command: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

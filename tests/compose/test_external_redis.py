@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose.conftest import free_port
 from tests.compose.container import docker, removed
-from tests.compose.stack import ROOT, Stack, answers
+from tests.compose.stack import ROOT, Stack, answers, free_port
 
 PASSWORD = secrets.token_hex(12)
 

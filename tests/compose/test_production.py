@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from app.accounts import hash_password
-from tests.compose.conftest import free_port, running
+from tests.compose.conftest import running
 from tests.compose.container import removed
-from tests.compose.stack import Stack
+from tests.compose.stack import Stack, free_port
 
 SECRET = secrets.token_urlsafe(32)
 PASSWORD = secrets.token_urlsafe(12)

@@ -37,20 +37,23 @@ ChangedNginx = Callable[..., str]
 def changed_nginx(stack: Scratch, tmp_path: Path) -> Iterator[ChangedNginx]:
     """Starts another nginx before the workers of a stack, with `old` replaced by `new` in one file.
 
-    Returns its address.  This is how a test shows that it would notice the line missing.
+    Returns its address, with `https` the one over https.  This is how a test shows that it would
+    notice the line missing.
     """
     processes = []
 
-    def start(file: str, old: str, new: str, before: Scratch = stack) -> str:
-        port = free_ports(1)[0]
+    def start(
+        file: str, old: str, new: str, before: Scratch = stack, *, https: bool = False
+    ) -> str:
+        port, https_port = free_ports(2)
         folder = tmp_path / str(port)
-        _copy_changed(before, folder, port, (file, old, new))
+        _copy_changed(before, folder, (port, https_port), (file, old, new))
         process = subprocess.Popen(
             nginx_in(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         processes.append(process)
         _wait_for(f"http://127.0.0.1:{port}", process)
-        return f"http://127.0.0.1:{port}"
+        return f"https://127.0.0.1:{https_port}" if https else f"http://127.0.0.1:{port}"
 
     yield start
     for process in processes:
@@ -58,14 +61,18 @@ def changed_nginx(stack: Scratch, tmp_path: Path) -> Iterator[ChangedNginx]:
         process.communicate()
 
 
-def _copy_changed(stack: Scratch, folder: Path, port: int, change: tuple[str, str, str]) -> None:
-    """The stack's rendered configuration, on another port and with the one change."""
+def _copy_changed(
+    stack: Scratch, folder: Path, ports: tuple[int, int], change: tuple[str, str, str]
+) -> None:
+    """The stack's rendered configuration, on other ports and with the one change."""
     name, old, new = change
     source = stack.folder / "state/nginx/conf"
     for path in source.rglob("*.conf"):
         copy = folder / "conf" / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        text = path.read_text().replace(f":{stack.http_port}", f":{port}")
+        text = path.read_text()
+        for old_port, port in zip((stack.http_port, stack.https_port), ports, strict=True):
+            text = text.replace(f":{old_port}", f":{port}")
         if path.name == name:
             assert old in text, f"{old!r} is not in {name}"
             text = text.replace(old, new)

@@ -85,6 +85,16 @@ def test_busy_http_port(settings: dict[str, str]) -> None:
     assert "make run HTTP_PORT=" in line
 
 
+def test_busy_https_port(settings: dict[str, str]) -> None:
+    """A taken HTTPS_PORT is named in the same way."""
+    port = settings["HTTPS_PORT"]
+    with taken(int(port)):
+        line = refusal(**settings)
+
+    assert f"port {port} on 127.0.0.1 is in use" in line
+    assert "make run HTTPS_PORT=" in line
+
+
 def test_busy_worker_port(settings: dict[str, str]) -> None:
     """A worker's taken port is named, with the file and line that hold it."""
     path = Path(settings["UPSTREAM_CONF"])
@@ -102,6 +112,7 @@ def test_busy_worker_port(settings: dict[str, str]) -> None:
 
 WRONG = {
     "HTTP_PORT": ("abc", "HTTP_PORT=abc is not a number"),
+    "HTTPS_PORT": ("abc", "HTTPS_PORT=abc is not a number"),
     "BIND": ("everywhere", "BIND=everywhere is not an address"),
     "DRAIN_SECONDS": ("0", "DRAIN_SECONDS=0 must be between 1 and 300"),
     "UPSTREAM_CONF": ("/no/such/file", "/no/such/file: there is no such file"),
@@ -157,7 +168,7 @@ def test_second_run(start_stack: StartStack) -> None:
 
 
 def wait_until_gone(stack: Scratch, leader: int) -> None:
-    ports = (stack.http_port, *stack.worker_ports)
+    ports = (stack.http_port, stack.https_port, *stack.worker_ports)
     wait_until(
         lambda: not members(stack, leader) and not any(map(is_listening, ports)),
         seconds=GONE_SECONDS,

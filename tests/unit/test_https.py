@@ -1,0 +1,178 @@
+"""The certificate that is made or given, and what nginx is told of it."""
+
+from __future__ import annotations
+
+import re
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import deploy.certificate
+from deploy.certificate import make_pair, read_pair
+from deploy.https import Https, read_https, write_https
+from deploy.refused import Refused
+
+HOME = {"127.0.0.1", "localhost", "::1"}
+
+
+def names_in(folder: Path) -> set[str]:
+    return set(pair_in(folder).names)
+
+
+def pair_in(folder: Path) -> deploy.certificate.Pair:
+    return read_pair((folder / "certificate.pem").read_bytes(), (folder / "key.pem").read_bytes())
+
+
+def given(folder: Path, *names: str) -> dict[str, str]:
+    """The settings that name a certificate for `names`."""
+    pair = make_pair(names)
+    (folder / "given.pem").write_bytes(pair.chain)
+    (folder / "given.key").write_bytes(pair.key)
+    return {"TLS_CERT": str(folder / "given.pem"), "TLS_KEY": str(folder / "given.key")}
+
+
+def test_made_on_first_start(tmp_path: Path) -> None:
+    """Without TLS_CERT a certificate for this machine is made; its key is for its owner alone."""
+    write_https(read_https({}), tmp_path)
+
+    assert names_in(tmp_path) == HOME
+    assert pair_in(tmp_path).is_ours
+    assert stat.S_IMODE((tmp_path / "key.pem").stat().st_mode) == 0o600
+
+
+def test_kept_on_the_second(tmp_path: Path) -> None:
+    """The next start keeps it: whoever told the browser to trust it is not asked again."""
+    write_https(read_https({}), tmp_path)
+    before = (tmp_path / "certificate.pem").read_bytes()
+    write_https(read_https({}), tmp_path)
+
+    assert (tmp_path / "certificate.pem").read_bytes() == before
+
+
+def test_made_anew_for_other_names(tmp_path: Path) -> None:
+    """With other names in HTTPS_NAMES or BIND it is made anew, for them too."""
+    write_https(read_https({}), tmp_path)
+    write_https(
+        read_https({"HTTPS_NAMES": "Demo.example, 10.0.0.7", "BIND": "192.0.2.1"}), tmp_path
+    )
+
+    assert names_in(tmp_path) == HOME | {"demo.example", "10.0.0.7", "192.0.2.1"}
+
+
+def test_made_anew_before_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its last month it is made anew."""
+    with monkeypatch.context() as patch:
+        patch.setattr(deploy.certificate, "DAYS", 29)
+        write_https(read_https({}), tmp_path)
+    assert pair_in(tmp_path).days_left < 30
+    write_https(read_https({}), tmp_path)
+
+    assert pair_in(tmp_path).days_left > 300
+
+
+def test_made_anew_when_damaged(tmp_path: Path) -> None:
+    """A damaged key is replaced rather than told to nginx."""
+    write_https(read_https({}), tmp_path)
+    (tmp_path / "key.pem").write_bytes(make_pair(["localhost"]).key)
+    write_https(read_https({}), tmp_path)
+
+    assert pair_in(tmp_path).days_left > 0
+
+
+def test_given(tmp_path: Path) -> None:
+    """A certificate that is given is used as it is, and its names are the ones nginx knows."""
+    settings = given(tmp_path, "shop.example", "*.shop.example", "192.0.2.7")
+    write_https(read_https(settings), tmp_path / "out")
+    conf = (tmp_path / "out/site.conf").read_text()
+
+    assert (tmp_path / "out/certificate.pem").read_bytes() == (tmp_path / "given.pem").read_bytes()
+    assert set(re.findall(r'"(\S+)" \$host;', conf)) == {
+        "shop.example",
+        "*.shop.example",
+        "192.0.2.7",
+    }
+    assert '"" "https://shop.example:8443";' in conf
+
+
+def test_given_is_not_kept(tmp_path: Path) -> None:
+    """When TLS_CERT is taken away again, a certificate of our own takes its place."""
+    write_https(read_https({}), tmp_path)
+    own = (tmp_path / "certificate.pem").read_bytes()
+    write_https(read_https(given(tmp_path, "shop.example")), tmp_path)
+    write_https(read_https({}), tmp_path)
+
+    assert names_in(tmp_path) == HOME
+    assert (tmp_path / "certificate.pem").read_bytes() != own
+
+
+def test_standard_port_is_left_out(tmp_path: Path) -> None:
+    """With HTTPS_PORT=443 the address that http leads to has no port."""
+    write_https(read_https({"HTTPS_PORT": "443"}), tmp_path)
+
+    assert 'default "https://$certified_host";' in (tmp_path / "site.conf").read_text()
+
+
+def refusals(tmp_path: Path) -> dict[str, tuple[dict[str, str], str]]:
+    """Settings that cannot be used, and what is said about them."""
+    good, other = given(tmp_path, "a.example"), tmp_path / "other.key"
+    other.write_bytes(make_pair(["a.example"]).key)
+    text = tmp_path / "text"
+    text.write_text("-----BEGIN nothing-----\n")
+    return {
+        "half": ({"TLS_CERT": good["TLS_CERT"]}, "belong together"),
+        "missing": (good | {"TLS_KEY": "/no/such"}, "cannot be read"),
+        "other key": (good | {"TLS_KEY": str(other)}, "the key is not the certificate's"),
+        "no certificate": (good | {"TLS_CERT": str(text)}, "the certificate is not a PEM file"),
+        "no key": (good | {"TLS_KEY": str(text)}, "the key is not a PEM file"),
+        "port": ({"HTTPS_PORT": "x"}, "HTTPS_PORT=x is not a number"),
+        "port 0": ({"HTTPS_PORT": "0"}, "between 1 and 65535"),
+        "both": ({"HTTPS_PORT": "8080"}, "both 8080"),
+        "only": ({"HTTPS_ONLY": "maybe"}, "HTTPS_ONLY=maybe is neither 1 nor 0"),
+        "names": ({"HTTPS_NAMES": 'a"; return 200;'}, "neither a host name nor an address"),
+    }
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "half", "missing", "other key", "no certificate", "no key",
+        "port", "port 0", "both", "only", "names",
+    ],
+)  # fmt: skip
+def test_refused(tmp_path: Path, kind: str) -> None:
+    """Settings of https that cannot be used end the start with a sentence that names them."""
+    settings, text = refusals(tmp_path)[kind]
+    with pytest.raises(Refused, match=re.escape(text)):
+        write_https(read_https(settings), tmp_path / "out")
+
+
+def test_expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that has ended is refused, instead of being shown to every visitor."""
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+            return datetime.now(UTC) + timedelta(days=500)
+
+    settings = read_https(given(tmp_path, "a.example"))
+    monkeypatch.setattr(deploy.certificate, "datetime", Later)
+    with pytest.raises(Refused, match=r"expired 10\d days ago"):
+        write_https(settings, tmp_path / "out")
+
+
+PORTS = [
+    ({}, 8080, 8443),
+    ({}, 8090, 8453),
+    ({}, 65400, 8443),
+    ({"HTTPS_PORT": "9443"}, 8090, 9443),
+]
+
+
+@pytest.mark.parametrize(("settings", "http_port", "port"), PORTS)
+def test_port(settings: dict[str, str], http_port: int, port: int) -> None:
+    """HTTPS_PORT follows HTTP_PORT where it is not given, so that a second stack needs one setting."""
+    assert read_https(settings, http_port) == Https(
+        port, False, None, ("localhost", "127.0.0.1", "::1")
+    )
