@@ -34,6 +34,7 @@ from app.sessions import (
     Subscription,
 )
 from app.settings import Settings, SettingsError, read_settings
+from app.throttle import Rules, Throttle
 from app.web import make_app
 
 ANY_ADDRESS = ("0.0.0.0", "::", "")
@@ -134,8 +135,10 @@ async def serve(settings: Settings, accounts: Accounts, worker: Worker, options:
         cookie=SessionCookie(settings.session_secrets, settings.session_absolute_seconds),
         accounts=accounts,
         alerts=alerts,
+        throttle=Throttle(pipeline, Rules(free_failures=settings.login_tries)),
         demo_hint=_demo_hint(settings),
         demo_endpoints=settings.demo_endpoints,
+        served_by=settings.served_by,
     )
     server = _listen(services, metrics, settings, options)
     running = [

@@ -43,6 +43,8 @@ class Settings:
     demo_password: str | None
     demo_endpoints: bool
     users_file: Path | None
+    login_tries: int
+    served_by: bool
     drain_seconds: float
     events_heartbeat_seconds: float
 
@@ -72,6 +74,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         demo_password=values.get("DEMO_PASSWORD") or (None if production else "demo"),
         demo_endpoints=env.flag("DEMO_ENDPOINTS", default=not production),
         users_file=Path(users_file) if users_file else None,
+        login_tries=env.count("LOGIN_TRIES", 10, least=0, most=1000),
+        served_by=env.flag("SERVED_BY", default=True),
         drain_seconds=env.number("DRAIN_SECONDS", 10, least=1, most=300),
         events_heartbeat_seconds=env.number("EVENTS_HEARTBEAT_SECONDS", 15, least=0.1, most=600),
     )

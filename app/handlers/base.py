@@ -31,6 +31,7 @@ from app.sessions import (
     SessionTooLarge,
     StoreUnavailable,
 )
+from app.throttle import Throttle
 
 RETRY_AFTER_SECONDS = 1
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
@@ -66,8 +67,10 @@ class Services:
     cookie: SessionCookie
     accounts: Accounts
     alerts: Alerts
+    throttle: Throttle
     demo_hint: str | None
     demo_endpoints: bool
+    served_by: bool = True  # SERVED_BY: whether answers say which worker made them
     strict: bool = False  # tests: an answer with unsaved changes is an error, not a log line
 
 
@@ -89,7 +92,8 @@ class BaseHandler(RequestHandler):
         self.request_id = self._request_id()
         self.set_header("X-Request-ID", self.request_id)
         services: Services = self.application.settings["services"]
-        self.set_header("X-Served-By", services.worker.name)
+        if services.served_by:
+            self.set_header("X-Served-By", services.worker.name)
 
     def _request_id(self) -> str:
         """nginx's id for the request, so that both logs can be joined; our own without nginx."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from urllib.parse import quote
 
 from app.accounts import normalise
@@ -11,6 +12,8 @@ from .base import BaseHandler
 
 KEEP_AT_LOGIN = ("theme",)  # of the same user's older session; everything else begins anew
 MAX_NEXT_CHARACTERS = 2048
+# Said of a name that nobody has, too: it must not tell which names exist.
+TOO_MANY = "Too many wrong passwords for this name. Try again in {seconds} s."
 WRONG = "This name and password do not match."  # one text: it must not tell which of them is wrong
 
 
@@ -26,21 +29,36 @@ class Login(BaseHandler):
     async def post(self) -> None:
         """Log in afresh, whoever was logged in before: a new id, and the old session dies."""
         name = normalise(self.get_body_argument("username", ""))
-        password = self.get_body_argument("password", "", strip=False)
-        next_path = self.get_body_argument("next", "/")
-        if name is None or not await self.services.accounts.verify(name, password):
-            self.set_status(401)
-            self._form(next_path, error=WRONG)
+        if name is None:
+            self._refuse(401, WRONG)
             return
+        address = self.request.remote_ip or ""
+        attempt = self.services.throttle.attempt(name, address, self.session)
+        password = self.get_body_argument("password", "", strip=False)
+        if seconds := math.ceil(await attempt.wait()):
+            self.set_header("Retry-After", str(seconds))
+            self._refuse(429, TOO_MANY.format(seconds=seconds))
+        elif await self.services.accounts.verify(name, password):
+            await attempt.succeeded()
+            await self._begin_session(name, address)
+        else:
+            await attempt.failed()
+            self._refuse(401, WRONG)
+
+    async def _begin_session(self, name: str, address: str) -> None:
         session_id = await self.services.sessions.create(
             name,
             replacing=self.session,
             keep=KEEP_AT_LOGIN,
             agent=self.request.headers.get("User-Agent", ""),
-            address=self.request.remote_ip or "",
+            address=address,
         )
         self.services.cookie.write(self, session_id)
-        self.redirect(local_path(next_path))
+        self.redirect(local_path(self.get_body_argument("next", "/")))
+
+    def _refuse(self, status: int, error: str) -> None:
+        self.set_status(status)
+        self._form(self.get_body_argument("next", "/"), error=error)
 
     def _form(self, next_path: str, error: str | None = None) -> None:
         self.render(

@@ -1,0 +1,119 @@
+"""Guessing one account's password, slowed down for all workers together; its owner is never locked out.
+
+nginx limits each address; this limits each account, which one attacker may try from many addresses.
+After a few failures each further try has to wait, 1 s at first and doubling to a minute (ASVS 5.0 6.3.1).
+Failures of strangers delay strangers only: a network from which this account has logged in within 30
+days, and a browser that is still logged in, are counted by themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.sessions import Pipeline, Session, StoreUnavailable
+from app.sessions.calls import Script, ScriptError
+
+_SCRIPT = Script.read(Path(__file__).with_suffix(".lua"))
+NETWORK_BITS = {
+    4: 24,
+    6: 64,
+}  # what one customer is usually given; more would put strangers together
+
+
+@dataclass(frozen=True)
+class Rules:
+    """`free_failures` is LOGIN_TRIES.  Times are in seconds.
+
+    `turns_ahead` bounds the queue of strangers, in longest delays; further ones come back later.
+    """
+
+    free_failures: int = 10
+    first_delay_seconds: float = 1
+    longest_delay_seconds: float = 60
+    turns_ahead: int = 15
+    failures_remembered_seconds: float = 3600
+    networks_remembered_seconds: float = 30 * 86400
+
+
+class Throttle:
+    """Makes an Attempt for each login.  With no free failures it is off, and everybody may go on."""
+
+    def __init__(self, pipeline: Pipeline, rules: Rules = Rules()) -> None:
+        self._pipeline = pipeline
+        self._rules = rules
+
+    def attempt(self, name: str, address: str, session: Session | None) -> Attempt:
+        """A login as `name` from `address`, by a browser that holds `session`, or none."""
+        if session is not None and session.user == name:
+            origin, proven = f"session {session.digest}", True
+        else:
+            origin, proven = f"network {_network(address)}", False
+        return Attempt(self._pipeline, self._rules, name, origin, proven)
+
+
+class Attempt:
+    """One login: `wait` before the password is checked, then `failed` or `succeeded`.
+
+    Each is one round trip, and may raise StoreUnavailable.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, rules: Rules, name: str, origin: str, proven: bool
+    ) -> None:
+        self._pipeline = pipeline
+        self._rules = rules
+        # Hashes: who reads Redis learns neither who logs in here nor from where.
+        account = hashlib.sha256(name.encode()).hexdigest()
+        self._keys = [
+            f"login:{{{account[:32]}}}:{part}" for part in ("counts", "turns", "networks")
+        ]
+        self._origin = hashlib.sha256(f"{account} {origin}".encode()).hexdigest()[:16]
+        self._proven = proven
+        self._news = False
+
+    async def wait(self) -> float:
+        """Seconds after which to come back; 0: the password may be checked now."""
+        if not self._rules.free_failures:
+            return 0
+        milliseconds, news = await self._step("try")
+        self._news = bool(news)
+        return milliseconds / 1000
+
+    async def failed(self) -> None:
+        """Count a wrong password."""
+        if self._rules.free_failures:
+            await self._step("wrong")
+
+    async def succeeded(self) -> None:
+        """Forget the failures, and remember this network; no round trip when both are so already."""
+        if self._news:
+            await self._step("right")
+
+    async def _step(self, step: str) -> list[int]:
+        rules = self._rules
+        args = (
+            step, self._origin, int(self._proven), rules.free_failures,
+            _ms(rules.first_delay_seconds), _ms(rules.longest_delay_seconds), rules.turns_ahead,
+            _ms(rules.failures_remembered_seconds), _ms(rules.networks_remembered_seconds),
+        )  # fmt: skip
+        try:
+            answer: list[int] = await self._pipeline.run(_SCRIPT, self._keys, args)
+        except ScriptError as error:
+            raise StoreUnavailable(str(error), may_have_happened=True) from error
+        return answer
+
+
+def _network(address: str) -> str:
+    """The network that `address` is in; what is no address is a network by itself."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((parsed, NETWORK_BITS[parsed.version]), strict=False))
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
