@@ -16,7 +16,12 @@ from dataclasses import dataclass
 
 import uvloop
 from tornado.httpserver import HTTPServer
-from tornado.httputil import ParseBodyConfig, ParseMultipartConfig, set_parse_body_config
+from tornado.httputil import (
+    ParseBodyConfig,
+    ParseMultipartConfig,
+    ParseUrlEncodedConfig,
+    set_parse_body_config,
+)
 from tornado.netutil import bind_sockets
 
 from app.accounts import Accounts, UsersFileError, read_users
@@ -39,6 +44,8 @@ from app.web import make_app
 
 ANY_ADDRESS = ("0.0.0.0", "::", "")
 BACKLOG = 4096  # connections the kernel queues; Tornado's 128 would refuse a burst after a reload
+FORM_FIELDS = 20  # the login form, the largest here, has three
+HEADER_BYTES = 80 * 1024  # what nginx lets through, 64 KiB, and what it adds
 BODY_BYTES = 64 * 1024  # the same limit as nginx's client_max_body_size
 STILL_ACCEPTING_SECONDS = 1.0  # of a drain: as long as nginx's fail_timeout, so it learns first
 
@@ -176,11 +183,17 @@ def _listen(
     services: Services, metrics: Metrics, settings: Settings, options: Options
 ) -> HTTPServer:
     # No form here has files; multipart parsing is only attack surface.
-    set_parse_body_config(ParseBodyConfig(multipart=ParseMultipartConfig(enabled=False)))
+    set_parse_body_config(
+        ParseBodyConfig(
+            multipart=ParseMultipartConfig(enabled=False),
+            urlencoded=ParseUrlEncodedConfig(max_arguments=FORM_FIELDS),
+        )
+    )
     server = HTTPServer(
         make_app(services, metrics, demo_endpoints=settings.demo_endpoints),
         xheaders=True,  # nginx overwrites them, and only nginx can reach this port
         max_body_size=BODY_BYTES,
+        max_header_size=HEADER_BYTES,
         max_buffer_size=4 * BODY_BYTES,
         body_timeout=10,
         idle_connection_timeout=3600,  # longer than nginx's 60 s: nginx closes first, no 502 race

@@ -101,6 +101,7 @@ class BaseHandler(RequestHandler):
         return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
     async def prepare(self) -> None:
+        self._refuse_downgrade()
         if self.session_use == "none":
             return
         self.set_header("Cache-Control", "no-store")
@@ -108,6 +109,17 @@ class BaseHandler(RequestHandler):
         self.session = await self.load_session()
         if self.session is None and self.session_use == "required":
             self.answer_anonymous()
+
+    def _refuse_downgrade(self) -> None:
+        """Refuse a form that an http page sends to https: anybody on the way may have written that page.
+
+        Tornado has compared Origin with Host before this; where both ports are the standard ones, only
+        the scheme differs.
+        """
+        plain = self.request.headers.get("Origin", "").lower().startswith("http:")
+        changes = self.request.method not in ("GET", "HEAD", "OPTIONS")
+        if plain and changes and self.request.protocol == "https":
+            raise HTTPError(403)
 
     def on_finish(self) -> None:
         self.services.worker.in_flight -= 1
@@ -179,6 +191,7 @@ class BaseHandler(RequestHandler):
         if isinstance(error, StoreUnavailable):
             body["may_have_happened"] = error.may_have_happened
         self.set_header("Cache-Control", "no-store")
+        self.set_header("Vary", "Cookie")
         if self.answers_json:
             self.answer_json(status_code, body)
         else:

@@ -1,0 +1,165 @@
+"""What answers say, on http and https, in demo and in production: headers, versions, secrets."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.accounts import hash_password
+from deploy.native.scratch import Scratch, scratch_stack
+from tests.conftest import UPSTREAM
+from tests.stack.conftest import ChangedNginx
+from tests.stack.processes import members, supervisord_pid
+from tests.stack.test_headers import missing_security
+from tests.stack.visitor import Visitor, new_visitor
+
+pytestmark = pytest.mark.native
+
+ANSWERS: dict[int, Callable[[Visitor], httpx.Response]] = {
+    200: lambda visitor: visitor.get("/login"),
+    302: lambda visitor: visitor.get("/"),
+    400: lambda visitor: visitor.get("/login", headers={"Host": "a b"}),
+    401: lambda visitor: visitor.get("/api/session"),
+    403: lambda visitor: visitor.post("/logout", headers={"Origin": "null"}),
+    404: lambda visitor: visitor.get("/static/none"),
+    405: lambda visitor: visitor.put("/login"),
+    413: lambda visitor: visitor.post("/login", content=b"x" * 70_000),
+    414: lambda visitor: visitor.get("/" + "x" * 20_000),
+    421: lambda visitor: visitor.get("/", headers={"Host": "evil.example"}),
+}
+
+
+@pytest.mark.parametrize("status", ANSWERS)
+def test_https_answers(stack: Scratch, status: int) -> None:
+    """Over https each kind of answer, errors included, carries the security headers once."""
+    trusted = ssl.create_default_context(cafile=str(stack.folder / "state/https/certificate.pem"))
+    with new_visitor(stack.https_url, verify=trusted) as visitor:
+        answer = ANSWERS[status](visitor)
+
+    assert answer.status_code == status
+    assert missing_security(answer) == []
+
+
+def test_refusals_of_the_limit(changed_nginx: ChangedNginx) -> None:
+    """The 429 of nginx carries them too."""
+    url = changed_nginx("limits.conf", "    127.0.0.0/8 1;\n", "")
+    with new_visitor(url) as visitor:
+        answers = [visitor.post("/login", data={"username": ""}) for _ in range(14)]
+
+    assert answers[-1].status_code == 429
+    assert missing_security(answers[-1]) == []
+
+
+def test_no_worker(changed_nginx: ChangedNginx) -> None:
+    """The 502 of nginx, when no worker is there, carries them too."""
+    url = changed_nginx("site.conf", "proxy_pass http://app;", "proxy_pass http://127.0.0.1:9;")
+    with new_visitor(url) as visitor:
+        answer = visitor.get("/")
+
+    assert answer.status_code == 502
+    assert missing_security(answer) == []
+
+
+PRIVATE = ["/", "/devices", "/api/session", "/api/devices", "/logout", "/login", "/api/data/none"]
+
+
+@pytest.mark.parametrize("path", PRIVATE)
+def test_private_pages_are_not_stored(member: Visitor, path: str) -> None:
+    """What depends on who asks is stored by no browser and no cache, and varies with the cookie."""
+    answer = member.get(path)
+
+    assert answer.headers.get_list("Cache-Control") == ["no-store"]
+    assert answer.headers.get_list("Vary") == ["Cookie"]
+
+
+def test_policy(visitor: Visitor) -> None:
+    """The content security policy allows nothing inline, no eval, no frames, no plugins, no other site."""
+    policy = visitor.get("/login").headers["Content-Security-Policy"]
+    parts = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+
+    assert parts["default-src"] == parts["form-action"] == "'self'"
+    assert parts["frame-ancestors"] == parts["object-src"] == parts["base-uri"] == "'none'"
+    assert not re.search(r"unsafe|https?:|\*|data:|nonce", policy)
+
+
+SECRET = secrets.token_urlsafe(40)
+PASSWORD = secrets.token_urlsafe(12)
+
+
+@pytest.fixture(scope="module")
+def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
+    """A stack in production mode with one account, its secrets in files, X-Served-By switched off."""
+    folder = tmp_path_factory.mktemp("secrets")
+    users, secret = folder / "users", folder / "secret"
+    users.write_text(f"ann:{hash_password(PASSWORD)}\n")
+    secret.write_text(SECRET)
+    given = {"APP_ENV": "production", "USERS_FILE": str(users), "SESSION_SECRETS_FILE": str(secret)}
+    with scratch_stack(UPSTREAM, os.environ, **given, SERVED_BY="0") as stack:
+        yield stack
+
+
+@pytest.fixture
+def client(production: Scratch) -> Iterator[Visitor]:
+    with new_visitor(production.url) as client:
+        yield client
+
+
+def test_nothing_of_the_demo(client: Visitor) -> None:
+    """In production /slow is not there, the demo password logs nobody in, and the page does not offer it."""
+    wrong = client.post("/login", data={"username": "ann", "password": "demo"})
+    form = client.get("/login").text
+    client.log_in("ann", PASSWORD)
+
+    assert wrong.status_code == 401
+    assert "Demo" not in form
+    assert client.get("/slow?ms=1").status_code == 404
+
+
+def test_served_by_can_be_switched_off(client: Visitor) -> None:
+    """With SERVED_BY=0 no answer says which worker made it; the request id stays, for the logs."""
+    for path in ("/login", "/", "/api/session", "/no-such-page"):
+        headers = client.get(path).headers
+
+        assert "X-Served-By" not in headers
+        assert "X-Request-ID" in headers
+
+
+def test_served_by_is_on(visitor: Visitor) -> None:
+    """Without that setting each answer of a worker names it."""
+    assert "X-Served-By" in visitor.get("/login").headers
+
+
+def test_no_version(production: Scratch, client: Visitor) -> None:
+    """No header and no error page says which versions run, neither nginx's nor a worker's own."""
+    worker = f"http://127.0.0.1:{production.worker_ports[0]}"
+    answers = [client.get(path) for path in ("/login", "/no-such-page", "/static/none")]
+    answers += [client.put("/login"), client.post("/login", content=b"x" * 70_000)]
+    answers += [httpx.get(f"{worker}{path}", trust_env=False) for path in ("/login", "/none")]
+    for answer in answers:
+        said = "\n".join(f"{name}: {value}" for name, value in answer.headers.items()) + answer.text
+
+        assert not re.search(r"(?i)(nginx|tornado|python|valkey|redis)/?\s?v?\d", said)
+        assert answer.headers.get("Server", "nginx") == "nginx"
+
+
+def test_secrets_stay_in_their_files(production: Scratch, client: Visitor) -> None:
+    """No secret is on a command line, in an environment, or in a log of the stack."""
+    client.log_in("ann", PASSWORD)
+    places = [
+        Path(f"/proc/{pid}/{name}")
+        for pid in members(production, supervisord_pid(production))
+        for name in ("cmdline", "environ")
+    ]
+    places += list((production.folder / "state/logs").iterdir())
+    said = b"".join(place.read_bytes() for place in places)
+
+    assert len(places) > 10
+    assert SECRET.encode() not in said
+    assert PASSWORD.encode() not in said
