@@ -73,6 +73,8 @@ def render_front(stack: Scratch, folder: Path, front: Front, port: int, dead_por
     conf = folder / "conf"
     shutil.copytree(stack.folder / "state/nginx/conf", conf)
     _change(conf / "site.conf", f":{stack.http_port}", f":{port}")
+    # Compared over http alone; the port of https is the stack's own.
+    _change(conf / "site.conf", f"listen 127.0.0.1:{stack.https_port} ssl", "# listen")
     _change(
         conf / "nginx.conf",
         "include upstream.conf;",
