@@ -110,7 +110,7 @@ def end_sessions(given: argparse.Namespace) -> int:
 def with_stack(given: argparse.Namespace) -> int:
     """Run a command against the running stack, or against one started for it.
 
-    The command finds HOST, WORKERS and POLICY in its environment, and its exit code is returned.
+    The command finds HOST, WORKERS, WEIGHTS and POLICY in its environment; its exit code is returned.
     """
     from deploy.native.options import read_environ, read_options
     from deploy.native.with_stack import run_with_stack

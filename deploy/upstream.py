@@ -48,6 +48,13 @@ class Server:
         return not NOT_SERVED.intersection(self.parameters)
 
     @property
+    def weight(self) -> int:
+        """How many turns it gets in one rotation."""
+        given = [value for value in self.parameters if value.startswith("weight=")]
+        number = given[-1].removeprefix("weight=") if given else "1"
+        return int(number) if number.isdecimal() else 1  # nginx itself refuses what is no number
+
+    @property
     def name(self) -> str:
         """The worker's name in supervisor and in log files."""
         return f"worker-{self.port}"

@@ -14,12 +14,17 @@ from pathlib import Path
 
 from loadtest.analysis import analyse
 from loadtest.limits import load_limits
-from loadtest.preflight import NotReachable, survey
+from loadtest.preflight import Features, NotReachable, survey
 from loadtest.settings import Settings, read_settings
 from loadtest.table import closing, render
 from loadtest.verdict import Code, Verdict, judge, no_run, unreachable
 
 HERE = Path(__file__).parent
+MISSING = {
+    "slow": "No GET /slow here: logout races go without slow writes.",
+    "data": "No /api/data here: nothing is said about single fields.",
+    "devices": "No /api/devices here: no session is ended from another one.",
+}
 STOP_SECONDS = 30  # how long users may take to finish the session they are in
 
 
@@ -27,16 +32,16 @@ def main(arguments: list[str]) -> int:
     """One run; returns its exit code."""
     settings = read_settings(arguments, os.environ)
     try:
-        slow_writes = survey(settings.host, settings.demo_password)
+        features = survey(settings.host, settings.demo_password)
     except NotReachable as error:
         print(closing(unreachable(str(error))))
         return Code.NOT_REACHABLE
-    print(_announcement(settings, slow_writes), flush=True)
+    print(_announcement(settings, features), flush=True)
     for stale in (settings.history, settings.summary):
         stale.unlink(missing_ok=True)
-    code = _run_locust(settings, slow_writes)
+    code = _run_locust(settings, features)
     try:
-        analysis = analyse(settings, slow_writes, code)
+        analysis = analyse(settings, features, code)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"Locust ended with exit code {code} and left no whole run: {error!r}"
         print(closing(no_run(reason)))
@@ -47,9 +52,9 @@ def main(arguments: list[str]) -> int:
     return verdict.code
 
 
-def _announcement(settings: Settings, slow_writes: bool) -> str:
+def _announcement(settings: Settings, features: Features) -> str:
     expected = f"expecting {settings.workers} workers" if settings.workers else "any workers"
-    missing = "" if slow_writes else "\n  No GET /slow here: logout races go without slow writes."
+    missing = "".join(f"\n  {MISSING[name]}" for name in features.missing)
     return (
         f"Load test of {settings.host}: {settings.users} users and {settings.rate:g} arrivals/s for"
         f" {settings.duration} s, seed {settings.seed}; {expected}, {settings.policy}.{missing}\n"
@@ -57,7 +62,7 @@ def _announcement(settings: Settings, slow_writes: bool) -> str:
     )
 
 
-def _run_locust(settings: Settings, slow_writes: bool) -> int:
+def _run_locust(settings: Settings, features: Features) -> int:
     """Run the generator to its end; Ctrl-C ends it early, and what happened is judged.
 
     It is passed on as SIGTERM: SIGINT would break into a request that is being made.
@@ -65,7 +70,7 @@ def _run_locust(settings: Settings, slow_writes: bool) -> int:
     settings.out.mkdir(parents=True, exist_ok=True)
     path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
     child = subprocess.Popen(
-        _command(settings, slow_writes),
+        _command(settings, features),
         env={**os.environ, "PYTHONPATH": path, "DEMO_PASSWORD": settings.demo_password},
         stdin=subprocess.DEVNULL,
         start_new_session=True,
@@ -79,7 +84,7 @@ def _run_locust(settings: Settings, slow_writes: bool) -> int:
             signal.signal(stop, handler)
 
 
-def _command(settings: Settings, slow_writes: bool) -> list[str]:
+def _command(settings: Settings, features: Features) -> list[str]:
     users = ["Closed", "Arrivals"] if settings.rate else ["Closed"]
     options = {
         "--host": settings.host,
@@ -93,9 +98,10 @@ def _command(settings: Settings, slow_writes: bool) -> list[str]:
         "--seed": settings.seed,
         "--idle-seconds": settings.session_idle_seconds,
         "--absolute-seconds": settings.session_absolute_seconds,
+        "--without": ",".join(features.missing),
         "--out": settings.out,
     }
-    flags = ["--headless", "--only-summary", *(["--slow-writes"] if slow_writes else [])]
+    flags = ["--headless", "--only-summary"]
     pairs = [str(part) for option in options.items() for part in option]
     locust = [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py")]
     return [*locust, *flags, *pairs, *users]

@@ -12,9 +12,16 @@ from loadtest.evidence import find_evidence
 from loadtest.history import lifetimes_of, read_header, read_ops
 from loadtest.latency import Latency
 from loadtest.operations import Kind, Op, Outcome
+from loadtest.preflight import Features
 from loadtest.settings import Settings
 from loadtest.spread import Spread
 from loadtest.tally import Report
+
+NEEDS = {
+    "slow": {Kind.SLOW},
+    "data": {Kind.ADD, Kind.PUT, Kind.GET, Kind.DELETE},
+    "devices": {Kind.DEVICES, Kind.END},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,7 @@ class Analysis:
     seconds: float
 
 
-def analyse(settings: Settings, slow_writes: bool, locust_code: int) -> Analysis:
+def analyse(settings: Settings, features: Features, locust_code: int) -> Analysis:
     """Read history and summary.
 
     OSError, ValueError, KeyError or TypeError: the generator left no whole run.
@@ -36,9 +43,9 @@ def analyse(settings: Settings, slow_writes: bool, locust_code: int) -> Analysis
     summary = json.loads(settings.summary.read_text(encoding="utf-8"))
     ops = list(read_ops(settings.history))
     report = check(ops, lifetimes_of(read_header(settings.history)))
-    balance = spread.measure(ops)
+    balance = spread.measure(ops, settings.weights)
     latencies = latency.measure(ops)
-    counted = _count(ops, summary, slow_writes)
+    counted = _count(ops, summary, features)
     counted.violations = {str(name): t.violations for name, t in report.tallies.items()}
     counted.checkers_agree = _same(summary["online"], report)
     counted.harness_errors = _harness_errors(summary, counted, locust_code)
@@ -46,20 +53,23 @@ def analyse(settings: Settings, slow_writes: bool, locust_code: int) -> Analysis
     counted.policy, counted.unnamed = settings.policy, balance.unnamed
     counted.ratio, counted.difference = balance.ratio, balance.difference
     counted.hops, counted.hop_ratio = balance.hops.total(), balance.hop_ratio
+    counted.chance_hops = balance.chance_hops
     counted.slowest_p99 = _slowest(latencies)
     return Analysis(counted, report, balance, latencies, summary["seconds"])
 
 
-def _count(ops: list[Op], summary: dict[str, Any], slow_writes: bool) -> Counted:
+def _count(ops: list[Op], summary: dict[str, Any], features: Features) -> Counted:
     done = Counter(op.outcome for op in ops)
     evidence = find_evidence(ops)
-    expected = [kind for kind in Kind if slow_writes or kind is not Kind.SLOW]
+    unexpected = {kind for name in features.missing for kind in NEEDS[name]}
+    expected = [kind for kind in Kind if kind not in unexpected]
     proper = Counter(op.kind for op in ops if _as_meant(op))
     return Counted(
         requests=len(ops),
         answered=sum(op.status > 0 for op in ops),
         failed=done[Outcome.FAIL],
         unknown=done[Outcome.UNKNOWN],
+        conflicts=done[Outcome.CONFLICT],
         failures=dict(Counter(f"{op.kind}: {op.why}" for op in ops if op.outcome is Outcome.FAIL)),
         sessions=len({op.session for op in ops if op.kind is Kind.LOGIN and _as_meant(op)}),
         kinds_ok={str(kind): proper[kind] for kind in expected},

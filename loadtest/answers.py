@@ -9,8 +9,17 @@ from typing import Any
 
 from loadtest.operations import Kind, Op, Outcome
 
+Headers = Mapping[str, str | list[str]]  # a list: the header came several times
+
 _GREETING = re.compile(r"What's up, ([^<?]+)\?</h1>")
-_WRITES = (Kind.LOGIN, Kind.LOGOUT, Kind.VISIT, Kind.SLOW)
+_READS = (Kind.PAGE, Kind.READ, Kind.PROBE, Kind.GET, Kind.DEVICES)  # without effect
+_MEANT = {  # the status that means "done"; 200 where nothing else is said
+    Kind.LOGIN: (302, 303),
+    Kind.LOGOUT: (302, 303),
+    Kind.END: (302, 303),
+    Kind.DELETE: (204, 200),
+    Kind.GET: (200, 404),  # 404: the field is not there
+}
 _NOT_SENT = (ConnectionRefusedError,)
 
 
@@ -20,22 +29,31 @@ def read_error(op: Op, error: Exception) -> None:
     op.why = "connection refused" if op.outcome is Outcome.FAIL else "no answer"
 
 
-def read_answer(op: Op, status: int, headers: Mapping[str, str], body: bytes) -> None:
+def read_answer(op: Op, status: int, headers: Headers, body: bytes) -> None:
     """Fill `op` from an answer."""
     op.status = status
-    op.worker = headers.get("X-Served-By")
-    location = headers.get("Location") or ""
-    if status == 401 or (op.kind is Kind.PAGE and location.startswith("/login")):
+    worker = headers.get("X-Served-By")
+    op.worker = worker if isinstance(worker, str) else None
+    if _turned_away(op, status, headers):
         op.outcome, op.why = Outcome.DENIED, "not logged in"
     elif status >= 500:
-        op.outcome = Outcome.UNKNOWN if op.kind in _WRITES else Outcome.FAIL
+        op.outcome = Outcome.FAIL if op.kind in _READS else Outcome.UNKNOWN
         op.why = f"status {status}"
-    elif status != (302 if op.kind in (Kind.LOGIN, Kind.LOGOUT) else 200):
+    elif status == 409 and op.kind is Kind.ADD:
+        op.outcome, op.why = Outcome.CONFLICT, "others were faster"
+    elif status not in _MEANT.get(op.kind, (200,)):
         op.outcome, op.why = Outcome.FAIL, f"status {status}"
     else:
-        _read_content(op, body)
+        _read_content(op, status, body)
     if op.kind is Kind.LOGIN and op.outcome is Outcome.DENIED:
         op.outcome = Outcome.FAIL
+
+
+def given_cookie(headers: Headers) -> str:
+    """The `name=value` that an answer tells the browser to keep; empty when there is none."""
+    given = headers.get("Set-Cookie") or ""
+    pairs = [line.split(";")[0].strip() for line in ([given] if isinstance(given, str) else given)]
+    return next((pair for pair in pairs if pair.partition("=")[2].strip('"')), "")
 
 
 def fingerprint(cookie: str) -> str:
@@ -43,7 +61,20 @@ def fingerprint(cookie: str) -> str:
     return hashlib.sha256(cookie.encode()).hexdigest()[:16]
 
 
-def _read_content(op: Op, body: bytes) -> None:
+def _turned_away(op: Op, status: int, headers: Headers) -> bool:
+    """Whether the answer says that there is no session.
+
+    To a logout that is the same redirect as to a visitor who had one; but then the cookie stays.
+    """
+    if status == 401:
+        return True
+    to_login = str(headers.get("Location") or "").startswith("/login")
+    if op.kind is Kind.LOGOUT:
+        return to_login and not headers.get("Set-Cookie")
+    return to_login and op.kind in (Kind.PAGE, Kind.END)
+
+
+def _read_content(op: Op, status: int, body: bytes) -> None:
     op.outcome = Outcome.OK
     try:
         if op.kind in (Kind.READ, Kind.PROBE):
@@ -51,11 +82,17 @@ def _read_content(op: Op, body: bytes) -> None:
         elif op.kind is Kind.VISIT:
             answer = json.loads(body)
             op.value, op.boot = int(answer["visits"]), answer.get("boot")
+        elif op.kind in (Kind.ADD, Kind.PUT, Kind.GET):
+            _read_field(op, {"value": 0} if status == 404 else json.loads(body))
         elif op.kind is Kind.PAGE:
             op.seen = _greeted(body)
     except (ValueError, KeyError, TypeError):
-        op.outcome = Outcome.UNKNOWN if op.kind in _WRITES else Outcome.FAIL
+        op.outcome = Outcome.FAIL if op.kind in _READS else Outcome.UNKNOWN
         op.why = "unreadable answer"
+
+
+def _read_field(op: Op, answer: dict[str, Any]) -> None:
+    op.value, op.version = int(answer["value"]), answer.get("version")
 
 
 def _read_session(op: Op, answer: dict[str, Any]) -> None:

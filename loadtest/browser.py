@@ -1,15 +1,15 @@
 """One browser: a cookie jar, up to six connections, and the requests a visitor makes with it."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from http.cookiejar import Cookie
 from typing import Any
 from urllib.parse import urlencode
 
 from locust.contrib.fasthttp import FastHttpSession
 from locust.env import Environment
 
-from loadtest.answers import fingerprint, read_answer, read_error
+from loadtest.answers import fingerprint, given_cookie, read_answer, read_error
 from loadtest.operations import Kind, Op, Outcome
 from loadtest.recorder import Recorder
 
@@ -27,6 +27,7 @@ class Visit:
     cookie: str  # name=value
     increments: int = 0
     over: bool = False  # it has been asked to end: "not logged in" is then a proper answer
+    pinned: bool = False  # its cookie is written out, as the jar may hold another one by now
 
 
 class LoginFailed(Exception):
@@ -61,10 +62,12 @@ class Browser:
         )
         if replacing:
             replacing.over = True
-        self._send(op, "POST", "/login", body, FORM, self._take_cookie)
+        headers = {**FORM, "Cookie": replacing.cookie} if replacing and replacing.pinned else FORM
+        given: list[str] = []
+        self._send(op, "POST", "/login", body, headers, _take_cookie(given))
         if op.outcome is not Outcome.OK:
             raise LoginFailed(op.why)
-        return Visit(label, user, self._cookie())
+        return Visit(label, user, given[0])
 
     def logout(self, visit: Visit) -> Op:
         """End the session."""
@@ -83,25 +86,61 @@ class Browser:
         """Raise the visit counter by one, under an operation id of our own."""
         visit.increments += 1
         name = f"{visit.label}-{visit.increments}"
-        entry = self._recorder.invoke(Kind.VISIT, visit.label, visit.user, intended, op=name)
-        return self._send(
-            entry, "POST", "/api/visits", f'{{"op":"{name}"}}', JSON, self._expect(visit)
+        body = f'{{"op":"{name}"}}'
+        return self._ask(
+            Kind.VISIT, visit, "POST", "/api/visits", body=body, intended=intended, op=name
         )
+
+    def add(self, visit: Visit, key: str) -> Op:
+        """Raise a field by one: the stack reads, changes and writes it."""
+        path = f"/api/data/{key}/add"
+        return self._ask(Kind.ADD, visit, "POST", path, body='{"by":1}', key=key)
+
+    def put(self, visit: Visit, key: str, value: int) -> Op:
+        """Write a field. Its only writer calls this, with 1, then 2, and so on while all is ok."""
+        return self._ask(Kind.PUT, visit, "PUT", f"/api/data/{key}", body=str(value), key=key)
+
+    def get(self, visit: Visit, key: str) -> Op:
+        """Ask for a field."""
+        return self._ask(Kind.GET, visit, "GET", f"/api/data/{key}", key=key)
+
+    def delete(self, visit: Visit, key: str) -> Op:
+        """Delete a field that nobody will write again."""
+        return self._ask(Kind.DELETE, visit, "DELETE", f"/api/data/{key}", key=key)
+
+    def own_device(self, visit: Visit) -> str | None:
+        """The name under which the user's other sessions can end this one; None: not listed."""
+        listed: list[str] = []
+        self._ask(Kind.DEVICES, visit, "GET", "/api/devices", learn=_find_current(listed))
+        return listed[0] if listed else None
+
+    def end_device(self, visit: Visit, device: str, other: Visit) -> Op:
+        """End another session of the same user."""
+        return self._end(visit, f"/devices/{device}/end", [other])
+
+    def end_others(self, visit: Visit, others: Sequence[Visit]) -> Op:
+        """End all other sessions of the same user."""
+        return self._end(visit, "/devices/end-others", others)
 
     def slow_write(self, visit: Visit, milliseconds: int) -> Op:
         """A request that writes the session after a while, whatever happens meanwhile."""
         path = f"/slow?ms={milliseconds}&kind=wait&write=slow"
-        return self._ask(Kind.SLOW, visit, "GET", path, name="/slow")
+        return self._ask(Kind.SLOW, visit, "GET", path)
 
     def probe(self, visit: Visit) -> Op:
         """Ask for the session with the cookie of a session that should be over."""
-        entry = self._recorder.invoke(Kind.PROBE, visit.label, visit.user)
-        headers = {"Cookie": visit.cookie}
-        return self._send(entry, "GET", "/api/session", None, headers, self._expect(visit))
+        visit.pinned = True
+        return self._ask(Kind.PROBE, visit, "GET", "/api/session")
 
     def end(self, visit: Visit) -> None:
         """The session will not be used again: let the checker close its account."""
         self._recorder.checker.close(visit.label)
+
+    def _end(self, visit: Visit, path: str, others: Sequence[Visit]) -> Op:
+        for other in others:
+            other.over = True
+        ends = tuple(other.label for other in others)
+        return self._ask(Kind.END, visit, "POST", path, ends=ends)
 
     def _ask(
         self,
@@ -109,11 +148,17 @@ class Browser:
         visit: Visit,
         method: str,
         path: str,
+        body: str | None = None,
         intended: int | None = None,
-        name: str | None = None,
+        learn: Callable[[Op, Any], None] = lambda op, response: None,
+        **about: Any,
     ) -> Op:
-        entry = self._recorder.invoke(kind, visit.label, visit.user, intended)
-        return self._send(entry, method, path, None, {}, self._expect(visit), name)
+        """One request of a session; `about` are the fields of its record that only it has."""
+        op = self._recorder.invoke(kind, visit.label, visit.user, intended, **about)
+        headers = {"Cookie": visit.cookie} if visit.pinned else {}
+        if body is not None:
+            headers |= JSON
+        return self._send(op, method, path, body, headers, self._expect(visit, learn))
 
     def _send(
         self,
@@ -123,12 +168,11 @@ class Browser:
         body: str | None,
         headers: dict[str, str],
         examine: Callable[[Op, Any], bool],
-        name: str | None = None,
     ) -> Op:
         """Send, read the answer, record. `examine` says whether the outcome was a proper one."""
         try:
             with self._http.request(
-                method, path, name=name, data=body, headers=headers, catch_response=True
+                method, path, name=str(op.kind), data=body, headers=headers, catch_response=True
             ) as response:
                 self._recorder.returned(op)
                 error = getattr(response, "error", None)
@@ -144,24 +188,44 @@ class Browser:
             self._recorder.complete(op)
         return op
 
-    def _expect(self, visit: Visit) -> Callable[[Op, Any], bool]:
+    def _expect(self, visit: Visit, learn: Callable[[Op, Any], None]) -> Callable[[Op, Any], bool]:
         def examine(op: Op, response: Any) -> bool:
             sent = response.request.headers.get("Cookie") if response.request else None
             if sent != visit.cookie and not visit.over:
                 self._recorder.cookies_withheld += 1
                 op.outcome, op.why = Outcome.FAIL, "session cookie not sent"
-            return op.outcome is Outcome.OK or (op.outcome is Outcome.DENIED and visit.over)
+            if op.outcome is Outcome.OK:
+                learn(op, response)
+            proper = op.outcome in (Outcome.OK, Outcome.CONFLICT)
+            return proper or (op.outcome is Outcome.DENIED and visit.over)
 
         return examine
 
-    def _take_cookie(self, op: Op, response: Any) -> bool:
+
+def _take_cookie(given: list[str]) -> Callable[[Op, Any], bool]:
+    """Puts the cookie of a login's answer into `given`."""
+
+    def examine(op: Op, response: Any) -> bool:
         if op.outcome is Outcome.OK:
-            cookie = self._cookie()
-            op.cookie = fingerprint(cookie) if cookie else None
-            if not cookie:
+            given.append(given_cookie(response.headers))
+            op.cookie = fingerprint(given[0]) if given[0] else None
+            if not given[0]:
                 op.outcome, op.why = Outcome.FAIL, "login gave no cookie"
         return op.outcome is Outcome.OK
 
-    def _cookie(self) -> str:
-        jar: list[Cookie] = list(self._http.cookiejar)
-        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in jar)
+    return examine
+
+
+def _find_current(listed: list[str]) -> Callable[[Op, Any], None]:
+    """Puts the device that a listing calls the current one into `listed`."""
+
+    def learn(op: Op, response: Any) -> None:
+        try:
+            devices = json.loads(response.content)["devices"]
+            listed.extend(device["ref"] for device in devices if device["current"])
+        except (ValueError, KeyError, TypeError):
+            pass
+        if len(listed) != 1:
+            op.outcome, op.why = Outcome.FAIL, "the list has no current device"
+
+    return learn

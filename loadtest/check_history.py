@@ -15,8 +15,24 @@ from itertools import accumulate
 from pathlib import Path
 
 from loadtest.history import lifetimes_of, read_header, read_ops
-from loadtest.operations import Invariant, Kind, Lifetimes, Op, Outcome, ended_session
+from loadtest.operations import (
+    RAISES,
+    SHOWS,
+    Invariant,
+    Kind,
+    Lifetimes,
+    Op,
+    Outcome,
+    ended_sessions,
+)
 from loadtest.tally import Report, describe
+
+FOREVER = 1 << 63
+FINAL = {
+    Kind.LOGOUT: Invariant.LOGOUT_IS_FINAL,
+    Kind.LOGIN: Invariant.NEW_ID_AT_LOGIN,
+    Kind.END: Invariant.END_IS_FINAL,
+}
 
 
 class Highest:
@@ -45,15 +61,15 @@ def check(ops: Iterable[Op], lifetimes: Lifetimes) -> Report:
     logins: list[Op] = []
     for op in ops:
         sessions[op.session].append(op)
-        ended = ended_session(op)
-        if ended is not None:
+        for ended in ended_sessions(op):
             enders[ended].append(op)
         if op.kind is Kind.LOGIN and op.outcome is Outcome.OK:
             logins.append(op)
     _check_cookies(report, logins)
     for session, own in sessions.items():
         _check_answers(report, own, lifetimes)
-        _check_counter(report, own)
+        for of_one_counter in _by_counter(own):
+            _check_counter(report, of_one_counter)
         _check_end(report, own, enders[session])
     return report
 
@@ -93,22 +109,49 @@ def _lifetime(op: Op, first: Op | None, limits: Lifetimes) -> tuple[Op, ...]:
     return (first, op) if end_now > end_then + limits.slack_seconds else ()
 
 
+def _by_counter(ops: list[Op]) -> Iterable[list[Op]]:
+    """The requests of a session that concern one counter: its visits, or one field."""
+    counters: defaultdict[str | None, list[Op]] = defaultdict(list)
+    for op in ops:
+        if op.kind in RAISES or op.kind in SHOWS or op.kind is Kind.DELETE:
+            counters[op.key].append(op)
+    return counters.values()
+
+
 def _check_counter(report: Report, ops: list[Op]) -> None:
-    visits = [op for op in ops if op.kind is Kind.VISIT]
-    acked = [op for op in visits if op.outcome is Outcome.OK and op.value is not None]
-    reads = [
-        op
-        for op in ops
-        if op.kind is Kind.READ and op.outcome is Outcome.OK and op.value is not None
-    ]
-    unknown = [op for op in visits if op.outcome is Outcome.UNKNOWN]
+    deletes = [op for op in ops if op.kind is Kind.DELETE]
+    _check_delete(report, ops, deletes)
+    gone = min((op.invoked for op in deletes), default=FOREVER)
+    raises = [op for op in ops if op.kind in RAISES]
+    sure = [op for op in ops if op.outcome is Outcome.OK and op.value is not None]
+    counted = [op for op in sure if op.returned <= gone]
+    acked = [op for op in counted if op.kind in RAISES]
+    reads = [op for op in counted if op.kind in SHOWS]
+    # What was acknowledged after a delete had begun may stand behind a count that was seen before.
+    late = [op for op in raises if op.outcome is Outcome.OK and op.returned > gone]
+    unknown = [op for op in raises if op.outcome is Outcome.UNKNOWN]
     writes, seen = Highest(acked), Highest(reads)
     broken = _check_order(report, acked, reads, writes, seen)
     broken = _check_positions(report, acked) or broken
-    _check_amount(report, visits, acked, reads, unknown)
-    if acked or reads or unknown:
-        gap = _unfillable(acked, reads, unknown)
+    _check_amount(report, raises, acked, reads, unknown)
+    if acked or reads or unknown or late:
+        gap = _unfillable(acked, reads, [*unknown, *late])
         report.note(Invariant.LINEARIZABLE_COUNTER, broken or gap)
+
+
+def _check_delete(report: Report, ops: list[Op], deletes: list[Op]) -> None:
+    done = [op for op in deletes if op.outcome is Outcome.OK]
+    if not done:
+        return
+    first = min(done, key=lambda op: op.returned)
+    raises = [op for op in ops if op.kind in RAISES]
+    open_end = [op for op in raises if op.returned >= first.invoked]
+    open_end += [op for op in raises if op.outcome is Outcome.UNKNOWN]
+    rewritten = min((op.invoked for op in open_end), default=FOREVER)
+    for op in ops:
+        asked = op.kind is Kind.GET and op.outcome is Outcome.OK
+        if asked and first.returned < op.invoked and op.returned < rewritten:
+            report.note(Invariant.DELETE_IS_FINAL, () if op.value == 0 else (first, op))
 
 
 def _check_order(
@@ -133,7 +176,7 @@ def _check_order(
 
 
 def _check_positions(report: Report, acked: list[Op]) -> tuple[Op, ...]:
-    """Every acknowledged visit has a position of its own; returns two that share one."""
+    """Every acknowledged raise has a position of its own; returns two that share one."""
     owner: dict[int, Op] = {}
     twins: tuple[Op, ...] = ()
     for op in sorted(acked, key=lambda op: op.returned):
@@ -145,10 +188,10 @@ def _check_positions(report: Report, acked: list[Op]) -> tuple[Op, ...]:
 
 
 def _check_amount(
-    report: Report, visits: list[Op], acked: list[Op], reads: list[Op], unknown: list[Op]
+    report: Report, raises: list[Op], acked: list[Op], reads: list[Op], unknown: list[Op]
 ) -> None:
-    begun = sorted(op.invoked for op in visits)
-    ended = sorted(op.returned for op in visits)
+    begun = sorted(op.invoked for op in raises)
+    ended = sorted(op.returned for op in raises)
     acks, lost = Highest(acked), Highest(unknown)
     for op in (*reads, *acked):
         least = acks.count_before(op.invoked)
@@ -164,32 +207,31 @@ def _check_amount(
 
 
 def _unfillable(acked: list[Op], reads: list[Op], unknown: list[Op]) -> tuple[Op, ...]:
-    """An answer whose count needs more unacknowledged visits than had been sent, if any.
+    """An answer whose count needs more unacknowledged raises than had been sent, if any.
 
     Hall's condition: up to every count that was seen, the positions nobody acknowledged must
-    not outnumber the unknown visits sent before it was seen.
+    not outnumber the unknown raises sent before it was seen. And no raise can be the zeroth.
     """
     positions = sorted(_count(op) for op in acked)
     sent = sorted(op.invoked for op in unknown)
     for op in (*acked, *reads):
         gaps = _count(op) - bisect_right(positions, _count(op))
-        if gaps > bisect_left(sent, op.returned):
+        nowhere = _count(op) < (op.kind in RAISES)
+        if nowhere or gaps > bisect_left(sent, op.returned):
             return (op,)
     return ()
 
 
 def _check_end(report: Report, ops: list[Op], enders: list[Op]) -> None:
     done = sorted((op for op in enders if op.outcome is Outcome.OK), key=lambda op: op.returned)
-    first_sent = min((op.invoked for op in enders), default=None)
     for op in ops:
-        if op.kind in (Kind.LOGIN, Kind.LOGOUT) or op.outcome not in (Outcome.OK, Outcome.DENIED):
+        if op.kind is Kind.LOGIN or op.outcome not in (Outcome.OK, Outcome.DENIED):
             continue
-        if first_sent is None or first_sent > op.returned:
+        if not any(ender.invoked < op.returned for ender in enders if ender is not op):
             report.note(Invariant.NO_PHANTOM_LOGOUT, () if op.outcome is Outcome.OK else (op,))
-        elif done and done[0].returned < op.invoked:
-            logged_out = done[0].kind is Kind.LOGOUT
-            name = Invariant.LOGOUT_IS_FINAL if logged_out else Invariant.NEW_ID_AT_LOGIN
-            report.note(name, () if op.outcome is Outcome.DENIED else (done[0], op))
+        if op.kind is not Kind.LOGOUT and done and done[0].returned < op.invoked:
+            alive = op.outcome is Outcome.OK
+            report.note(FINAL[done[0].kind], (done[0], op) if alive else ())
 
 
 def _count(op: Op) -> int:

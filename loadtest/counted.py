@@ -11,6 +11,7 @@ class Counted:
     answered: int = 0
     failed: int = 0
     unknown: int = 0
+    conflicts: int = 0  # adds that others overtook each time, and that said so
     failures: dict[str, int] = field(default_factory=dict)
     sessions: int = 0
     kinds_ok: dict[str, int] = field(default_factory=dict)  # by kind that was meant to happen
@@ -22,10 +23,11 @@ class Counted:
     workers: int = 0
     expected_workers: int | None = None
     policy: str = "round_robin"
-    ratio: float = 0.0
+    ratio: float = 0.0  # busiest by quietest worker, each by its weight
     difference: int = 0
     hops: int = 0  # consecutive requests of one session
-    hop_ratio: float = 0.0
+    hop_ratio: float = 0.0  # of these, answered by another worker
+    chance_hops: float = 0.0  # the same if chance chose the workers by their weights
     unnamed: int = 0
     cookies_withheld: int = 0  # requests that went out without the session cookie
     arrivals: int = 0

@@ -1,12 +1,12 @@
-"""Whether a session's visit counter is linearizable, decided by sorting instead of searching.
+"""Whether one counter of a session is linearizable, decided by sorting instead of searching.
 
-Every acknowledged visit returns its position, so the only possible order is known: by count, a
-visit before the reads of its count. Counts that nobody acknowledged can only belong to visits
+Every acknowledged raise returns its position, so the only possible order is known: by count, a
+raise before the reads of its count. Counts that nobody acknowledged can only belong to raises
 with an unknown outcome; giving the lowest gap to the earliest of those is never worse than any
 other choice. The order is right when nobody in it finished before an earlier one began.
 """
 
-from loadtest.operations import Kind, Op, Outcome
+from loadtest.operations import RAISES, SHOWS, Op, Outcome
 
 FOREVER = 1 << 63
 
@@ -14,15 +14,15 @@ FOREVER = 1 << 63
 def linearizable(ops: list[Op]) -> tuple[Op, ...]:
     """The operations that prove the counter wrong; none when it is linearizable.
 
-    `ops` are one session's visits, acknowledged or unknown, and its answered reads.
+    `ops` are one counter's raises, acknowledged or unknown, and its answered reads.
     """
     acked = [op for op in ops if op.outcome is Outcome.OK]
     order = sorted(
-        ((op.value or 0, op.kind is Kind.READ, op.invoked, op) for op in acked),
+        ((op.value or 0, op.kind in SHOWS, op.invoked, op) for op in acked),
         key=lambda entry: entry[:3],
     )
     unknown = sorted(
-        (op for op in ops if op.kind is Kind.VISIT and op.outcome is Outcome.UNKNOWN),
+        (op for op in ops if op.kind in RAISES and op.outcome is Outcome.UNKNOWN),
         key=lambda op: op.invoked,
     )
     position, latest = 0, None

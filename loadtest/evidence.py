@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from loadtest.check_history import Highest
-from loadtest.operations import Kind, Op, Outcome
+from loadtest.operations import RAISES, SHOWS, Op, Outcome
 
 
 @dataclass(slots=True)
 class Evidence:
     """Counts over all sessions."""
 
-    pairs: int = 0  # a read, and the newest visit acknowledged before it began
+    pairs: int = 0  # a read, and the newest raise of its counter acknowledged before it began
     crossed: int = 0  # of these, answered by two different workers
     overlaps: int = 0  # requests sent while another one of their session was in flight
 
@@ -31,13 +31,21 @@ def find_evidence(ops: Iterable[Op]) -> Evidence:
 
 
 def _add_pairs(evidence: Evidence, ops: list[Op]) -> None:
-    answered = [op for op in ops if op.outcome is Outcome.OK and op.value is not None]
-    writes = Highest([op for op in answered if op.kind is Kind.VISIT])
-    for op in answered:
-        write = writes.before(op.invoked) if op.kind is Kind.READ else None
-        if write is not None:
-            evidence.pairs += 1
-            evidence.crossed += write.worker != op.worker
+    writes: defaultdict[str | None, list[Op]] = defaultdict(list)
+    reads: defaultdict[str | None, list[Op]] = defaultdict(list)
+    for op in ops:
+        if op.outcome is Outcome.OK and op.value is not None:
+            if op.kind in RAISES:
+                writes[op.key].append(op)
+            elif op.kind in SHOWS:
+                reads[op.key].append(op)
+    for key in writes:
+        newest = Highest(writes[key])
+        for read in reads[key]:
+            write = newest.before(read.invoked)
+            if write is not None:
+                evidence.pairs += 1
+                evidence.crossed += write.worker != read.worker
 
 
 def _add_overlaps(evidence: Evidence, ops: list[Op]) -> None:

@@ -32,6 +32,7 @@ class Generator:
         self.recorder = Recorder(
             checker, HistoryWriter(self.out / "history.jsonl", lifetimes, seed=options.seed)
         )
+        self.without = frozenset(filter(None, options.without.split(",")))
         self.errors: list[str] = []
         self.stopping = False
         self._environment = environment

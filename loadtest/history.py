@@ -62,6 +62,8 @@ def from_json(line: dict[str, Any]) -> Op:
     """The request that `to_json` wrote. KeyError, TypeError or ValueError: it did not."""
     line["kind"] = Kind(line["kind"])
     line["outcome"] = Outcome(line["outcome"])
+    if "ends" in line:
+        line["ends"] = tuple(line["ends"])
     return Op(**line)
 
 

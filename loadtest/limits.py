@@ -22,7 +22,7 @@ class SpreadLimits:
 
     ratio: float
     difference: int
-    hop_ratio: float
+    hop_share: float
     hops: int
 
 

@@ -17,14 +17,28 @@ from loadtest.generator import Generator
 from loadtest.progress import report_progress
 from loadtest.scenarios import Scenario, Visitor
 from loadtest.scenarios.browse import browse
+from loadtest.scenarios.devices import end_devices
+from loadtest.scenarios.fields import change_fields
 from loadtest.scenarios.login_again import log_in_again
+from loadtest.scenarios.login_race import race_logins
 from loadtest.scenarios.logout_race import race_logout
 from loadtest.scenarios.open_arrivals import SESSIONS, serve_arrivals
 from loadtest.scenarios.page import load_pages
 from loadtest.settings import RESULTS
 from loadtest.verdict import raised
 
-DECK: tuple[Scenario, ...] = (browse, load_pages, race_logout, log_in_again, browse, load_pages)
+DECK: tuple[Scenario, ...] = (
+    browse,
+    end_devices,
+    load_pages,
+    race_logout,
+    change_fields,
+    log_in_again,
+    race_logins,
+    browse,
+    load_pages,
+)
+NEEDED = {"data": change_fields, "devices": end_devices}  # which endpoint for which scenario
 PAUSE_AFTER_REFUSAL_SECONDS = 0.5
 
 
@@ -39,28 +53,36 @@ class LoadUser(FastHttpUser):
         """A browser with its own cookie jar and its own dice."""
         LoadUser.created += 1
         options, number = self.generator.options, LoadUser.created
-        browser = Browser(self.environment, self.generator.recorder, self.host or "")
         dice = random.Random(f"{options.seed} {number}")
         name = f"load{options.seed}-{number}"
-        return Visitor(browser, options.password, dice, name, options.slow_writes)
+        slow = "slow" not in self.generator.without
+        return Visitor(self.new_browser(), options.password, dice, name, self.new_browser, slow)
+
+    def new_browser(self) -> Browser:
+        """One with an empty cookie jar."""
+        return Browser(self.environment, self.generator.recorder, self.host or "")
 
 
 class Closed(LoadUser):
     """A user who plays scenario after scenario, each once before any comes again."""
 
     wait_time = constant(0)
+    seated: ClassVar[int] = 0
 
     def on_start(self) -> None:
         """Start at another card than the neighbour, so that even a short run plays all of them."""
         self.visitor = self.new_visitor()
-        turn = LoadUser.created % len(DECK)
-        self.cards = list(DECK[turn:] + DECK[:turn])
+        left_out = [NEEDED.get(name) for name in self.generator.without]
+        self.deck = [scenario for scenario in DECK if scenario not in left_out]
+        turn = Closed.seated % len(self.deck)
+        Closed.seated += 1
+        self.cards = self.deck[turn:] + self.deck[:turn]
 
     @task
     def live_one_session(self) -> None:
         """One card: one session from login to logout."""
         if not self.cards:
-            self.cards = self.visitor.dice.sample(DECK, len(DECK))
+            self.cards = self.visitor.dice.sample(self.deck, len(self.deck))
         try:
             self.cards.pop(0)(self.visitor)
         except LoginFailed:
@@ -86,7 +108,7 @@ def _add_options(parser: LocustArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=50, help="open arrivals a second")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--password", default="demo", env_var="DEMO_PASSWORD", is_secret=True)
-    parser.add_argument("--slow-writes", action="store_true", help="the stack has GET /slow")
+    parser.add_argument("--without", default="", help="what the stack lacks: slow,data,devices")
     parser.add_argument("--idle-seconds", type=float, default=1800)
     parser.add_argument("--absolute-seconds", type=float, default=43200)
     parser.add_argument("--out", default=str(RESULTS), help="folder for history and summary")
@@ -97,6 +119,7 @@ def _begin(environment: Environment, **_: Any) -> None:
 
 
 def _start(environment: Environment, **_: Any) -> None:
+    gevent.get_hub().NOT_ERROR += (LoginFailed,)  # raised where it is waited for: no trace needed
     LoadUser.generator.start()
     options = environment.parsed_options
     gevent.spawn(report_progress, LoadUser.generator, options.run_time if options else 0)

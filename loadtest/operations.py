@@ -18,6 +18,12 @@ class Kind(StrEnum):
     VISIT = "visit"
     SLOW = "slow write"
     PROBE = "probe"  # a read that sends a cookie which should be dead
+    ADD = "add"  # read-modify-write of one field
+    PUT = "put"  # one field, by its only writer: 1, then 2, then 3, ...
+    GET = "get"  # one field; one that is not there counts as 0
+    DELETE = "delete"  # one field, which nobody writes again
+    DEVICES = "devices"  # the user's sessions
+    END = "end device"  # end other sessions of the same user
 
 
 class Outcome(StrEnum):
@@ -25,6 +31,7 @@ class Outcome(StrEnum):
 
     OK = "ok"  # answered as asked
     DENIED = "denied"  # answered "not logged in": certainly without effect
+    CONFLICT = "conflict"  # answered "others were faster each time": certainly without effect
     FAIL = "fail"  # refused or never sent: certainly without effect
     UNKNOWN = "may have happened"  # sent, and the answer does not tell
 
@@ -41,7 +48,9 @@ class Invariant(StrEnum):
     LINEARIZABLE_COUNTER = "linearizable counter"
     BOUNDS = "bounds"
     QUIESCENT_COUNT = "quiescent count"
+    DELETE_IS_FINAL = "delete is final"
     LOGOUT_IS_FINAL = "logout is final"
+    END_IS_FINAL = "end of a device is final"
     NEW_ID_AT_LOGIN = "new id at login"
     LIFETIME = "lifetime within bounds"
     NO_PHANTOM_LOGOUT = "no phantom logout"
@@ -51,7 +60,8 @@ class Invariant(StrEnum):
 class Op:
     """One request of one session, from its invocation to what came back.
 
-    `value` is the visit count: the position an increment was given, or what a read saw.
+    A session has several counters: its visits, and the fields named by `key`.
+    `value` is a count: the position that a raise was given, or what a read saw.
     `returned` is when the client stopped waiting, for an unknown outcome too.
     """
 
@@ -64,7 +74,9 @@ class Op:
     outcome: Outcome = Outcome.UNKNOWN
     intended: int | None = None  # when an open arrival was due
     op: str | None = None  # the client's id of an increment
+    key: str | None = None  # the field; none: the visits
     replaces: str | None = None  # login: the session whose cookie was sent along
+    ends: tuple[str, ...] | None = None  # end device: the sessions it is about
     cookie: str | None = None  # login: a short hash of the cookie that came back
     status: int = 0
     worker: str | None = None
@@ -86,8 +98,14 @@ class Lifetimes:
     slack_seconds: float = 2.0  # rounding, and the time between the answer and our clock
 
 
-def ended_session(op: Op) -> str | None:
-    """The session that this request ends if it happens."""
+RAISES = frozenset({Kind.VISIT, Kind.ADD, Kind.PUT})  # these move a counter up by one
+SHOWS = frozenset({Kind.READ, Kind.GET})  # these say where it stands
+
+
+def ended_sessions(op: Op) -> tuple[str, ...]:
+    """The sessions that this request ends if it happens."""
     if op.kind is Kind.LOGOUT:
-        return op.session
-    return op.replaces if op.kind is Kind.LOGIN else None
+        return (op.session,)
+    if op.kind is Kind.LOGIN:
+        return (op.replaces,) if op.replaces else ()
+    return op.ends or ()

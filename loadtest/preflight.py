@@ -1,15 +1,29 @@
-"""Before the load: is a stack there, does one login work, and which demo endpoints has it?"""
+"""Before the load: is a stack there, does one login work, and which optional endpoints has it?"""
 
 import http.client
 import json
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urlsplit
 
 START = "Start one with `make run` or `docker compose up`, or set HOST=."
 TRIES = 16  # by then the rotation has come round to each worker of a stack of ordinary size
 NEEDED = {"user", "visits", "idle_expires_in", "absolute_expires_in"}
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The endpoints that a stack may have; without one, its scenarios are left out."""
+
+    slow: bool = True  # GET /slow
+    data: bool = True  # /api/data/<key>
+    devices: bool = True  # /api/devices and /devices/...
+
+    @property
+    def missing(self) -> list[str]:
+        """The names of those that are not there."""
+        return [field.name for field in fields(self) if not getattr(self, field.name)]
 
 
 class NotReachable(Exception):
@@ -25,8 +39,8 @@ class Answer:
     body: bytes
 
 
-def survey(host: str, password: str, timeout_seconds: float = 5) -> bool:
-    """Log one session in and out again; returns whether the stack has the slow demo endpoint.
+def survey(host: str, password: str, timeout_seconds: float = 5) -> Features:
+    """Log one session in and out again; returns which optional endpoints the stack has.
 
     NotReachable: there is nothing to test, with a sentence that says why.
     """
@@ -39,9 +53,20 @@ def survey(host: str, password: str, timeout_seconds: float = 5) -> bool:
         )
     cookie = _log_in(host, password, timeout_seconds)
     _check_session(_ask(host, "GET", "/api/session", cookie, timeout=timeout_seconds))
-    slow = _ask(host, "GET", "/slow?ms=0&kind=wait", cookie, timeout=timeout_seconds)
+    optional = ("/slow?ms=0&kind=wait", "/api/data/survey", "/api/devices")
+    slow, data, devices = (
+        _ask(host, "GET", path, cookie, timeout=timeout_seconds) for path in optional
+    )
     _ask(host, "POST", "/logout", cookie, timeout=timeout_seconds)
-    return slow.status == 200
+    # A field that nobody wrote is 404 too; but only where fields exist does the answer say so in JSON.
+    return Features(slow.status == 200, _is_json(data), devices.status == 200)
+
+
+def _is_json(answer: Answer) -> bool:
+    try:
+        return isinstance(json.loads(answer.body), dict)
+    except ValueError:
+        return False
 
 
 def _log_in(host: str, password: str, timeout: float) -> str:

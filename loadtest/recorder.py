@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from typing import Any
 
 from loadtest.history import HistoryWriter
 from loadtest.model import Checker
@@ -39,10 +40,9 @@ class Recorder:
         session: str,
         user: str,
         intended: int | None = None,
-        op: str | None = None,
-        replaces: str | None = None,
+        **about: Any,
     ) -> Op:
-        """Call this just before sending."""
+        """Call this just before sending; `about` are further fields of the record."""
         self._requests += 1
         entry = Op(
             self._requests,
@@ -51,8 +51,7 @@ class Recorder:
             user,
             invoked=time.monotonic_ns(),
             intended=intended,
-            op=op,
-            replaces=replaces,
+            **about,
         )
         self._pending[entry.number] = entry
         self.checker.invoke(entry)

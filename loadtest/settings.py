@@ -6,6 +6,7 @@
 import argparse
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ class Settings:
 
     host: str
     workers: int | None
+    weights: tuple[int, ...]
     policy: str
     duration: int
     users: int
@@ -43,8 +45,20 @@ class Settings:
 
 def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     """Read and validate. SystemExit(2) with a line that names the setting when one is wrong."""
-    parser = _parser(environment)
+    parser = _parser(_with_password(environment))
     return Settings(**vars(parser.parse_args(arguments)))
+
+
+def _with_password(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """The password out of the file that DEMO_PASSWORD_FILE names, as the stack itself reads it."""
+    path = environment.get("DEMO_PASSWORD_FILE")
+    if not path or environment.get("DEMO_PASSWORD"):
+        return environment
+    try:
+        return {**environment, "DEMO_PASSWORD": Path(path).read_text(encoding="utf-8").strip()}
+    except OSError as error:
+        print(f"DEMO_PASSWORD_FILE={path} cannot be read: {error.strerror}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -106,6 +120,10 @@ def _workers(text: str) -> int | None:
     return _whole(1, 10_000)(text) if text else None
 
 
+def _weights(text: str) -> tuple[int, ...]:
+    return tuple(_whole(1, 10_000)(part.strip()) for part in text.split(",")) if text else ()
+
+
 def _number(text: str) -> float:
     try:
         number = float(text)
@@ -119,6 +137,7 @@ def _number(text: str) -> float:
 _OPTIONS: tuple[tuple[str, str, Callable[[str], object], str], ...] = (
     ("HOST", "http://127.0.0.1:8080", _url, "address of the stack"),
     ("WORKERS", "", _workers, "workers that should answer; unknown means: at least two"),
+    ("WEIGHTS", "", _weights, "the workers' weights, like 2,1,1; unknown means: all the same"),
     ("POLICY", "round_robin", str, "how nginx balances; evenness is judged for round_robin only"),
     ("DURATION", "60", _seconds, "length of the run"),
     ("USERS", "20", _whole(1, 10_000), "closed users: each waits for an answer before going on"),

@@ -15,6 +15,7 @@ class Spread:
     requests: Counter[str] = field(default_factory=Counter)
     hops: Counter[tuple[str, str]] = field(default_factory=Counter)
     unnamed: int = 0  # answers of the application that did not say which worker gave them
+    weights: tuple[int, ...] = ()  # of the upstream's servers in any order; none: all the same
 
     @property
     def workers(self) -> list[str]:
@@ -22,30 +23,52 @@ class Spread:
         return sorted(self.requests)
 
     @property
+    def rotations(self) -> list[float]:
+        """Each worker's requests by its weight: how often the rotation came to its end for it.
+
+        Which worker has which weight is not known; the busiest is taken for the heaviest.
+        """
+        counts = sorted(self.requests.values(), reverse=True)
+        weights = sorted(self.weights, reverse=True)
+        known = len(weights) == len(counts)
+        return (
+            [count / weight for count, weight in zip(counts, weights, strict=True)]
+            if known
+            else [*counts]
+        )
+
+    @property
     def difference(self) -> int:
-        """The busiest worker's requests minus the quietest one's."""
-        counts = self.requests.values()
-        return max(counts) - min(counts) if counts else 0
+        """The busiest worker's requests minus the quietest one's, by their weights."""
+        turns = self.rotations
+        return round(max(turns) - min(turns)) if turns else 0
 
     @property
     def ratio(self) -> float:
-        """The busiest worker's requests by the quietest one's; 0 when there are none."""
-        counts = self.requests.values()
-        return max(counts) / min(counts) if counts else 0.0
+        """The busiest worker's requests by the quietest one's, by their weights; 0: there are none."""
+        turns = self.rotations
+        return max(turns) / min(turns) if turns else 0.0
+
+    @property
+    def chance_hops(self) -> float:
+        """The hop ratio if every request went to any worker by chance: (k-1)/k for equal weights."""
+        weights = self.weights or (1,) * len(self.requests)
+        total = sum(weights)
+        return 1 - sum((weight / total) ** 2 for weight in weights) if total else 0.0
 
     @property
     def hop_ratio(self) -> float:
         """The share of consecutive requests of a session that two workers answered.
 
-        Round robin over k workers gives about (k-1)/k; a sticky balancer gives 0.
+        Round robin gives about what chance gives; a sticky balancer gives 0.
         """
         pairs = self.hops.total()
         return sum(n for (one, two), n in self.hops.items() if one != two) / pairs if pairs else 0.0
 
 
-def measure(ops: Iterable[Op]) -> Spread:
+def measure(ops: Iterable[Op], weights: tuple[int, ...] = ()) -> Spread:
     """Count a history. Requests follow each other in the order they were sent."""
-    spread = Spread()
+    spread = Spread(weights=weights)
     sessions: defaultdict[str, list[Op]] = defaultdict(list)
     for op in ops:
         if op.worker:

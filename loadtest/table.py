@@ -16,7 +16,7 @@ def render(analysis: Analysis, verdict: Verdict) -> str:
         _latencies(analysis),
         f"generator: {counted.cpu_share:.0%} of a core for"
         f" {counted.requests / max(analysis.seconds, 1e-9):,.0f} requests/s;"
-        f" {counted.overlaps:,} overlapping requests;"
+        f" {counted.overlaps:,} overlapping requests; {counted.conflicts:,} adds gave way (409);"
         f" {counted.arrivals:,} open arrivals, {counted.dropped:,} dropped",
         closing(verdict),
     ]
@@ -41,9 +41,10 @@ def _workers(spread: Spread) -> str:
         lines.append(f"  {mark[-1]}: {name:<{width}}{count:>10,}{count / total:>9.2%}{'':29}{hops}")
     lines.append(
         f"  difference {spread.difference:,}, ratio {spread.ratio:.4f};"
-        f" hop ratio {spread.hop_ratio:.3f} (round robin over {len(names)}:"
-        f" about {(len(names) - 1) / max(len(names), 1):.2f}, sticky: 0)"
+        f" hop ratio {spread.hop_ratio:.3f} (round robin: about {spread.chance_hops:.2f}, sticky: 0)"
     )
+    if len(set(spread.weights)) > 1:
+        lines.append(f"  Judged by the upstream's weights: {', '.join(map(str, spread.weights))}.")
     return "\n".join(lines)
 
 

@@ -104,10 +104,11 @@ def _spread(counted: Counted, limits: SpreadLimits) -> list[str]:
             f"the busiest worker answered {counted.ratio:.3f} times as many requests as the"
             f" quietest (limit {limits.ratio}), {counted.difference:,} more"
         )
-    if counted.hops >= limits.hops and counted.hop_ratio < limits.hop_ratio:
+    least_hops = limits.hop_share * counted.chance_hops
+    if counted.hops >= limits.hops and counted.hop_ratio < least_hops:
         reasons.append(
             f"sessions stick to their worker: only {counted.hop_ratio:.0%} of consecutive"
-            f" requests changed it (at least {limits.hop_ratio:.0%} expected)"
+            f" requests changed it (at least {least_hops:.0%} expected)"
         )
     return reasons
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.native.options import Options
@@ -13,9 +15,12 @@ from deploy.native.scratch import scratch_stack
 from deploy.refused import Refused
 from deploy.upstream import read_upstream
 
+# What the command logs in with; so a stack that is started for it must know it too.
+LOGIN = ("DEMO_PASSWORD", "DEMO_PASSWORD_FILE")
+
 
 def run_with_stack(command: Sequence[str], options: Options, environ: Mapping[str, str]) -> int:
-    """COMMAND's exit code.  It finds HOST, WORKERS and POLICY in its environment.
+    """COMMAND's exit code.  It finds HOST, WORKERS, WEIGHTS and POLICY in its environment.
 
     A HOST that was given must answer; without one, a stack is started when none runs.
     """
@@ -26,7 +31,8 @@ def run_with_stack(command: Sequence[str], options: Options, environ: Mapping[st
     if environ.get("HOST"):
         raise Refused(f"no stack answers at HOST={host}; leave HOST away, and one is started")
     print("no stack is running: starting one for this", flush=True)
-    with scratch_stack(options.upstream_conf, environ) as stack:
+    login = {name: environ[name] for name in LOGIN if environ.get(name)}
+    with scratch_stack(options.upstream_conf, environ, **login) as stack:
         return _run(command, stack.url, options.upstream_conf, environ)
 
 
@@ -39,12 +45,44 @@ def is_our_stack(url: str) -> bool:
         return False
 
 
-def _run(command: Sequence[str], host: str, upstream_conf: Path, environ: Mapping[str, str]) -> int:
+def facts(host: str, upstream_conf: Path) -> dict[str, str]:
+    """What a load test must know of the stack at `host`, as environment variables."""
     upstream = read_upstream(upstream_conf)
-    facts = {"HOST": host, "WORKERS": str(len(upstream.served)), "POLICY": upstream.policy}
+    weights = ",".join(str(server.weight) for server in upstream.served)
+    return {
+        "HOST": host,
+        "WORKERS": str(len(upstream.served)),
+        "WEIGHTS": weights,
+        "POLICY": upstream.policy,
+    }
+
+
+def _run(command: Sequence[str], host: str, upstream_conf: Path, environ: Mapping[str, str]) -> int:
+    environ = {**environ, **facts(host, upstream_conf)}
     try:
-        return subprocess.run(command, env={**environ, **facts}, check=False).returncode
+        process = subprocess.Popen(command, env=environ)
     except FileNotFoundError:
         raise Refused(f"there is no command {command[0]}") from None
-    except KeyboardInterrupt:
-        return 130  # what a shell reports for a command that Ctrl-C ended
+    with _signals_left_to(process), process:
+        code = process.wait()
+    return code if code >= 0 else 128 - code  # ended by a signal: what a shell reports
+
+
+@contextmanager
+def _signals_left_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """While the block runs, signals concern `process`; the stack stays up until it has ended.
+
+    A terminal sends Ctrl-C to both.  SIGTERM comes to this process alone, and is passed on.
+    """
+    handlers = {
+        signal.SIGINT: lambda *_: (
+            None
+        ),  # not SIG_IGN, which the command's own children would inherit
+        signal.SIGTERM: lambda *_: process.terminate(),
+    }
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

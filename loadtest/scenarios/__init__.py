@@ -15,7 +15,8 @@ class Visitor:
     password: str
     dice: random.Random
     name: str
-    slow_writes: bool  # whether the stack has the slow demo endpoint
+    new_browser: Callable[[], Browser]  # another device, with a cookie jar of its own
+    slow_writes: bool = True  # whether the stack has the slow demo endpoint
     lives: int = 0
 
     def new_name(self) -> str:

@@ -275,22 +275,59 @@ def test_given_user(start_stack: StartStack, tmp_path: Path) -> None:
 
 def test_with_stack(stack: Scratch) -> None:
     """`with-stack` runs a command against the stack at HOST, tells it what to expect, returns its code."""
-    script = "import os; print(*map(os.environ.get, ('HOST', 'WORKERS', 'POLICY'))); exit(7)"
+    names = ("HOST", "WORKERS", "WEIGHTS", "POLICY")
+    script = f"import os; print(*map(os.environ.get, {names})); exit(7)"
     result = deploy("with-stack", "--", sys.executable, "-c", script, HOST=stack.url)
 
-    assert result.stdout.splitlines()[-1] == f"{stack.url} 4 round_robin"
+    assert result.stdout.splitlines()[-1] == f"{stack.url} 4 1,1,1,1 round_robin"
     assert result.returncode == 7
 
 
 def test_with_stack_starts_one(settings: dict[str, str]) -> None:
-    """Where none runs, `with-stack` starts a stack, and ends it after the command."""
+    """Where none runs, `with-stack` starts a stack with the login given, and ends it afterwards."""
     script = (
-        "import os, urllib.request as u; print(u.urlopen(os.environ['HOST'] + '/login').status)"
+        "import os, urllib.request as u; form = b'username=ann&password=a+word+of+mine';"
+        "print(u.urlopen(os.environ['HOST'] + '/login', form).status)"
     )
-    environ = {**settings, "HOST": ""}
+    environ = {**settings, "HOST": "", "DEMO_PASSWORD": "a word of mine"}
     result = deploy("with-stack", "--", sys.executable, "-c", script, **environ)
 
     assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "200")
+
+
+LATE = """
+import signal, sys, time, urllib.request
+def stop(*_):
+    time.sleep(0.5)
+    print("still", urllib.request.urlopen(sys.argv[1] + "/login").status, flush=True)
+    sys.exit(9)
+signal.signal(signal.SIGINT, stop)
+signal.signal(signal.SIGTERM, stop)
+print("ready", flush=True)
+time.sleep(30)
+"""
+
+
+@pytest.mark.parametrize("everybody", [True, False])
+def test_with_stack_waits_for_its_command(stack: Scratch, everybody: bool) -> None:
+    """Ctrl-C, or SIGTERM to with-stack alone, lets the command end in its own time and way."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deploy", "with-stack", "--", sys.executable, "-c", LATE, stack.url],
+        cwd=ROOT,
+        env={**os.environ, "ENV_FILE": "", "HOST": stack.url},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    while "ready" not in process.stdout.readline():
+        pass
+    if everybody:
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.terminate()
+    said, _ = process.communicate(timeout=20)
+    assert (process.returncode, said.strip()) == (9, "still 200")
 
 
 def test_with_stack_needs_the_given_one() -> None:

@@ -55,6 +55,13 @@ def test_server_lines(path: Path) -> None:
     ]
 
 
+def test_weight(path: Path) -> None:
+    """A server has one turn in a rotation, or as many as its line says."""
+    servers = read(path, GOOD.replace("max_fails=1;", "weight=3 max_fails=1;")).servers
+
+    assert [server.weight for server in servers] == [3, 1, 1, 1]
+
+
 def test_workers_and_served(path: Path) -> None:
     """`app` lines are workers of this stack; lines with `down` or `backup` get no ordinary request."""
     upstream = read(path, GOOD)

@@ -23,7 +23,7 @@ from tornado.web import Application, RequestHandler
 WORKERS = ("w1", "w2", "w3", "w4")
 PAUSE_SECONDS = 0.002
 CACHE_SECONDS = 0.3
-SURVEYED = 5  # with so many requests the load test looks around before the run
+SURVEYED = 7  # with so many requests the load test looks around before the run
 
 
 @dataclass
@@ -31,7 +31,10 @@ class Stored:
     """One session."""
 
     user: str
+    ref: str = field(default_factory=lambda: secrets.token_hex(8))
     visits: int = 0
+    fields: dict[str, Any] = field(default_factory=dict)
+    ended: str = ""  # how, once it is over
     created: float = field(default_factory=lambda: asyncio.get_running_loop().time())
     by_worker: Counter[str] = field(default_factory=Counter)
 
@@ -45,7 +48,14 @@ class World:
     rotation: Any = field(default_factory=lambda: cycle(range(len(WORKERS))))
     requests: Any = field(default_factory=count)
     last_user: str = ""
+    renamed: dict[str, str] = field(default_factory=dict)  # old id: the id that a login gave for it
     caches: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
+
+    def end(self, sid: str, how: str) -> None:
+        """The session is over."""
+        stored = self.sessions.pop(sid, None)
+        if stored is not None:
+            stored.ended = how
 
     def next_worker(self, cookie: str, number: int) -> str:
         """Round robin, unless the fault is in the balancing."""
@@ -84,6 +94,8 @@ class Handler(RequestHandler):
         """Whether this request is logged in."""
         if self.world.fault == "worker memory" and self.sid and self.worker != "w1":
             return self.number < SURVEYED
+        if self.world.fault == "forgets sometimes" and self.number % 50 == 49:
+            return False
         return self.stored is not None
 
     def fail(self, status: int) -> None:
@@ -102,8 +114,10 @@ class Login(Handler):
         fault, sessions = self.world.fault, self.world.sessions
         keep = self.sid if fault == "id kept at login" and self.sid in sessions else ""
         if fault != "old session survives login":
-            sessions.pop(self.sid, None)
+            self.world.end(self.sid, "login")
         sid = keep or secrets.token_hex(8)
+        if fault == "racing logins share an id" and self.sid:
+            sid = self.world.renamed.setdefault(self.sid, sid)
         sessions[sid] = Stored(self.get_body_argument("username"))
         self.set_cookie("sid", sid, expires_days=None, secure=fault == "secure cookie")
         self.redirect("/")
@@ -112,7 +126,7 @@ class Login(Handler):
 class Logout(Handler):
     def post(self) -> None:
         if self.world.fault != "logout forgets Redis":
-            self.world.sessions.pop(self.sid, None)
+            self.world.end(self.sid, "logout")
         self.clear_cookie("sid")
         self.redirect("/login")
 
@@ -178,9 +192,75 @@ class Slow(Handler):
     async def get(self) -> None:
         assert self.stored is not None
         await asyncio.sleep(int(self.get_query_argument("ms")) / 1000)
-        if self.world.fault == "save re-creates":
+        if self.world.fault == f"save re-creates after {self.stored.ended}":
             self.world.sessions[self.sid] = self.stored
         self.finish({})
+
+
+class Data(Handler):
+    def get(self, key: str) -> None:
+        assert self.stored is not None
+        if key not in self.stored.fields:
+            self.fail(404)
+        else:
+            self.finish({"key": key, "value": self.stored.fields[key], "version": 1})
+
+    async def put(self, key: str) -> None:
+        assert self.stored is not None
+        if self.world.fault == "put saves other notes too":
+            notes = {name: n for name, n in self.stored.fields.items() if name != "counter"}
+            await asyncio.sleep(PAUSE_SECONDS)
+            self.stored.fields |= notes
+        self.stored.fields[key] = json.loads(self.request.body)
+        self.get(key)
+
+    async def delete(self, key: str) -> None:
+        assert self.stored is not None
+        self.stored.fields.pop(key, None)
+        self.set_status(204)
+
+
+class DataAdd(Data):
+    async def post(self, key: str) -> None:
+        assert self.stored is not None
+        before = dict(self.stored.fields)
+        if self.world.fault in ("add overwrites", "add saves a blob"):
+            await asyncio.sleep(PAUSE_SECONDS)
+        else:
+            before = self.stored.fields
+        if self.world.fault == "add saves a blob":
+            # All but the field itself comes from what was read before the pause.
+            self.stored.fields = before | {key: self.stored.fields.get(key, 0)}
+            before = self.stored.fields
+        if self.world.fault == "adds always give way" or (key, self.number % 7) == ("counter", 0):
+            self.fail(409)
+            return
+        self.stored.fields[key] = before.get(key, 0) + json.loads(self.request.body)["by"]
+        self.get(key)
+
+
+class Devices(Handler):
+    def get(self) -> None:
+        assert self.stored is not None
+        mine = [
+            stored for stored in self.world.sessions.values() if stored.user == self.stored.user
+        ]
+        listed = [{"ref": stored.ref, "current": stored is self.stored} for stored in mine]
+        self.finish({"devices": listed})
+
+
+class EndDevices(Handler):
+    def post(self, ref: str | None = None) -> None:
+        assert self.stored is not None
+        fault, own = self.world.fault, self.stored
+        for sid, stored in list(self.world.sessions.items()):
+            if stored.user != own.user or fault == "end forgets Redis":
+                continue
+            if stored.ref == ref or (ref is None and stored is not own):
+                self.world.end(sid, "end")
+            if fault == "end others ends all" and ref is None:
+                self.world.end(sid, "end")
+        self.redirect("/devices")
 
 
 async def main(fault: str) -> None:
@@ -193,6 +273,11 @@ async def main(fault: str) -> None:
         (r"/api/session", Session, given),
         (r"/api/visits", Visits, given),
         (r"/slow", Slow, given),
+        (r"/api/data/([^/]+)", Data, given),
+        (r"/api/data/([^/]+)/add", DataAdd, given),
+        (r"/api/devices", Devices, given),
+        (r"/devices/end-others", EndDevices, given),
+        (r"/devices/([0-9a-f]{16})/end", EndDevices, given),
     ]
     server = HTTPServer(Application(routes, log_function=lambda handler: None))
     sockets = bind_sockets(0, "127.0.0.1")

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from loadtest.model import Checker
-from loadtest.operations import Kind, Lifetimes, Op, Outcome
+from loadtest.operations import RAISES, SHOWS, Kind, Lifetimes, Op, Outcome
 from loadtest.tally import Report
 
 LIMITS = Lifetimes(idle_seconds=60, absolute_seconds=600)
@@ -17,15 +18,16 @@ class Simulation:
 
     ops: list[Op] = field(default_factory=list)
     now: int = 0
-    count: dict[str, int] = field(default_factory=dict)
+    count: dict[tuple[str, str | None], int] = field(default_factory=dict)
     in_flight: list[Op] = field(default_factory=list)
+    done: list[Op] = field(default_factory=list)  # deletes that took effect
 
     def tick(self) -> int:
         """The next moment."""
         self.now += SECOND // 1000
         return self.now
 
-    def invoke(self, kind: Kind, session: str, **more: str) -> Op:
+    def invoke(self, kind: Kind, session: str, **more: Any) -> Op:
         """Send a request."""
         op = Op(len(self.ops), kind, session, f"user-{session}", self.tick(), **more)
         self.ops.append(op)
@@ -34,10 +36,13 @@ class Simulation:
 
     def take_effect(self, op: Op) -> None:
         """The moment at which the store serves it; once only."""
-        if op.value is None and op.kind in (Kind.VISIT, Kind.READ):
-            step = op.kind is Kind.VISIT
-            self.count[op.session] = self.count.get(op.session, 0) + step
-            op.value = self.count[op.session]
+        name = (op.session, op.key)
+        if op.value is None and (op.kind in RAISES or op.kind in SHOWS):
+            self.count[name] = self.count.get(name, 0) + (op.kind in RAISES)
+            op.value = self.count[name]
+        elif op.kind is Kind.DELETE and op not in self.done:
+            self.count[name] = 0
+            self.done.append(op)
 
     def answer(self, op: Op, outcome: Outcome = Outcome.OK) -> Op:
         """Let the answer arrive; an unknown outcome arrives without one."""
@@ -52,7 +57,7 @@ class Simulation:
             op.value = None
         return op
 
-    def do(self, kind: Kind, session: str, outcome: Outcome = Outcome.OK, **more: str) -> Op:
+    def do(self, kind: Kind, session: str, outcome: Outcome = Outcome.OK, **more: Any) -> Op:
         """A request with nothing beside it."""
         return self.answer(self.invoke(kind, session, **more), outcome)
 
@@ -69,6 +74,9 @@ class Tail:
     relogin: Op
     old_probe: Op
     probe: Op
+    kept: Op
+    deleted: Op
+    ended_probe: Op
 
 
 def simulate(script: list[int]) -> tuple[list[Op], Tail]:
@@ -83,17 +91,30 @@ def simulate(script: list[int]) -> tuple[list[Op], Tail]:
     return world.ops, _tail(world)
 
 
+STEPS: tuple[tuple[Kind, str | None], ...] = (
+    (Kind.READ, None),
+    (Kind.VISIT, None),
+    (Kind.VISIT, None),
+    (Kind.GET, "k"),
+    (Kind.ADD, "k"),
+)
+
+
 def _step(world: Simulation, number: int) -> None:
-    choice, rest = number % 8, number // 8
-    if choice < 4 or not world.in_flight:
-        kind = Kind.VISIT if choice % 2 else Kind.READ
-        world.invoke(kind, "ab"[rest % 2])
+    choice, rest = number % 11, number // 11
+    if choice < 5 or not world.in_flight:
+        kind, key = STEPS[choice % 5]
+        world.invoke(kind, "ab"[rest % 2], key=key)
         return
     op = world.in_flight[rest % len(world.in_flight)]
-    if choice == 4:
+    if choice == 5:
         world.take_effect(op)
-    elif choice == 5 and op.kind is Kind.VISIT:
+    elif choice == 6 and op.kind in RAISES:
         world.answer(op, Outcome.UNKNOWN)
+    elif choice == 7 and op.kind is Kind.ADD and op.value is None:
+        world.answer(op, Outcome.CONFLICT)
+    elif choice == 8 and rest % 5 == 0:
+        world.invoke(Kind.DELETE, "ab"[rest % 2], key="k")
     else:
         world.answer(op)
 
@@ -103,13 +124,42 @@ def _tail(world: Simulation) -> Tail:
     reads = [world.do(Kind.READ, "a")]
     visits.append(world.do(Kind.VISIT, "a"))
     reads += [world.do(Kind.READ, "a"), world.do(Kind.READ, "a")]
+    kept, deleted = _tail_of_fields(world)
+    ended_probe = _tail_of_devices(world)
     relogin = world.do(Kind.LOGIN, "c", cookie="cookie-c", replaces="a")
     old_probe = world.do(Kind.PROBE, "a", Outcome.DENIED)
     late = world.invoke(Kind.VISIT, "c")
     world.do(Kind.LOGOUT, "c")
     world.answer(late, Outcome.DENIED)
     probe = world.do(Kind.PROBE, "c", Outcome.DENIED)
-    return Tail(visits[0], reads[0], visits[1], reads[1], reads[2], relogin, old_probe, probe)
+    return Tail(
+        visits[0],
+        reads[0],
+        visits[1],
+        reads[1],
+        reads[2],
+        relogin,
+        old_probe,
+        probe,
+        kept,
+        deleted,
+        ended_probe,
+    )
+
+
+def _tail_of_fields(world: Simulation) -> tuple[Op, Op]:
+    """Two fields, of which one is deleted; returns the reads of both."""
+    for key in ("kept", "gone"):
+        world.do(Kind.PUT, "a", key=key)
+    world.do(Kind.DELETE, "a", key="gone")
+    return world.do(Kind.GET, "a", key="kept"), world.do(Kind.GET, "a", key="gone")
+
+
+def _tail_of_devices(world: Simulation) -> Op:
+    """A session that another one ends; returns what is asked of it afterwards."""
+    world.do(Kind.LOGIN, "d", cookie="cookie-d")
+    world.do(Kind.END, "a", ends=("d",))
+    return world.do(Kind.PROBE, "d", Outcome.DENIED)
 
 
 def overwrite_a_visit(tail: Tail) -> None:

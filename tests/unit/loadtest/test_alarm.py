@@ -3,13 +3,14 @@
 Each run is `python -m loadtest` in a process of its own, against a server of its own.
 """
 
+import signal
 import socket
 from pathlib import Path
 
 import pytest
 
 from loadtest.operations import Invariant
-from tests.unit.loadtest.runs import SHORT, double, load
+from tests.unit.loadtest.runs import SHORT, double, load, start
 
 
 def test_sound_stack_passes(tmp_path: Path) -> None:
@@ -29,13 +30,21 @@ BROKEN_PROMISES = {
     "each worker counts": {Invariant.MONOTONIC_WRITES, Invariant.WRITES_FOLLOW_READS},
     "blind write": {Invariant.NO_LOST_UPDATE, Invariant.LINEARIZABLE_COUNTER},
     "applies twice": {Invariant.BOUNDS, Invariant.QUIESCENT_COUNT},
-    "save re-creates": {Invariant.LOGOUT_IS_FINAL},
+    "add overwrites": {Invariant.NO_LOST_UPDATE, Invariant.LINEARIZABLE_COUNTER},
+    "add saves a blob": {Invariant.DELETE_IS_FINAL},
+    "put saves other notes too": {Invariant.READ_YOUR_WRITES},
+    "save re-creates after logout": {Invariant.LOGOUT_IS_FINAL},
+    "save re-creates after end": {Invariant.END_IS_FINAL},
+    "end forgets Redis": {Invariant.END_IS_FINAL},
+    "end others ends all": {Invariant.NO_PHANTOM_LOGOUT},
+    "racing logins share an id": {Invariant.NEW_ID_AT_LOGIN},
     "logout forgets Redis": {Invariant.LOGOUT_IS_FINAL},
     "id kept at login": {Invariant.NEW_ID_AT_LOGIN},
     "old session survives login": {Invariant.NEW_ID_AT_LOGIN},
     "no idle timeout": {Invariant.LIFETIME},
     "absolute timeout slides": {Invariant.LIFETIME},
     "worker memory": {Invariant.NO_PHANTOM_LOGOUT},
+    "forgets sometimes": {Invariant.NO_PHANTOM_LOGOUT},
 }
 
 
@@ -61,6 +70,7 @@ OTHER_FAULTS = [
     ("worker missing", 11, "3 workers answered, the upstream lists 4"),
     ("errors", 12, "requests failed"),
     ("dies", 13, "no login ever succeeded"),
+    ("adds always give way", 13, "no add ever succeeded"),
 ]
 
 
@@ -79,6 +89,19 @@ def test_sticky_run_under_another_policy_proves_nothing(tmp_path: Path) -> None:
         run = load(host, tmp_path, *SHORT, "--policy", "least_conn")
     assert run.code == 13, run.printed
     assert "judged for round_robin only" in run.printed
+
+
+def test_interrupted_run_is_judged(tmp_path: Path) -> None:
+    """Ctrl-C ends the load early; what happened until then still gets its verdict."""
+    with double("none") as host:
+        process = start(host, tmp_path, *SHORT, "--duration", "60")
+        assert process.stdout is not None
+        while " requests/s" not in process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=40)
+    assert "requests of" in printed.splitlines()[-1]
+    assert process.returncode in (0, 13), printed
 
 
 def test_nothing_listening(tmp_path: Path) -> None:
@@ -105,6 +128,7 @@ def test_secure_cookie_over_http(tmp_path: Path) -> None:
         ("--users", "0", "USERS=0"),
         ("--host", "localhost:8080", "HOST=localhost:8080"),
         ("--rate", "nan", "RATE=nan"),
+        ("--weights", "1,0", "WEIGHTS=1,0"),
     ],
 )
 def test_wrong_setting(option: str, value: str, complaint: str, tmp_path: Path) -> None:

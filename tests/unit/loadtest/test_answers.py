@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from loadtest.answers import fingerprint, read_answer, read_error
+from loadtest.answers import fingerprint, given_cookie, read_answer, read_error
 from loadtest.operations import Kind, Op, Outcome
 
 SESSION = b'{"user":"ann","visits":3,"idle_expires_in":9.5,"absolute_expires_in":99}'
@@ -33,8 +33,24 @@ CASES = [
     (Kind.PAGE, 302, {"Location": "/login?next=%2F"}, b"", Outcome.DENIED),
     (Kind.LOGIN, 302, {"Location": "/"}, b"", Outcome.OK),
     (Kind.LOGIN, 401, {}, b"", Outcome.FAIL),
-    (Kind.LOGOUT, 302, {"Location": "/login"}, b"", Outcome.OK),
+    (Kind.LOGOUT, 302, {"Location": "/login", "Set-Cookie": 'sid=""; Path=/'}, b"", Outcome.OK),
+    (Kind.LOGOUT, 302, {"Location": "/login"}, b"", Outcome.DENIED),
     (Kind.LOGOUT, 500, {}, b"", Outcome.UNKNOWN),
+    (Kind.ADD, 200, {}, b'{"key":"k","value":4,"version":9}', Outcome.OK),
+    (Kind.ADD, 409, {}, b"{}", Outcome.CONFLICT),
+    (Kind.ADD, 503, {}, b"{}", Outcome.UNKNOWN),
+    (Kind.ADD, 200, {}, b'{"key":"k"}', Outcome.UNKNOWN),
+    (Kind.PUT, 200, {}, b'{"key":"k","value":1}', Outcome.OK),
+    (Kind.PUT, 409, {}, b"{}", Outcome.FAIL),
+    (Kind.PUT, 413, {}, b"{}", Outcome.FAIL),
+    (Kind.GET, 404, {}, b"{}", Outcome.OK),
+    (Kind.GET, 503, {}, b"{}", Outcome.FAIL),
+    (Kind.DELETE, 204, {}, b"", Outcome.OK),
+    (Kind.DELETE, 504, {}, b"", Outcome.UNKNOWN),
+    (Kind.DEVICES, 200, {}, b"{}", Outcome.OK),
+    (Kind.END, 302, {"Location": "/devices"}, b"", Outcome.OK),
+    (Kind.END, 302, {"Location": "/login?next=%2F"}, b"", Outcome.DENIED),
+    (Kind.END, 502, {}, b"", Outcome.UNKNOWN),
 ]
 
 
@@ -46,6 +62,27 @@ def test_outcome(
     request = op(kind)
     read_answer(request, status, headers, body)
     assert request.outcome is outcome
+
+
+def test_missing_field_counts_as_zero() -> None:
+    """Asking for a field that is not there says how often it was raised: never."""
+    request = op(Kind.GET)
+    read_answer(request, 404, {}, b'{"error":"none"}')
+    assert (request.outcome, request.value) == (Outcome.OK, 0)
+
+
+@pytest.mark.parametrize(
+    ("header", "cookie"),
+    [
+        ('sid="2|1:0"; HttpOnly; Path=/', 'sid="2|1:0"'),
+        (["old=; Path=/", "sid=x; Path=/"], "sid=x"),
+        ('sid=""; Path=/', ""),
+    ],
+)
+def test_given_cookie(header: str | list[str], cookie: str) -> None:
+    """The cookie to send back is taken as it came; one that is being cleared is none."""
+    assert given_cookie({"Set-Cookie": header}) == cookie
+    assert given_cookie({}) == ""
 
 
 def test_what_a_session_says() -> None:

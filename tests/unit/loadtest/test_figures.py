@@ -39,6 +39,16 @@ def test_sticky_sessions_look_even() -> None:
     assert measured.hop_ratio == 0.0
 
 
+def test_weights() -> None:
+    """A worker of weight 2 is due twice the requests; even counts are then uneven."""
+    due = [request(number, "aabc"[number % 4]) for number in range(40)]
+    weighted = spread.measure(due, (1, 2, 1))
+    assert (weighted.difference, weighted.ratio, weighted.chance_hops) == (0, 1.0, 0.625)
+    even = [request(number, "abc"[number % 3]) for number in range(30)]
+    assert spread.measure(even, (1, 2, 1)).ratio == 2.0
+    assert spread.measure(even, (2, 1)).ratio == 1.0  # not these workers: another gate says so
+
+
 def test_nobody_said_who_answered() -> None:
     """A proper answer without X-Served-By is counted; an error page of nginx is not."""
     ops = [request(1, None), request(2, None, status=502)]

@@ -1,13 +1,14 @@
 """The two checkers: correct histories pass, every falsified one fails by the right name."""
 
 from collections.abc import Callable
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.check_history import check
-from loadtest.operations import Invariant, Outcome
+from loadtest.operations import RAISES, SHOWS, Invariant, Outcome
 from tests.unit.loadtest.histories import LIMITS, Tail, broken, overwrite_a_visit, replay, simulate
 
 scripts = st.lists(st.integers(0, 999), max_size=60)
@@ -77,6 +78,18 @@ def logged_out_for_nothing(tail: Tail) -> None:
     tail.last_read.outcome = Outcome.DENIED
 
 
+def loses_a_field(tail: Tail) -> None:
+    tail.kept.value = 0
+
+
+def field_comes_back(tail: Tail) -> None:
+    tail.deleted.value = 1
+
+
+def lives_after_end(tail: Tail) -> None:
+    tail.ended_probe.outcome = Outcome.OK
+
+
 FALSIFICATIONS = [
     (wrong_user, Invariant.IDENTITY),
     (forgets_own_write, Invariant.READ_YOUR_WRITES),
@@ -90,6 +103,9 @@ FALSIFICATIONS = [
     (lives_after_logout, Invariant.LOGOUT_IS_FINAL),
     (old_session_lives_after_login, Invariant.NEW_ID_AT_LOGIN),
     (keeps_the_cookie, Invariant.NEW_ID_AT_LOGIN),
+    (loses_a_field, Invariant.READ_YOUR_WRITES),
+    (field_comes_back, Invariant.DELETE_IS_FINAL),
+    (lives_after_end, Invariant.END_IS_FINAL),
     (never_expires, Invariant.LIFETIME),
     (absolute_timeout_moves, Invariant.LIFETIME),
     (logged_out_for_nothing, Invariant.NO_PHANTOM_LOGOUT),
@@ -107,6 +123,18 @@ def test_falsified_histories_fail_by_name(
     online, offline = replay(ops), check(ops, LIMITS)
     assert invariant in broken(online)
     assert online.counts() == offline.counts()
+
+
+@given(scripts, st.randoms(use_true_random=False))
+def test_checkers_agree_on_any_history(script: list[int], dice: Random) -> None:
+    """However wrong a history is, both checkers count the same, invariant by invariant."""
+    ops, _ = simulate(script)
+    for op in dice.sample(ops, 3):
+        if op.value is not None:
+            op.value = max(0, op.value + dice.choice((-2, -1, 1, 2)))
+        if op.kind not in RAISES | SHOWS or op.value is not None:
+            op.outcome = dice.choice((Outcome.OK, Outcome.DENIED))
+    assert replay(ops).counts() == check(ops, LIMITS).counts()
 
 
 def test_every_invariant_has_a_falsification() -> None:

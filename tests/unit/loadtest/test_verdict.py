@@ -30,6 +30,7 @@ def sound() -> Counted:
         difference=1,
         hops=19_000,
         hop_ratio=0.75,
+        chance_hops=0.75,
         arrivals=3_000,
         cpu_share=0.5,
         slowest_p99=("read", 40.0),
@@ -125,6 +126,15 @@ def test_other_policy_is_not_judged_for_evenness() -> None:
     assert judge(counted, LIMITS).code is Code.HOLDS
     counted.workers = 3
     assert judge(counted, LIMITS).code is Code.SPREAD
+
+
+@pytest.mark.parametrize(("hop_ratio", "code"), [(0.48, 0), (0.3, 11)])
+def test_two_workers(hop_ratio: float, code: int) -> None:
+    """Of two workers chance changes only every second time; that alone is not stickiness."""
+    counted = sound()
+    counted.workers = counted.expected_workers = 2
+    counted.chance_hops, counted.hop_ratio = 0.5, hop_ratio
+    assert judge(counted, LIMITS).code == code
 
 
 def test_one_worker_proves_nothing() -> None:
