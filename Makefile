@@ -10,7 +10,7 @@ LOCKS := deploy/requirements
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run stop logs user end-sessions check test lint format loadtest loadtest-mutants compare lock clean
+.PHONY: loadtest-ui bench-loadtest help run stop logs user end-sessions check test lint format loadtest loadtest-mutants compare lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} \
@@ -43,6 +43,9 @@ test: $(VENV)/test ## Every test that needs no Docker
 
 loadtest: $(VENV)/run $(VENV)/loadtest ## Prove round robin and one session under load
 	@$(PY) -m deploy with-stack -- $(PY) -m loadtest
+
+loadtest-ui: $(VENV)/run $(VENV)/loadtest ## The same from Locust's web page; WEB_PORT=8089
+	@WEB_PORT=$${WEB_PORT:-8089} $(PY) -m deploy with-stack -- $(PY) -m loadtest
 
 loadtest-mutants: $(VENV)/run $(VENV)/loadtest ## Break the stack in ten ways: each is noticed; QUICK=1
 	@$(PY) -m tests.mutants

@@ -6,10 +6,13 @@ whole run there is no verdict but "bug in the load test".
 
 import json
 import os
+import platform
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 from loadtest.analysis import analyse
@@ -17,7 +20,7 @@ from loadtest.limits import load_limits
 from loadtest.preflight import Features, NotReachable, survey
 from loadtest.settings import Settings, read_settings
 from loadtest.table import closing, render
-from loadtest.verdict import Code, Verdict, judge, no_run, unreachable
+from loadtest.verdict import Code, Verdict, judge, no_run, not_started, unreachable
 
 HERE = Path(__file__).parent
 MISSING = {
@@ -43,6 +46,9 @@ def main(arguments: list[str]) -> int:
     try:
         analysis = analyse(settings, features, code)
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if settings.web_port and not settings.summary.exists():
+            print(closing(not_started()))
+            return Code.PROVES_NOTHING
         reason = f"Locust ended with exit code {code} and left no whole run: {error!r}"
         print(closing(no_run(reason)))
         return Code.HARNESS
@@ -55,10 +61,13 @@ def main(arguments: list[str]) -> int:
 def _announcement(settings: Settings, features: Features) -> str:
     expected = f"expecting {settings.workers} workers" if settings.workers else "any workers"
     missing = "".join(f"\n  {MISSING[name]}" for name in features.missing)
+    page = f"\n  Open http://127.0.0.1:{settings.web_port} and press start; Ctrl-C here ends with a verdict."
+    parts = f" in {settings.processes} processes" if settings.processes > 1 else ""
     return (
-        f"Load test of {settings.host}: {settings.users} users and {settings.rate:g} arrivals/s for"
-        f" {settings.duration} s, seed {settings.seed}; {expected}, {settings.policy}.{missing}\n"
+        f"Load test of {settings.host}: {settings.users} users and {settings.rate:g} arrivals/s{parts}"
+        f"{'' if settings.web_port else f' for {settings.duration} s'}, seed {settings.seed}; {expected}, {settings.policy}.{missing}\n"
         f"  History: {settings.history} (check it again: python -m loadtest.check_history FILE)"
+        f"{page if settings.web_port else ''}"
     )
 
 
@@ -90,7 +99,6 @@ def _command(settings: Settings, features: Features) -> list[str]:
         "--host": settings.host,
         "--users": settings.users + len(users) - 1,
         "--spawn-rate": max(10, settings.users),
-        "--run-time": settings.duration,
         "--stop-timeout": STOP_SECONDS,
         "--loglevel": "WARNING",
         "--json-file": settings.out / "locust",  # also keeps Locust's own table off the screen
@@ -100,18 +108,62 @@ def _command(settings: Settings, features: Features) -> list[str]:
         "--absolute-seconds": settings.session_absolute_seconds,
         "--without": ",".join(features.missing),
         "--out": settings.out,
+        **_how_it_runs(settings),
+        **_processes(settings),
     }
-    flags = ["--headless", "--only-summary"]
+    flags = ["--only-summary", "--attached"]
+    flags += [] if settings.web_port else ["--headless", "--once"]
+    flags += ["--master"] if settings.listen else []
     pairs = [str(part) for option in options.items() for part in option]
     locust = [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py")]
     return [*locust, *flags, *pairs, *users]
 
 
+def _how_it_runs(settings: Settings) -> dict[str, object]:
+    """At once and for so long, or when somebody presses start on Locust's web page."""
+    if not settings.web_port:
+        return {"--seconds": settings.duration}
+    return {"--web-host": "127.0.0.1", "--web-port": settings.web_port}
+
+
+def _processes(settings: Settings) -> dict[str, object]:
+    """Locust's master and workers: started here, or those that join from elsewhere."""
+    if settings.listen:
+        address, _, port = settings.listen.rpartition(":")
+        expected = {"--expect-workers": settings.processes}
+        return {"--master-bind-host": address, "--master-bind-port": port, **expected}
+    if settings.processes == 1:
+        return {}
+    with socket.socket() as probe:  # not Locust's usual port: another run may have that one
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return {
+        "--processes": settings.processes,
+        "--master-bind-host": "127.0.0.1",
+        "--master-bind-port": port,
+        "--master-port": port,
+    }
+
+
 def _store(settings: Settings, verdict: Verdict, counts: dict[str, object]) -> None:
     """Leave the verdict for machines beside the history."""
-    content = {"code": verdict.code, "sentence": verdict.sentence, "reasons": verdict.reasons}
-    text = json.dumps({**content, "counts": counts}, indent=1)
+    content = {
+        "code": verdict.code,
+        "sentence": verdict.sentence,
+        "reasons": verdict.reasons,
+        "counts": counts,
+        "settings": _shown(settings),
+        "versions": {"python": platform.python_version(), "locust": version("locust")},
+    }
+    text = json.dumps(content, indent=1)
     (settings.out / "verdict.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _shown(settings: Settings) -> dict[str, object]:
+    """All settings but the password."""
+    shown = {**asdict(settings), "out": str(settings.out)}
+    del shown["demo_password"]
+    return shown
 
 
 if __name__ == "__main__":

@@ -47,6 +47,9 @@ def analyse(settings: Settings, features: Features, locust_code: int) -> Analysi
     latencies = latency.measure(ops)
     counted = _count(ops, summary, features)
     counted.violations = {str(name): t.violations for name, t in report.tallies.items()}
+    counted.lost_processes = summary.get("lost_processes", 0)
+    for name in summary.get("broken_in_lost", ()):
+        counted.violations[name] = max(1, counted.violations[name])
     counted.checkers_agree = _same(summary["online"], report)
     counted.harness_errors = _harness_errors(summary, counted, locust_code)
     counted.workers, counted.expected_workers = len(balance.workers), settings.workers

@@ -17,6 +17,7 @@ class Counted:
     kinds_ok: dict[str, int] = field(default_factory=dict)  # by kind that was meant to happen
     violations: dict[str, int] = field(default_factory=dict)  # by invariant, offline
     checkers_agree: bool = True
+    lost_processes: int = 0  # of the generator; what they saw is missing
     pairs: int = 0  # reads after an acknowledged write
     crossed: int = 0  # of these, answered by another worker
     overlaps: int = 0

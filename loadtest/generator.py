@@ -1,100 +1,85 @@
-"""One run inside Locust: the recorder, the clock, and what only the generator can know."""
+"""One process that sends requests, for one run: the recorder, the clock, and what only it can know."""
 
-import json
 import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import gevent
-from locust.env import Environment
 
-from loadtest.history import HistoryWriter
+from loadtest.figures import Figures
+from loadtest.history import Sink
 from loadtest.model import Checker
 from loadtest.operations import Invariant, Lifetimes, Outcome
 from loadtest.recorder import Recorder
-from loadtest.tally import Witness, describe
-from loadtest.verdict import Code
+from loadtest.tally import Witness
 
 DRAIN_SECONDS = 3.0  # for requests still in flight when the users are gone
 ERRORS_KEPT = 20
+SPACING = 10**9  # so many requests a process may number before it would meet its neighbour
 
 
 class Generator:
-    """Lives as long as the Locust process."""
+    """Made when a run begins; processes that run together are told apart by `index`."""
 
-    def __init__(self, environment: Environment) -> None:
-        options = environment.parsed_options
-        assert options is not None
-        lifetimes = Lifetimes(options.idle_seconds, options.absolute_seconds)
-        checker = Checker(lifetimes, self._stop_at_violation)
-        self.options = options
-        self.out = Path(options.out)
-        self.recorder = Recorder(
-            checker, HistoryWriter(self.out / "history.jsonl", lifetimes, seed=options.seed)
-        )
-        self.without = frozenset(filter(None, options.without.split(",")))
-        self.errors: list[str] = []
+    def __init__(
+        self,
+        index: int,
+        lifetimes: Lifetimes,
+        history: Sink,
+        on_violation: Callable[[Invariant, Witness], None],
+    ) -> None:
+        self.prefix = f"g{index}-" if index else ""
+        checker = Checker(lifetimes, on_violation)
+        self.recorder = Recorder(checker, history, self.prefix, index * SPACING)
         self.stopping = False
-        self._environment = environment
-        self._started = self._stopped = (0.0, 0.0)
-
-    def start(self) -> None:
-        """The load begins."""
-        self._started = (time.monotonic(), time.process_time())
+        self._errors: list[str] = []
+        self._started = self._stopped = (time.monotonic(), time.process_time())
 
     def stop(self) -> None:
         """The load ends: users finish the session they are in."""
-        self.stopping = True
-        self._stopped = (time.monotonic(), time.process_time())
-
-    def quit(self) -> None:
-        """End the load early; returns at once."""
-        self.stopping = True
-        if self._environment.runner is not None:
-            gevent.spawn(self._environment.runner.quit)
+        if not self.stopping:
+            self.stopping = True
+            self._stopped = (time.monotonic(), time.process_time())
 
     def error(self, exception: BaseException) -> None:
         """A scenario raised something that is no answer of the stack: a bug in the load test."""
-        if len(self.errors) < ERRORS_KEPT:
-            self.errors.append(f"{type(exception).__name__}: {exception}")
+        if len(self._errors) < ERRORS_KEPT:
+            self._errors.append(f"{type(exception).__name__}: {exception}")
 
-    def finish(self) -> Code:
-        """Wait for stragglers, end the history, leave the summary; returns what was found."""
+    def figures(self) -> Figures:
+        """What is known so far."""
+        recorder = self.recorder
+        return Figures(
+            recorder.requests,
+            recorder.outcomes[Outcome.FAIL],
+            recorder.outcomes[Outcome.UNKNOWN],
+            recorder.workers.copy(),
+            recorder.checker.report.counts(),
+        )
+
+    def finish(self) -> dict[str, Any]:
+        """Wait for stragglers and end the history; returns the summary of this process."""
+        self.stop()
         deadline = time.monotonic() + DRAIN_SECONDS
         while self.recorder.in_flight and time.monotonic() < deadline:
             gevent.sleep(0.05)
         self.recorder.close()
-        report = self.recorder.checker.finish()
-        text = json.dumps(self._summary(), indent=1)
-        (self.out / "summary.json").write_text(text + "\n", encoding="utf-8")
-        if report.violations:
-            return Code.CONSISTENCY
-        if self.errors:
-            return Code.HARNESS
-        return Code.HOLDS if self.recorder.outcomes[Outcome.OK] else Code.PROVES_NOTHING
+        self.recorder.checker.finish()
+        return self._summary()
 
     def _summary(self) -> dict[str, Any]:
         recorder = self.recorder
-        wall = self._stopped[0] - self._started[0]
+        wall, busy = (
+            after - before for before, after in zip(self._started, self._stopped, strict=True)
+        )
         return {
             "requests": recorder.requests,
             "sessions": recorder.sessions,
             "arrivals": recorder.arrivals,
             "dropped": recorder.dropped,
             "cookies_withheld": recorder.cookies_withheld,
-            "cpu_share": (self._stopped[1] - self._started[1]) / wall if wall > 0 else 0.0,
+            "cpu_share": busy / wall if wall > 0 else 0.0,
             "seconds": wall,
-            "errors": self.errors,
+            "errors": self._errors,
             "online": recorder.checker.report.counts(),
-            "locust_requests": self._environment.stats.total.num_requests,
-            "locust_failures": self._environment.stats.total.num_failures,
         }
-
-    def _stop_at_violation(self, invariant: Invariant, witness: Witness) -> None:
-        """Print the first witness while it is fresh, and end the run."""
-        if self.stopping:
-            return
-        print(f"\nVIOLATION of {invariant!s}: stopping. The requests that prove it:", flush=True)
-        for op in witness:
-            print(f"    {describe(op)}", flush=True)
-        self.quit()

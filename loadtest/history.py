@@ -4,17 +4,28 @@ Fields that are empty are left out. Times are nanoseconds of the generator's mon
 """
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from loadtest.operations import Kind, Lifetimes, Op, Outcome
 
 FORMAT = 1
 _NAMES = tuple(field.name for field in fields(Op))
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Sink(Protocol):
+    """Where finished requests go."""
+
+    def write(self, op: Op) -> None:
+        """Take one finished request."""
+
+    def close(self) -> None:
+        """Nothing more will come."""
 
 
 class HistoryWriter:
@@ -33,7 +44,12 @@ class HistoryWriter:
 
     def write(self, op: Op) -> None:
         """Append one finished request."""
-        self._file.write(_encode(to_json(op)) + "\n")
+        self._file.write(encode_line(op))
+
+    def append_file(self, path: Path) -> None:
+        """Append lines that another process has encoded."""
+        with path.open(encoding="utf-8") as lines:
+            shutil.copyfileobj(lines, self._file)
 
     def close(self) -> None:
         """Write what is buffered and close the file."""
@@ -49,6 +65,11 @@ class HistoryWriter:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def encode_line(op: Op) -> str:
+    """The line of one request."""
+    return _encode(to_json(op)) + "\n"
 
 
 def to_json(op: Op) -> dict[str, Any]:

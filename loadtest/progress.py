@@ -1,39 +1,42 @@
 """The line that a run prints every few seconds."""
 
-import os
 import time
+from typing import Protocol
 
 import gevent
 
-from loadtest.generator import Generator
-from loadtest.operations import Outcome
+from loadtest.figures import Figures
 
 
-def report_progress(generator: Generator, duration: float) -> None:
-    """Print until the run stops. Meant for a greenlet of its own.
+class Run(Protocol):
+    """What is watched."""
 
-    It ends the run when the process that started it is gone: nobody would read the verdict.
-    """
-    interval = min(5.0, max(1.0, duration / 6))
-    start, before, parent = time.monotonic(), 0, os.getppid()
+    running: bool
+    stopping: bool
+
+    def figures(self) -> Figures:
+        """What is known so far."""
+
+
+def report_progress(run: Run, duration: float) -> None:
+    """Print until the run stops. Meant for a greenlet of its own; `duration` 0: without an end."""
+    interval = min(5.0, max(1.0, duration / 6)) if duration else 5.0
+    start, before = time.monotonic(), 0
     while True:
         gevent.sleep(interval)
-        if generator.stopping:
+        if run.stopping or not run.running:
             return
-        if os.getppid() != parent:
-            generator.quit()
-            return
-        elapsed, now = time.monotonic() - start, generator.recorder.requests
-        print(_line(generator, elapsed, duration, (now - before) / interval), flush=True)
-        before = now
+        elapsed, figures = time.monotonic() - start, run.figures()
+        print(_line(figures, elapsed, duration, (figures.requests - before) / interval), flush=True)
+        before = figures.requests
 
 
-def _line(generator: Generator, elapsed: float, duration: float, rate: float) -> str:
-    recorder = generator.recorder
+def _line(figures: Figures, elapsed: float, duration: float, rate: float) -> str:
+    left = f", {max(0.0, duration - elapsed):3.0f} s left" if duration else ""
     return (
-        f"  {elapsed:4.0f} s of {duration:.0f}   {rate:6,.0f} requests/s"
-        f"   {recorder.outcomes[Outcome.FAIL]:,} failed"
-        f"   {recorder.outcomes[Outcome.UNKNOWN]:,} unknown"
-        f"   {len(recorder.workers)} workers"
-        f"   {recorder.checker.report.violations:,} violations"
+        f"  {elapsed:4.0f} s{left}   {rate:6,.0f} requests/s"
+        f"   {figures.failed:,} failed"
+        f"   {figures.unknown:,} unknown"
+        f"   {len(figures.workers)} workers"
+        f"   {figures.violations:,} violations"
     )

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from loadtest.history import HistoryWriter
+from loadtest.history import Sink
 from loadtest.model import Checker
 from loadtest.operations import Kind, Op, Outcome
 
@@ -16,10 +16,11 @@ class Recorder:
     events in the order of their times.
     """
 
-    def __init__(self, checker: Checker, history: HistoryWriter) -> None:
+    def __init__(self, checker: Checker, history: Sink, prefix: str = "", first: int = 0) -> None:
+        """Labels of sessions begin with `prefix`, and requests are numbered from `first` + 1."""
         self.checker = checker
         self.outcomes: Counter[Outcome] = Counter()
-        self.workers: set[str] = set()
+        self.workers: Counter[str] = Counter()
         self.cookies_withheld = 0
         self.arrivals = 0
         self.dropped = 0
@@ -27,12 +28,13 @@ class Recorder:
         self._pending: dict[int, Op] = {}
         self._closed = False
         self._requests = 0
+        self._first, self._prefix = first, prefix
         self._sessions = 0
 
     def new_session(self) -> str:
         """A label for a session about to begin; the session's id itself is never stored."""
         self._sessions += 1
-        return f"s{self._sessions}"
+        return f"{self._prefix}s{self._sessions}"
 
     def invoke(
         self,
@@ -45,7 +47,7 @@ class Recorder:
         """Call this just before sending; `about` are further fields of the record."""
         self._requests += 1
         entry = Op(
-            self._requests,
+            self._first + self._requests,
             kind,
             session,
             user,
@@ -69,7 +71,7 @@ class Recorder:
         del self._pending[entry.number]
         self.outcomes[entry.outcome] += 1
         if entry.worker:
-            self.workers.add(entry.worker)
+            self.workers[entry.worker] += 1
         self._history.write(entry)
         self.checker.complete(entry)
 

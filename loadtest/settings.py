@@ -27,6 +27,9 @@ class Settings:
     users: int
     rate: float
     seed: int
+    processes: int
+    listen: str
+    web_port: int
     demo_password: str
     session_idle_seconds: float
     session_absolute_seconds: float
@@ -120,6 +123,13 @@ def _workers(text: str) -> int | None:
     return _whole(1, 10_000)(text) if text else None
 
 
+def _listen(text: str) -> str:
+    address, colon, port = text.rpartition(":")
+    if text and not (address and colon and port.isdecimal() and 0 < int(port) < 65536):
+        raise ValueError("must be like 0.0.0.0:5557")
+    return text
+
+
 def _weights(text: str) -> tuple[int, ...]:
     return tuple(_whole(1, 10_000)(part.strip()) for part in text.split(",")) if text else ()
 
@@ -143,6 +153,9 @@ _OPTIONS: tuple[tuple[str, str, Callable[[str], object], str], ...] = (
     ("USERS", "20", _whole(1, 10_000), "closed users: each waits for an answer before going on"),
     ("RATE", "50", _number, "open arrivals a second, beside the users; 0: none"),
     ("SEED", "1", _whole(0, 1 << 32), "seed of the arrivals and of every user's choices"),
+    ("PROCESSES", "1", _whole(1, 64), "generator processes; one can use one core"),
+    ("LISTEN", "", _listen, "address:port where that many processes of other machines join"),
+    ("WEB_PORT", "0", _whole(0, 65535), "open Locust's web page there instead of running at once"),
     ("DEMO_PASSWORD", "demo", str, "password of the demo accounts it makes up"),
     ("SESSION_IDLE_SECONDS", "1800", _number, "longest idle timeout an answer may report"),
     ("SESSION_ABSOLUTE_SECONDS", "43200", _number, "longest absolute timeout an answer may report"),

@@ -66,6 +66,11 @@ def no_run(reason: str) -> Verdict:
     return _without_run(Code.HARNESS, reason)
 
 
+def not_started() -> Verdict:
+    """The verdict when nobody pressed start on the web page."""
+    return _without_run(Code.PROVES_NOTHING, "no run was started")
+
+
 def _without_run(code: Code, reason: str) -> Verdict:
     sentence = f"FAIL (exit code {code:d}, {MEANING[code]}): nothing was proved."
     return Verdict(code, sentence, ((code, reason),))
@@ -97,8 +102,8 @@ def _spread(counted: Counted, limits: SpreadLimits) -> list[str]:
         reasons.append(f"{counted.workers} {noun} answered, the upstream lists {expected}")
     if counted.unnamed:
         reasons.append(f"{counted.unnamed:,} answers carried no X-Served-By")
-    if counted.policy != "round_robin" or counted.workers < 2:
-        return reasons
+    if counted.policy != "round_robin" or counted.workers < 2 or counted.lost_processes:
+        return reasons  # nothing to hold it against: another rule, one worker, or requests missing
     if counted.ratio > limits.ratio and counted.difference > limits.difference:
         reasons.append(
             f"the busiest worker answered {counted.ratio:.3f} times as many requests as the"
@@ -116,6 +121,11 @@ def _spread(counted: Counted, limits: SpreadLimits) -> list[str]:
 def _proof(counted: Counted, limits: Proof) -> list[str]:
     checks = (
         (not counted.checkers_agree, "the online and the offline checker disagree"),
+        (
+            counted.lost_processes > 0,
+            f"{counted.lost_processes} of the generator's processes ended early; what they saw is"
+            " missing",
+        ),
         (
             counted.answered < limits.requests,
             f"{counted.answered:,} requests were answered, {limits.requests:,} are needed",

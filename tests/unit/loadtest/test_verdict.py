@@ -79,6 +79,7 @@ FINDINGS = [
     (change(hop_ratio=0.0), 11, "sessions stick"),
     (change(unnamed=3), 11, "3 answers carried no X-Served-By"),
     (change(checkers_agree=False), 13, "checker disagree"),
+    (change(lost_processes=1), 13, "1 of the generator's processes ended early"),
     (change(crossed=3), 13, "3 reads came from another worker"),
     (change(overlaps=3), 13, "3 requests overlapped"),
     (change(cookies_withheld=1), 13, "without the session cookie"),
@@ -135,6 +136,13 @@ def test_two_workers(hop_ratio: float, code: int) -> None:
     counted.workers = counted.expected_workers = 2
     counted.chance_hops, counted.hop_ratio = 0.5, hop_ratio
     assert judge(counted, LIMITS).code == code
+
+
+def test_requests_missing() -> None:
+    """Of a run whose generator lost a process no evenness can be told; it proves nothing."""
+    counted = sound()
+    counted.lost_processes, counted.ratio, counted.difference = 1, 1.5, 900
+    assert judge(counted, LIMITS).code is Code.PROVES_NOTHING
 
 
 def test_one_worker_proves_nothing() -> None:
