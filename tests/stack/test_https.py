@@ -44,12 +44,13 @@ def test_whole_visit(browser: Visitor) -> None:
 
 
 def test_cookie(browser: Visitor) -> None:
-    """The cookie on https is __Host-sid: Secure, for this host alone, out of reach of scripts."""
-    (cookie,) = browser.log_in().headers.get_list("Set-Cookie")
+    """The cookie on https is __Host-sid: Secure, for this host alone, out of reach of scripts, and small."""
+    (cookie,) = browser.log_in("n" * 64).headers.get_list("Set-Cookie")
     name, _, rest = cookie.partition("=")
 
     assert name == "__Host-sid"
     assert set(rest.split("; ")[1:]) == {"HttpOnly", "Path=/", "SameSite=Lax", "Secure"}
+    assert len(cookie) < 512
 
 
 def test_cookies_do_not_cross(stack: Scratch, browser: Visitor) -> None:

