@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 import ssl
@@ -9,10 +10,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
+import httpx
 import pytest
 
 from deploy.native.scratch import Scratch
+from tests.mutants.stack import workers
 from tests.stack.conftest import ChangedNginx
 from tests.stack.raw import ask, request
 from tests.stack.visitor import Visitor, new_visitor
@@ -20,6 +24,7 @@ from tests.stack.visitor import Visitor, new_visitor
 pytestmark = pytest.mark.native
 
 WORKERS = 4
+NGINX_PROCESSES = os.cpu_count() or 1  # worker_processes auto
 TYPED = "Content-Type: application/x-www-form-urlencoded"
 FORM = {"username": "test-cross-site", "password": "demo"}
 
@@ -67,6 +72,22 @@ def test_cross_site(client: Visitor, kind: str) -> None:
     assert len({answer.headers["X-Served-By"] for answer in answers}) == WORKERS
     assert not any("Set-Cookie" in answer.headers for answer in answers)
     assert client.session()["version"] == before
+
+
+def test_cross_site_needs_the_check(stack: Scratch, tmp_path: Path) -> None:
+    """Workers without Tornado's check log a visitor in for another site, and the test above would notice it."""
+    with workers(stack, "tests.stack.any_origin", tmp_path) as ports:
+        answers = [
+            httpx.post(
+                f"http://127.0.0.1:{port}/login",
+                data=FORM,
+                headers=CROSS_SITE["other site"],
+                trust_env=False,
+            )
+            for port in ports
+        ]
+
+    assert {answer.status_code for answer in answers} == {302}
 
 
 SAME_SITE = [{}, {"Origin": "{own}"}, {"Sec-Fetch-Site": "same-origin", "Origin": "{own}"}]
@@ -287,6 +308,20 @@ def test_ten_thousand_idle_connections(stack: Scratch) -> None:
 
     assert visits == 1
     assert held > 5_000  # the first ones may have met client_header_timeout by now
+
+
+def test_idle_ones_make_room(changed_nginx: ChangedNginx) -> None:
+    """Where nginx has fewer connections than that, it closes idle ones, and another still logs in."""
+    url = changed_nginx("nginx.conf", "worker_connections 16384;", "worker_connections 256;")
+    with open_files(2_000), ExitStack() as everything:
+        idle = connected(everything, int(url.rpartition(":")[2]), "127.0.0.9", 1_500)
+        with new_visitor(url) as visitor:
+            visitor.log_in()
+            visits = visitor.visit()["visits"]
+        held = sum(map(is_open, idle))
+
+    assert visits == 1
+    assert held < 256 * NGINX_PROCESSES
 
 
 ONE_ADDRESS = "127.0.0.9"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +111,18 @@ async def test_event_loop_goes_on_during_a_check(
         await asyncio.sleep(0.001)
         turns += 1
     assert turns > 10
+
+
+async def test_checks_step_back(people: Accounts) -> None:
+    """The threads that check passwords give way to the one that answers requests."""
+
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    loop = asyncio.get_running_loop()
+    checking = await loop.run_in_executor(people._threads, niceness)
+
+    assert checking >= min(niceness() + accounts.NICENESS, 19)
 
 
 async def test_waiting_checks_are_bounded(
