@@ -11,12 +11,15 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from loadtest.analysis import analyse
+from loadtest.analysis import Analysis, analyse
+from loadtest.history import read_ops
 from loadtest.limits import load_limits
+from loadtest.parts import cpu_seconds, since
 from loadtest.preflight import Features, NotReachable, survey
 from loadtest.settings import Settings, read_settings
 from loadtest.table import closing, render
@@ -42,7 +45,9 @@ def main(arguments: list[str]) -> int:
     print(_announcement(settings, features), flush=True)
     for stale in (settings.history, settings.summary):
         stale.unlink(missing_ok=True)
+    spent = cpu_seconds(settings.parts)
     code = _run_locust(settings, features)
+    spent = since(spent, settings.parts)
     try:
         analysis = analyse(settings, features, code)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -54,8 +59,25 @@ def main(arguments: list[str]) -> int:
         return Code.HARNESS
     verdict = judge(analysis.counted, load_limits())
     _store(settings, verdict, asdict(analysis.counted))
+    if settings.report:
+        print(f"  {_report(settings, analysis, verdict, spent)}\n")
     print(render(analysis, verdict))
     return verdict.code
+
+
+def _report(
+    settings: Settings, analysis: Analysis, verdict: Verdict, spent: Mapping[str, float]
+) -> str:
+    """Draw the report; returns a line that says where it is."""
+    from loadtest.report.facts import gather  # here, as matplotlib takes a second to load
+    from loadtest.report.page import write_report
+
+    ops = read_ops(settings.history)
+    try:
+        facts = gather(settings, analysis, verdict, load_limits(), ops, spent)
+        return f"Report: {write_report(facts, settings.out)}"
+    except Exception as error:  # a verdict is worth more than its pictures
+        return f"The report could not be drawn: {error!r}"
 
 
 def _announcement(settings: Settings, features: Features) -> str:

@@ -34,6 +34,8 @@ class Settings:
     session_idle_seconds: float
     session_absolute_seconds: float
     out: Path
+    report: bool
+    parts: dict[str, int]
 
     @property
     def history(self) -> Path:
@@ -144,6 +146,19 @@ def _number(text: str) -> float:
     return number
 
 
+def _switch(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError("must be 0 or 1")
+    return text == "1"
+
+
+def _parts(text: str) -> dict[str, int]:
+    pairs = [part.rpartition("=") for part in text.split(",") if part]
+    if not all(name and pid.isdecimal() for name, _, pid in pairs):
+        raise ValueError("must be like nginx=123,redis=124: names and process ids")
+    return {name: int(pid) for name, _, pid in pairs}
+
+
 _OPTIONS: tuple[tuple[str, str, Callable[[str], object], str], ...] = (
     ("HOST", "http://127.0.0.1:8080", _url, "address of the stack"),
     ("WORKERS", "", _workers, "workers that should answer; unknown means: at least two"),
@@ -160,4 +175,6 @@ _OPTIONS: tuple[tuple[str, str, Callable[[str], object], str], ...] = (
     ("SESSION_IDLE_SECONDS", "1800", _number, "longest idle timeout an answer may report"),
     ("SESSION_ABSOLUTE_SECONDS", "43200", _number, "longest absolute timeout an answer may report"),
     ("OUT", str(RESULTS), Path, "folder for the history and the figures of the last run"),
+    ("REPORT", "1", _switch, "draw the report: an HTML page, pictures and JSON; 0: do not"),
+    ("PARTS", "", _parts, "processes of the stack to watch, such as nginx=123,redis=124"),
 )

@@ -8,9 +8,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from deploy.native.options import Options
+from deploy.native.run import supervisord_of
 from deploy.native.scratch import scratch_stack
 from deploy.refused import Refused
 from deploy.upstream import read_upstream
@@ -20,20 +22,22 @@ LOGIN = ("DEMO_PASSWORD", "DEMO_PASSWORD_FILE")
 
 
 def run_with_stack(command: Sequence[str], options: Options, environ: Mapping[str, str]) -> int:
-    """COMMAND's exit code.  It finds HOST, WORKERS, WEIGHTS and POLICY in its environment.
+    """COMMAND's exit code.  It finds HOST, WORKERS, WEIGHTS, POLICY and PARTS in its environment.
 
     A HOST that was given must answer; without one, a stack is started when none runs.
     """
     host = environ.get("HOST") or options.url
     if is_our_stack(host):
         print(f"using the stack at {host}", flush=True)
-        return _run(command, host, options.upstream_conf, environ)
+        ours = options if host == options.url else None  # else it runs in Docker, or elsewhere
+        return _run(command, host, options.upstream_conf, environ, ours)
     if environ.get("HOST"):
         raise Refused(f"no stack answers at HOST={host}; leave HOST away, and one is started")
     print("no stack is running: starting one for this", flush=True)
     login = {name: environ[name] for name in LOGIN if environ.get(name)}
     with scratch_stack(options.upstream_conf, environ, **login) as stack:
-        return _run(command, stack.url, options.upstream_conf, environ)
+        ours = replace(options, stack_dir=stack.folder / "state")
+        return _run(command, stack.url, options.upstream_conf, environ, ours)
 
 
 def is_our_stack(url: str) -> bool:
@@ -45,20 +49,31 @@ def is_our_stack(url: str) -> bool:
         return False
 
 
-def facts(host: str, upstream_conf: Path) -> dict[str, str]:
-    """What a load test must know of the stack at `host`, as environment variables."""
+def facts(host: str, upstream_conf: Path, native: Options | None = None) -> dict[str, str]:
+    """What a load test must know of the stack at `host`, as environment variables.
+
+    `native` are the stack's options where its processes can be watched from here.
+    """
     upstream = read_upstream(upstream_conf)
     weights = ",".join(str(server.weight) for server in upstream.served)
+    parts = supervisord_of(native).pids() if native else {}
     return {
         "HOST": host,
         "WORKERS": str(len(upstream.served)),
         "WEIGHTS": weights,
         "POLICY": upstream.policy,
+        "PARTS": ",".join(f"{name}={pid}" for name, pid in parts.items()),
     }
 
 
-def _run(command: Sequence[str], host: str, upstream_conf: Path, environ: Mapping[str, str]) -> int:
-    environ = {**environ, **facts(host, upstream_conf)}
+def _run(
+    command: Sequence[str],
+    host: str,
+    upstream_conf: Path,
+    environ: Mapping[str, str],
+    native: Options | None,
+) -> int:
+    environ = {**environ, **facts(host, upstream_conf, native)}
     try:
         process = subprocess.Popen(command, env=environ)
     except FileNotFoundError:

@@ -79,6 +79,15 @@ class Supervisord:
         except (OSError, xmlrpc.client.Error):
             return {}
 
+    def pids(self) -> dict[str, int]:
+        """The process of each of `programs` that runs; empty while supervisord takes no commands."""
+        ours = {path.stem for path in self.programs.glob("*.conf")}  # without its event listener
+        try:
+            known = {info["name"]: info["pid"] for info in self._ask("getAllProcessInfo")}
+        except (OSError, xmlrpc.client.Error):
+            return {}
+        return {name: pid for name, pid in known.items() if pid and name in ours}
+
     def stop(self, names: Iterable[str]) -> None:
         """Stop these programs, all at the same time, and return when they are gone.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[3]
 DOUBLE = Path(__file__).with_name("double.py")
+NO_REPORT = ("--report", "0")  # drawing takes longer than some of these runs
 SHORT = ("--duration", "4", "--users", "8", "--rate", "20", "--workers", "4")
 
 
@@ -51,7 +52,7 @@ def start(host: str, out: Path, *options: str) -> subprocess.Popen[str]:
     """Start the load test; what it prints can be read from stdout."""
     names = ("PATH", "HOME", "PYTHONDONTWRITEBYTECODE")
     return subprocess.Popen(
-        [sys.executable, "-m", "loadtest", "--host", host, "--out", str(out), *options],
+        [sys.executable, "-m", "loadtest", "--host", host, "--out", str(out), *NO_REPORT, *options],
         cwd=ROOT,
         env={name: os.environ[name] for name in names if name in os.environ},
         stdout=subprocess.PIPE,
