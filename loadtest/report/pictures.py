@@ -24,7 +24,7 @@ PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f
 HATCHES = ("", "///", "...", "xxx")  # for more workers than colours
 UNANSWERED = "no answer"
 NOBODY: dict[str, Any] = {"facecolor": "white", "edgecolor": INK}  # where no worker is known
-SHARES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
+SHARES = (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
 COLOURS = 256  # of a PNG, as many as one byte a pixel can name
 WIDTH = 9.0  # inches
 STYLE: Any = {  # matplotlib types the name of every setting there is
@@ -99,7 +99,7 @@ def draw_workers(axes: Axes, facts: Facts) -> None:
         _layer(axes, starts, unanswered, floor, interval, label=label, **look)
     axes.set_title("Answers of each worker over time", loc="left", weight="bold")
     axes.set_xlabel("seconds since the start")
-    axes.set_ylabel("requests" if interval == 1 else f"requests in {interval:g} s")
+    axes.set_ylabel("requests a second" if interval == 1 else f"requests in {interval:g} s")
     axes.set_xlim(0, len(starts) * interval)
     _legend_outside(axes)
 
