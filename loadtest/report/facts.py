@@ -42,6 +42,7 @@ class Facts:
     workers: dict[str, int]  # requests by worker
     hops: list[list[int]]  # by worker, by worker of the session's next request; in the same order
     hop_ratio: float
+    chance_hops: float  # what the hop ratio would be if chance chose the workers
     timeline: dict[str, Any]
     invariants: list[dict[str, Any]]
     violation: dict[str, Any] | None
@@ -90,6 +91,7 @@ def gather(
         workers={name: spread.requests[name] for name in spread.workers},
         hops=[[spread.hops[one, two] for two in spread.workers] for one in spread.workers],
         hop_ratio=spread.hop_ratio,
+        chance_hops=spread.chance_hops,
         timeline=timeline.values(),
         invariants=[
             {
@@ -117,10 +119,14 @@ def _shares(generator: float, parts: Mapping[str, float], seconds: float) -> dic
 
 def _shown(settings: Settings) -> dict[str, Any]:
     return {
-        name: value if isinstance(value, int | float | str | None) else str(value)
+        name: value if isinstance(value, int | float | str | None) else _text(value)
         for name, value in asdict(settings).items()
         if name not in NOT_SHOWN
     }
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _versions() -> dict[str, str]:

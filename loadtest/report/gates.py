@@ -44,7 +44,7 @@ def _asked_spread(counted: Counted, limits: Limits) -> str:
         return f"{workers}; evenness is not judged for {counted.policy}"
     return (
         f"{workers}; busiest by quietest at most {spread.ratio:g}, or {spread.difference} requests"
-        f" apart; at least {spread.hop_ratio:.0%} of hops change the worker"
+        f" apart; at least {spread.hop_share * counted.chance_hops:.0%} of hops change the worker"
     )
 
 

@@ -120,7 +120,8 @@ def draw_hops(axes: Axes, facts: Facts) -> None:
     axes.tick_params(length=0)
     axes.set_xlabel("worker of the session's next request")
     axes.set_ylabel("worker of a request")
-    axes.set_title(f"Hops: {facts.hop_ratio:.1%} change the worker", loc="left", weight="bold")
+    title = f"Hops: {facts.hop_ratio:.1%} change the worker (by chance {facts.chance_hops:.0%})"
+    axes.set_title(title, loc="left", weight="bold")
     for row, counts in enumerate(facts.hops):
         total = max(1, sum(counts))
         for column, count in enumerate(counts):

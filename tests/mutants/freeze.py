@@ -12,9 +12,9 @@ from pathlib import Path
 
 from deploy.native.scratch import Scratch
 
-STOPPED_SECONDS = 0.8  # REDIS_TIMEOUT_SECONDS is 0.5
+STOPPED_SECONDS = 0.6  # REDIS_TIMEOUT_SECONDS is 0.5
 # Whoever is answered in one of these moments has the next call on its way when it ends.
-RUNNING_SECONDS = (0.005, 0.01, 0.02, 0.04, 0.08)
+RUNNING_SECONDS = (0.005, 0.01, 0.02, 0.04) * 2
 FREEZING_SECONDS = 5  # all of it
 
 
