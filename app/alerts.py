@@ -28,6 +28,20 @@ BURST, PER_SECOND = (
     10.0,
 )  # alerts this worker takes: each costs as many writes as there are streams
 
+
+# What the login page says to a browser whose stream heard the reason.  It shows no other text: the reason
+# comes back in the address, which anybody could have written.
+WHY_ENDED = {
+    "logout": "You are logged out: this session was ended in another tab or window.",
+    "device": "This session was ended from another of your devices.",
+    "administrator": "An administrator has ended this session.",
+    "login": "Somebody has logged in anew in this browser, so the session before has ended.",
+    "limit": "You have logged in on too many devices at once, so the oldest session has ended.",
+    "expired": "This session was over: it had not been used for a while, or had reached its longest time.",
+    "unreadable": "This session could not be read any more and was ended.",
+    "ended": "This session has ended.",
+}
+
 log = logging.getLogger("app")
 
 

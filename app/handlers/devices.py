@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.agents import in_plain_words
+
 from .base import BaseHandler
 
 
@@ -29,7 +31,8 @@ class DevicesPage(_Listing):
     """GET /devices"""
 
     async def get(self) -> None:
-        self.render("devices.html", user=self.visitor.user, devices=await self.devices())
+        devices = await self.devices()
+        self.render("devices.html", user=self.visitor.user, devices=devices, browser=in_plain_words)
 
 
 class DevicesJson(_Listing):
@@ -41,10 +44,16 @@ class DevicesJson(_Listing):
         self.answer_json(200, {"devices": await self.devices()})
 
 
-class EndDevice(BaseHandler):
-    """POST /devices/<ref>/end: that session is over on every worker when this answers."""
-
+class _Ending(BaseHandler):
     session_use = "required"
+
+    def get(self, *ref: str) -> None:
+        """A page that is loaded again after a failure: back to the list, and nothing ends."""
+        self.redirect("/devices")
+
+
+class EndDevice(_Ending):
+    """POST /devices/<ref>/end: that session is over on every worker when this answers."""
 
     async def post(self, ref: str) -> None:
         session = self.visitor
@@ -57,20 +66,16 @@ class EndDevice(BaseHandler):
             self.redirect("/devices")
 
 
-class EndOthers(BaseHandler):
+class EndOthers(_Ending):
     """POST /devices/end-others: only this session stays."""
-
-    session_use = "required"
 
     async def post(self) -> None:
         await self.services.sessions.end_others(self.visitor)
         self.redirect("/devices")
 
 
-class EndAll(BaseHandler):
+class EndAll(_Ending):
     """POST /devices/end-all: logged out everywhere, here too."""
-
-    session_use = "required"
 
     async def post(self) -> None:
         await self.services.sessions.end_all(self.visitor.user)

@@ -6,6 +6,7 @@ import math
 from urllib.parse import quote
 
 from app.accounts import normalise
+from app.alerts import WHY_ENDED
 from app.sessions import StoreUnavailable
 
 from .base import BaseHandler
@@ -64,6 +65,7 @@ class Login(BaseHandler):
         self.render(
             "login.html",
             error=error,
+            notice=WHY_ENDED.get(self.get_query_argument("ended", "")),
             name=self.get_body_argument("username", ""),
             next=local_path(next_path),
             demo_hint=self.services.demo_hint,

@@ -17,6 +17,8 @@ class Main(BaseHandler):
             visits=session.get("visits", 0),
             version=session.version,
             created=session.times.created,
+            age=session.times.now - session.times.created,
             idle_expires_in=session.times.idle_expires_in,
             absolute_expires_in=session.times.absolute_expires_in,
+            slow=self.services.demo_endpoints,
         )

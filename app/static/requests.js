@@ -1,22 +1,23 @@
-// "Send 20 requests": sends them one after another, draws which worker answered each, and checks
-// that the shared counter climbed by exactly one every time, for one and the same user.
+// The three buttons: sends requests one after another, at once, or beside a slow one, and checks that
+// the shared counter went up by exactly one for each, for one and the same user.  tiles.js draws them.
 
 const REQUESTS = 20;
 const TRIES = 3; // a repeated operation id is counted once, so asking again is safe
 const TRY_AGAIN_MS = 300;
 const ANSWER_MS = 10_000; // longer than nginx takes to give up on a worker
 const PACE_MS = 50; // else all twenty would be over before the eye sees the first
+const SLOW_MS = 3000;
+const SLOW_PACE_MS = 240; // beside a slow request
+const SLOW_WAITING = 3; // a browser has six connections to a site; more waiting ones would block the rest
+const WAITED_MS = 500; // an answer that took longer had to wait for the slow one
 const still = matchMedia("(prefers-reduced-motion: reduce)");
-const COLOURS = 8;
 
 const panel = document.querySelector("#requests");
-const button = document.querySelector("#send");
+const buttons = panel.querySelectorAll("button[data-run]");
 const tiles = document.querySelector("#tiles");
-const rows = document.querySelector("#workers");
 const summary = document.querySelector("#summary");
 const inconsistencies = document.querySelector("#inconsistencies");
 const stopped = document.querySelector("#stopped");
-const workers = new Map(); // worker id -> its row, label, colour and count
 
 // The run ended early; the text says why, `loggedOut` offers the way back in.
 class Stop extends Error {
@@ -89,22 +90,71 @@ function pause(milliseconds) {
   return new Promise((done) => setTimeout(done, milliseconds));
 }
 
-// ---- one run: what was seen, and what was wrong with it
+// ---- the runs: what was seen, and what was wrong with it
 
-async function send(seen) {
-  let { visits } = await readSession(seen);
-  for (let number = 1; number <= REQUESTS; number++) {
-    const answer = await sendVisit();
-    checkVisits(seen, `Request ${number}`, visits + 1, answer.visits);
-    seen.requests = number;
-    seen.workers.add(answer.worker);
-    draw(number, answer);
-    announce({ visits: answer.visits });
-    visits = answer.visits;
-    if (!still.matches) await pause(PACE_MS);
-  }
-  const session = await readSession(seen);
-  checkVisits(seen, "At the end", visits, session.visits);
+const runs = {
+  async oneByOne(seen) {
+    let { visits } = await readSession(seen);
+    for (let number = 1; number <= REQUESTS; number++) {
+      const answer = await visit(seen, number);
+      checkVisits(seen, `Request ${number}`, visits + 1, answer.visits);
+      visits = answer.visits;
+      if (!still.matches) await pause(PACE_MS);
+    }
+    const session = await readSession(seen);
+    checkVisits(seen, "At the end", visits, session.visits);
+    return tally(seen, REQUESTS);
+  },
+
+  async atOnce(seen) {
+    const before = await readSession(seen);
+    const numbers = Array.from({ length: REQUESTS }, (_, index) => index + 1);
+    await all(numbers.map((number) => visit(seen, number)));
+    await checkAll(seen, before.visits);
+    return tally(seen, REQUESTS);
+  },
+
+  async slow(seen) {
+    const before = await readSession(seen);
+    const started = performance.now();
+    let busy = null; // until it is known which worker was held up, and how long
+    const slow = ask(`/slow?kind=block&ms=${SLOW_MS}`).then(({ worker }) => {
+      busy = { worker, seconds: (performance.now() - started) / 1000 };
+    });
+    slow.catch(() => (busy = {}));
+    const sent = [];
+    const waiting = new Set();
+    for (let number = 1; number <= REQUESTS && !busy; number++) {
+      const request = visit(seen, number, () => busy === null).finally(() => waiting.delete(request));
+      request.catch(() => {}); // `all` hears of it
+      waiting.add(request);
+      sent.push(request);
+      await pause(SLOW_PACE_MS);
+      while (waiting.size >= SLOW_WAITING && !busy) await pause(SLOW_PACE_MS);
+    }
+    await all([slow, ...sent]);
+    await checkAll(seen, before.visits);
+    return slowTally(seen, busy);
+  },
+};
+
+// Send one visit, draw it, and remember it; `duringSlow` is asked when the answer is there.
+async function visit(seen, number, duringSlow = () => false) {
+  const started = performance.now();
+  const answer = await sendVisit();
+  const ms = performance.now() - started;
+  seen.answers.push({ ...answer, ms, meanwhile: duringSlow() });
+  const waited = seen.slow && ms > WAITED_MS ? ms / 1000 : 0;
+  document.dispatchEvent(new CustomEvent("request", { detail: { ...answer, number, waited } }));
+  announce({ visits: answer.visits });
+  return answer;
+}
+
+// Wait for every one, then fail with the first that failed: nothing may go on behind the verdict.
+async function all(promises) {
+  const outcomes = await Promise.allSettled(promises);
+  const failed = outcomes.find(({ status }) => status === "rejected");
+  if (failed) throw failed.reason;
 }
 
 async function readSession(seen) {
@@ -128,64 +178,73 @@ function checkVisits(seen, when, expected, visits) {
   seen.wrong.push(`${when}: the counter says ${visits}, expected ${expected}.`);
 }
 
-async function run() {
+// Parallel requests may be counted in any order, but each number must come exactly once.
+async function checkAll(seen, before) {
+  const times = new Map();
+  for (const { visits } of seen.answers) times.set(visits, (times.get(visits) ?? 0) + 1);
+  for (const [visits, count] of times) {
+    if (count > 1) seen.wrong.push(`${count} requests were told that they are visit ${visits}.`);
+  }
+  for (let visits = before + 1; visits <= before + seen.answers.length; visits++) {
+    if (!times.has(visits)) seen.wrong.push(`No request was told that it is visit ${visits}.`);
+  }
+  const session = await readSession(seen);
+  checkVisits(seen, "At the end", before + seen.answers.length, session.visits);
+}
+
+async function run(name) {
   if (tiles.getAttribute("aria-busy") === "true") return;
-  const seen = { requests: 0, workers: new Set(), sessions: new Set(), wrong: [] };
+  const seen = { answers: [], sessions: new Set(), wrong: [], slow: name === "slow" };
   clear();
   try {
-    await send(seen);
-    report(seen);
+    report(seen, await runs[name](seen));
   } catch (error) {
     if (!(error instanceof Stop || error instanceof NoAnswer)) throw error;
-    report(seen, error);
+    report(seen, tally(seen, REQUESTS), error);
   } finally {
     setBusy(false);
   }
 }
 
-// ---- drawing
+// ---- what the page says
 
 function setBusy(busy) {
   tiles.setAttribute("aria-busy", busy);
-  button.setAttribute("aria-disabled", busy); // `disabled` would throw the keyboard's focus away
+  // `disabled` would throw the keyboard's focus away
+  for (const button of buttons) button.setAttribute("aria-disabled", busy);
 }
 
 function clear() {
   setBusy(true);
-  tiles.replaceChildren();
+  document.dispatchEvent(new CustomEvent("request", { detail: "clear" }));
   inconsistencies.hidden = stopped.hidden = true;
-  summary.textContent = `Sending ${REQUESTS} requests …`;
-  for (const worker of workers.values()) setCount(worker, 0);
+  summary.textContent = "Sending …";
 }
 
-function draw(number, answer) {
-  const worker = workerNamed(answer.worker);
-  const tile = document.querySelector("#tile").content.cloneNode(true).firstElementChild;
-  tile.dataset.colour = worker.colour;
-  tile.title = `Request ${number}: visit ${answer.visits}, worker ${answer.worker}`;
-  tile.querySelector(".request").textContent = `request ${number}: `;
-  tile.querySelector(".visit").textContent = answer.visits;
-  tile.querySelector(".label").textContent = worker.label;
-  tiles.append(tile);
-  setCount(worker, worker.count + 1);
-  for (const { row } of workers.values()) row.toggleAttribute("data-answered", row === worker.row);
+function tally(seen, wanted) {
+  const sent = seen.answers.length;
+  const workers = new Set(seen.answers.map(({ worker }) => worker));
+  const requests = sent === wanted ? plural(sent, "request") : `${sent} of ${wanted} requests`;
+  return [requests, plural(workers.size, "worker"), ...sessions(seen)].join(", ");
 }
 
-function setCount(worker, count) {
-  worker.count = count;
-  worker.row.querySelector(".count").textContent = count;
-  worker.row.querySelector(".bar-line").style.setProperty("--share", count / REQUESTS);
+function slowTally(seen, { worker, seconds }) {
+  const meanwhile = seen.answers.filter((answer) => answer.meanwhile && answer.worker !== worker);
+  const others = new Set(meanwhile.map((answer) => answer.worker));
+  const waited = seen.answers.filter((answer) => answer.worker === worker && answer.ms > WAITED_MS);
+  const busy = `${worker} was busy for ${seconds.toFixed(1)} s`;
+  const went = `${plural(meanwhile.length, "request")} went on over ${plural(others.size, "other worker")}`;
+  const stood = `${waited.length} waited for it`;
+  return `${busy}: ${went}, ${stood}; ${sessions(seen).join(", ")}`;
 }
 
-function report(seen, error) {
-  const requests = error ? `${seen.requests} of ${REQUESTS} requests` : plural(REQUESTS, "request");
+function sessions(seen) {
   const wrong = plural(seen.wrong.length, "inconsistency", "inconsistencies");
-  summary.textContent = [
-    requests,
-    plural(seen.workers.size, "worker"),
-    plural(seen.sessions.size, "session"),
-    wrong,
-  ].join(", ");
+  return [plural(seen.sessions.size, "session"), wrong];
+}
+
+function report(seen, text, error) {
+  summary.textContent = text;
   summary.classList.toggle("bad", seen.wrong.length > 0);
   inconsistencies.replaceChildren(...seen.wrong.map(listItem));
   inconsistencies.hidden = seen.wrong.length === 0;
@@ -208,45 +267,5 @@ function plural(number, one, many = `${one}s`) {
   return `${number} ${number === 1 ? one : many}`;
 }
 
-// ---- workers: a row each, a label and a colour that stay
-
-function workerNamed(id) {
-  if (!workers.has(id)) addWorker(id, newRow(id));
-  return workers.get(id);
-}
-
-function addWorker(id, row) {
-  const port = id.slice(id.lastIndexOf(":") + 1);
-  const known = [...workers.values()];
-  const worker = { row, count: 0, label: freeLabel(port, known), colour: freeColour(port, known) };
-  row.dataset.colour = worker.colour;
-  if (worker.label !== port) row.querySelector(".id").append(` (${worker.label})`);
-  workers.set(id, worker);
-}
-
-// The port names a worker in a tile; hosts that use the same port get a second figure.
-function freeLabel(port, known) {
-  const namesakes = known.filter(({ label }) => label.split("·")[0] === port).length;
-  return namesakes ? `${port}·${namesakes + 1}` : port;
-}
-
-// Taken from the port, so that a worker has one colour in every tab; the next free one on a clash.
-function freeColour(port, known) {
-  const wanted = (Number(port) + COLOURS - 1) % COLOURS || 0;
-  const taken = new Set(known.map(({ colour }) => colour));
-  const choices = Array.from({ length: COLOURS }, (_, step) => (wanted + step) % COLOURS);
-  return choices.find((colour) => !taken.has(colour)) ?? wanted;
-}
-
-function newRow(id) {
-  const row = document.querySelector("#worker").content.cloneNode(true).firstElementChild;
-  row.dataset.worker = id;
-  row.querySelector(".id").textContent = id;
-  const later = [...rows.children].find((other) => other.dataset.worker > id);
-  rows.insertBefore(row, later ?? null);
-  return row;
-}
-
-for (const row of rows.children) addWorker(row.dataset.worker, row);
-button.addEventListener("click", run);
+for (const button of buttons) button.addEventListener("click", () => run(button.dataset.run));
 panel.hidden = false;

@@ -1,9 +1,11 @@
-// Keeps the session's figures on the main page true: counts both lifetimes down, and shows newer
-// figures when the page dispatches a "session" event with some or all fields of /api/session.
+// Keeps the session's figures on the main page true: counts its age up and both lifetimes down, and
+// shows newer figures when the page dispatches a "session" event with some or all fields of /api/session.
 
 const fields = document.querySelectorAll("[data-field]");
 const timers = document.querySelectorAll("[data-left]");
 const ends = new Map(); // timer element -> the moment it reaches zero, in milliseconds
+const age = document.querySelector("#age");
+const began = Date.now() - Number(age.dataset.seconds) * 1000; // by this browser's own clock
 
 function setTimer(timer, seconds) {
   ends.set(timer, Date.now() + seconds * 1000);
@@ -17,6 +19,7 @@ function clock(seconds) {
 }
 
 function tick() {
+  age.textContent = clock(Math.round((Date.now() - began) / 1000));
   for (const [timer, end] of ends) {
     const left = Math.max(0, Math.round((end - Date.now()) / 1000));
     timer.textContent = left > 0 ? clock(left) : "over: log in again";

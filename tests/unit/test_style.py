@@ -70,5 +70,5 @@ def test_eight_workers(scheme: str) -> None:
 
 def test_script_knows_how_many_colours() -> None:
     """The script hands out exactly the colours that the stylesheet has."""
-    script = (Path(__file__).parents[2] / "app/static/requests.js").read_text()
+    script = (Path(__file__).parents[2] / "app/static/tiles.js").read_text()
     assert re.findall(r"const COLOURS = (\d+);", script) == [str(len(worker_colours("light")))]

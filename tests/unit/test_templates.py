@@ -10,12 +10,27 @@ from typing import Any
 import pytest
 from tornado.template import Loader
 
-APP = Path(__file__).parents[2] / "app"
+from app import error_pages
+
+ROOT = Path(__file__).parents[2]
+APP = ROOT / "app"
 EVIL = """<script>alert("1")</script>'&"""
 EXAMPLES: dict[str, dict[str, Any]] = {
-    "login.html": {"error": "Wrong.", "name": EVIL, "next": EVIL, "demo_hint": EVIL},
+    "login.html": {
+        "error": "Wrong.",
+        "notice": None,
+        "name": EVIL,
+        "next": EVIL,
+        "demo_hint": EVIL,
+    },
     "logout.html": {"user": EVIL},
-    "error.html": {"status": 404, "title": EVIL, "text": EVIL, "request_id": EVIL},
+    "error.html": {
+        "status": 404,
+        "title": EVIL,
+        "text": EVIL,
+        "request_id": EVIL,
+        "again": None,
+    },
     "devices.html": {
         "user": EVIL,
         "devices": [
@@ -28,6 +43,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 "current": True,
             }
         ],
+        "browser": str,
     },
     "main.html": {
         "user": EVIL,
@@ -35,6 +51,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "visits": 12,
         "version": 5,
         "created": 1_700_000_000.5,
+        "age": 61.9,
+        "slow": True,
         "idle_expires_in": 1799.9,
         "absolute_expires_in": 43199.9,
     },
@@ -176,11 +194,51 @@ def test_error_says_whether_to_try_again(status: int, hint: bool) -> None:
     assert ("try again" in page("error.html", status=status).text) is hint
 
 
+def test_error_tries_again_by_itself() -> None:
+    """A page that is told to loads the same address again, without a script, and says when."""
+    waiting, final = page("error.html", status=503, again=4), page("error.html", status=404)
+    assert {"http-equiv": "refresh", "content": "4"} in waiting.all("meta")
+    assert "by itself in 4 seconds" in waiting.text
+    assert not [attrs for attrs in final.all("meta") if "http-equiv" in attrs]
+
+
+@pytest.mark.parametrize("path", error_pages.pages(), ids=lambda path: path.stem)
+def test_nginx_errors_look_alike(path: Path) -> None:
+    """nginx's own error pages are what the template makes of them (`python -m app.error_pages`)."""
+    assert path.read_text() == error_pages.pages()[path]
+
+
+def test_no_other_nginx_errors() -> None:
+    """Each error page of nginx is made, and each that is named in its configuration is there."""
+    configured = re.findall(
+        r"error_page (\d+) /static/errors/(\d+)\.html;", (ROOT / "nginx/site.conf").read_text()
+    )
+    made = sorted(path.stem for path in error_pages.pages())
+    assert sorted(path.stem for path in error_pages.FOLDER.iterdir()) == made
+    assert configured == [(status, status) for status in made]
+
+
+def test_slow_is_only_offered_where_it_exists() -> None:
+    """The button for a slow request is there only with the demo's endpoints."""
+    runs = [button.get("data-run") for button in page("main.html", slow=False).all("button")]
+    assert "atOnce" in runs
+    assert "slow" not in runs
+
+
+def test_login_says_why() -> None:
+    """A browser whose session has ended reads why, as a status and not as an error."""
+    shown = page("login.html", error=None, notice="An administrator has ended this session.")
+    assert shown.by_id("notice")["role"] == "status"
+    assert "An administrator has ended this session." in shown.text
+    assert "Error" not in shown.text
+
+
 def test_main_says_what_the_session_holds() -> None:
     """Visits, version, the start and both times left are there before any script runs."""
     text = page("main.html").text
     assert "Since 2023-11-14 22:13:20 UTC" in text
     assert "Ends if unused in 0:29:59" in text
     assert "Ends in any case in 11:59:59" in text
+    assert "Age 0:01:01" in text
     assert "12 visits" in text
     assert "Version 5" in text
