@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tornado.template import Loader
 
+from app.handlers import base
+
 HERE = Path(__file__).parent
 FOLDER = HERE / "static/errors"
 TEXTS = {
@@ -19,7 +21,6 @@ TEXTS = {
     503: "The site cannot answer at the moment.",
     504: "A worker did not answer in time. If you sent something, it may or may not have been carried out.",
 }
-AGAIN_SECONDS = 5
 
 
 def pages() -> dict[Path, str]:
@@ -35,7 +36,7 @@ def page(status: int) -> str:
         title=HTTPStatus(status).phrase,
         text=TEXTS[status],
         request_id=None,
-        again=AGAIN_SECONDS if status >= 500 else None,
+        again=base.AGAIN_SECONDS if status >= 500 else None,
         static_url=lambda path: f"/static/{path}",
     ).decode()
 

@@ -7,7 +7,6 @@ next request may reach another worker before this one has done anything more.
 from __future__ import annotations
 
 import logging
-import random
 import re
 import secrets
 from asyncio import Future
@@ -35,7 +34,7 @@ from app.sessions import (
 from app.throttle import Throttle
 
 RETRY_AFTER_SECONDS = 1
-AGAIN_SECONDS = (3, 6)  # until a 503 page loads itself again; not all at the same moment
+AGAIN_SECONDS = 3  # between two tries of a 503 page
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
 _STATUS_OF: dict[type[BaseException], int] = {
     StoreUnavailable: 503,
@@ -197,14 +196,13 @@ class BaseHandler(RequestHandler):
         if self.answers_json:
             self.answer_json(status_code, body)
         else:
-            again = random.randint(*AGAIN_SECONDS) if status_code == 503 else None
             self.render(
                 "error.html",
                 status=status_code,
                 title=title,
                 text=text,
                 request_id=self.request_id,
-                again=again,
+                again=AGAIN_SECONDS if status_code == 503 else None,
             )
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:

@@ -108,9 +108,10 @@ def open_page(browser: Browser, site: str, problems: Problems) -> Iterator[Calla
     contexts = []
 
     def open_page(**options: Any) -> Page:
-        context = browser.new_context(base_url=site, **CALM | options)
+        options = {"base_url": site} | CALM | options
+        context = browser.new_context(**options)
         context.set_default_timeout(10_000)
-        context.on("page", lambda page: problems.watch(page, site))
+        context.on("page", lambda page: problems.watch(page, options["base_url"]))
         contexts.append(context)
         return context.new_page()
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Route, expect
 
-OpenPage = Callable[..., Page]
-Picture = Callable[[Page, str], None]
+from tests.browser.steps import OpenPage, Picture, fill_in, log_in, send, visit_numbers
 
 LONG_NAME = "W" * 64
+NO_STREAMS = "delete window.EventSource"
 
 # Of every piece of visible text: the contrast with what lies behind it, by WCAG's formula.
 CONTRASTS = """() => {
@@ -38,30 +37,6 @@ CONTRASTS = """() => {
   }
   return found;
 }"""
-
-
-def fill_in(page: Page, name: str, password: str) -> None:
-    """Fill in the form and press the button, as a visitor does."""
-    page.goto("/login")
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Log in").click()
-
-
-def log_in(page: Page, name: str) -> None:
-    """Fill in the form and wait for the main page."""
-    fill_in(page, name, "demo")
-    expect(page.get_by_role("heading", level=1)).to_have_text(f"What's up, {name}?")
-
-
-def send(page: Page) -> None:
-    """Press the button and wait for the verdict."""
-    page.get_by_role("button", name="Send 20 requests").click()
-    expect(page.locator("#tiles")).to_have_attribute("aria-busy", "false")
-
-
-def visit_numbers(page: Page) -> list[int]:
-    return [int(number) for number in page.locator(".tile .visit").all_inner_texts()]
 
 
 # ---- logging in and out
@@ -130,6 +105,10 @@ def test_without_javascript(open_page: OpenPage) -> None:
     first = page.locator("#workers .id").inner_text()
     page.reload()
     assert page.locator("#workers .id").inner_text() != first
+    page.get_by_role("link", name="Devices").click()
+    expect(page.get_by_role("heading", name="This device")).to_be_visible()
+    page.get_by_role("button", name="End all others").click()
+    expect(page.get_by_role("heading", name="This device")).to_be_visible()
     page.goto("/logout")
     page.locator("main").get_by_role("button", name="Log out").click()
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
@@ -143,10 +122,11 @@ def test_end_the_other_devices(open_page: OpenPage) -> None:
     here.get_by_role("link", name="Devices").click()
     expect(here.get_by_role("heading", name="This device")).to_have_count(1)
     expect(here.get_by_role("heading", name="Another device")).to_have_count(1)
+    expect(here.get_by_text(re.compile(r"^Chrome \d+ on Linux$"))).to_have_count(2)
     here.get_by_role("button", name="End all others").click()
     expect(here.get_by_role("heading", name="Another device")).to_have_count(0)
-    there.reload()
     expect(there.get_by_role("heading", name="Log in")).to_be_visible()
+    expect(there.get_by_role("status")).to_contain_text("from another of your devices")
 
 
 # ---- the balancing
@@ -176,6 +156,62 @@ def test_a_second_run(open_page: OpenPage) -> None:
     send(page)
     assert visit_numbers(page) == list(range(21, 41))
     expect(page.locator("#summary")).to_contain_text("0 inconsistencies")
+
+
+def test_twenty_at_once(open_page: OpenPage, workers: int, picture: Picture) -> None:
+    """Twenty in parallel: each number from 1 to 20 once, over all workers, nothing inconsistent."""
+    page = open_page()
+    log_in(page, "Crowd")
+    send(page, "Send 20 at once")
+    expect(page.locator("#summary")).to_have_text(
+        f"20 requests, {workers} workers, 1 session, 0 inconsistencies"
+    )
+    assert sorted(visit_numbers(page)) == list(range(1, 21))
+    expect(page.locator(".way [data-field=visits]")).to_have_text("20")
+    picture(page, "at-once")
+
+
+def test_a_number_given_twice_is_told(open_page: OpenPage) -> None:
+    """When two parallel requests are told the same number, the verdict says so in words."""
+    page = open_page()
+    log_in(page, "Twin")
+    asked: list[int] = []
+
+    def repeat_a_number(route: Route) -> None:
+        answer = route.fetch().json()
+        asked.append(answer["visits"])
+        route.fulfill(json=answer | {"visits": 3 if answer["visits"] == 5 else answer["visits"]})
+
+    page.route("**/api/visits", repeat_a_number)
+    send(page, "Send 20 at once")
+    assert sorted(asked) == list(range(1, 21))
+    expect(page.locator("#summary")).to_contain_text("2 inconsistencies")
+    expect(page.locator("#inconsistencies li")).to_have_text(
+        ["2 requests were told that they are visit 3.", "No request was told that it is visit 5."]
+    )
+
+
+def test_a_slow_request(open_page: OpenPage, workers: int, picture: Picture) -> None:
+    """While one worker is busy for three seconds, the others answer, and what waits for it is counted."""
+    page = open_page()
+    log_in(page, "Slow")
+    send(page, "Slow request")
+    text = page.locator("#summary").inner_text()
+    found = re.fullmatch(
+        r"(\S+) was busy for (\d+\.\d) s: (\d+) requests went on over (\d+) other workers, "
+        r"(\d+) waited for it; 1 session, 0 inconsistencies",
+        text,
+    )
+    assert found, text
+    worker, seconds, went, others, waited = found.groups()
+    assert float(seconds) >= 3
+    assert int(others) == workers - 1
+    assert int(went) >= int(others)
+    assert int(went) + int(waited) <= page.locator(".tile").count()
+    late = page.locator(".tile", has=page.get_by_text(re.compile(r"^waited \d")))
+    assert late.count() == int(waited) > 0
+    assert set(late.locator(".label").all_inner_texts()) == {worker.rpartition(":")[2]}
+    picture(page, "slow-request")
 
 
 def test_each_worker_has_a_colour(open_page: OpenPage, workers: int) -> None:
@@ -249,8 +285,9 @@ def test_a_counter_that_jumps_is_told(open_page: OpenPage, picture: Picture) -> 
 
 
 def test_another_user_is_told(open_page: OpenPage) -> None:
-    """When the browser's session has become somebody else's, the page says so."""
+    """When the browser's session has become somebody else's, a page without a stream says so."""
     page = open_page()
+    page.add_init_script(NO_STREAMS)
     log_in(page, "First")
     page.context.request.post("/login", form={"username": "Second", "password": "demo"})
     send(page)
@@ -261,8 +298,9 @@ def test_another_user_is_told(open_page: OpenPage) -> None:
 
 
 def test_logged_out_meanwhile(open_page: OpenPage, problems: Any) -> None:
-    """After a logout in another tab the button says so and links to the login."""
+    """After a logout in another tab, on a page without a stream, the button says so and links to the login."""
     page = open_page()
+    page.add_init_script(NO_STREAMS)
     log_in(page, "Gone")
     page.context.request.post("/logout")
     send(page)
@@ -334,7 +372,7 @@ def test_both_lifetimes_count_down(open_page: OpenPage) -> None:
     page = open_page()
     page.clock.install()
     log_in(page, "Patient")
-    idle = page.get_by_role("timer").first
+    idle = page.locator("[data-left=idle_expires_in]")
     before = idle.inner_text()
     page.clock.fast_forward("05:00")
     assert seconds(before) - seconds(idle.inner_text()) in range(298, 303)

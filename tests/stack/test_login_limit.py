@@ -32,6 +32,7 @@ def test_guessing_is_slowed_down(changed_nginx: ChangedNginx) -> None:
     assert statuses[: BURST + 1] == [401] * (BURST + 1)
     assert statuses[-1] == 429
     assert answers[-1].headers.get_list("Retry-After") == ["2"]
+    assert "<h1>Too Many Requests</h1>" in answers[-1].text
     assert form.status_code == 200
 
 

@@ -195,11 +195,11 @@ def test_error_says_whether_to_try_again(status: int, hint: bool) -> None:
 
 
 def test_error_tries_again_by_itself() -> None:
-    """A page that is told to loads the same address again, without a script, and says when."""
+    """A page that is told to tries again by itself, with a script of its own file, and says so."""
     waiting, final = page("error.html", status=503, again=4), page("error.html", status=404)
-    assert {"http-equiv": "refresh", "content": "4"} in waiting.all("meta")
-    assert "by itself in 4 seconds" in waiting.text
-    assert not [attrs for attrs in final.all("meta") if "http-equiv" in attrs]
+    assert waiting.by_id("again")["data-seconds"] == "4"
+    assert [attrs["src"] for attrs in waiting.all("script")] == ["/static/again.js?v=1"]
+    assert final.all("script") == []
 
 
 @pytest.mark.parametrize("path", error_pages.pages(), ids=lambda path: path.stem)
