@@ -4,7 +4,7 @@
 const note = document.querySelector("#again");
 
 async function look() {
-  const answer = await fetch(location.href, { method: "HEAD", cache: "no-store" }).catch(() => null);
+  const answer = await fetch(location.href, { cache: "no-store" }).catch(() => null);
   if (answer && answer.status < 500) location.replace(location.href);
   else lookLater();
 }

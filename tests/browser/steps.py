@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
 OpenPage = Callable[..., Page]
 Picture = Callable[[Page, str], None]
+
+SOON_MS = 3000  # a second is the promise (tests/integration measures it); the rest is the browser's
+HELD = re.compile(r"^Worker \S+:\d+ holds this page's event stream\.$")
 
 
 def fill_in(page: Page, name: str, password: str) -> None:
@@ -32,3 +36,16 @@ def send(page: Page, button: str = "Send 20 requests") -> None:
 
 def visit_numbers(page: Page) -> list[int]:
     return [int(number) for number in page.locator(".tile .visit").all_inner_texts()]
+
+
+def listening(page: Page) -> Page:
+    """`page`, once its stream is open."""
+    expect(page.locator("#live-state")).to_have_text(HELD)
+    return page
+
+
+def second_tab(page: Page) -> Page:
+    """Another tab of the same browser, on the main page."""
+    tab = page.context.new_page()
+    tab.goto("/")
+    return listening(tab)

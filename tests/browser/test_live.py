@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.steps import OpenPage, Picture, log_in, send
-
-SOON_MS = 3000  # a second is the promise (tests/integration measures it); the rest is the browser's
-HELD = re.compile(r"^Worker \S+:\d+ holds this page's event stream\.$")
-
-
-def listening(page: Page) -> Page:
-    """`page`, once its stream is open."""
-    expect(page.locator("#live-state")).to_have_text(HELD)
-    return page
-
-
-def second_tab(page: Page) -> Page:
-    """Another tab of the same browser, on the main page."""
-    tab = page.context.new_page()
-    tab.goto("/")
-    return listening(tab)
+from tests.browser.steps import (
+    HELD,
+    SOON_MS,
+    OpenPage,
+    Picture,
+    listening,
+    log_in,
+    second_tab,
+    send,
+)
 
 
 def line(page: Page, text: str) -> Any:
