@@ -39,3 +39,15 @@ def test_guessing_is_slowed_down(changed_nginx: ChangedNginx) -> None:
 def test_this_machine_is_exempt(visitor: Visitor) -> None:
     """The load test's network is not counted, or the load test would measure the limit."""
     assert [answer.status_code for answer in try_passwords(visitor)] == [401] * TRIES
+
+
+@pytest.mark.parametrize(
+    ("address", "last"), [("192.168.176.1", 401), ("192.168.176.5", 429), ("192.0.2.1", 429)]
+)
+def test_dockers_gateway_is_exempt(changed_nginx: ChangedNginx, address: str, last: int) -> None:
+    """From Docker's second pool of addresses only the gateway is not counted."""
+    url = changed_nginx(
+        "limits.conf", 'map "$exempt_network $remote_addr"', 'map "0 $http_x_address"'
+    )
+    with new_visitor(url, headers={"X-Address": address}) as visitor:
+        assert try_passwords(visitor)[-1].status_code == last
