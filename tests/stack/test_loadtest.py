@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
+from deploy.native.options import read_options
 from deploy.native.scratch import Scratch
+from deploy.native.with_stack import facts
 from deploy.upstream import read_upstream
 from loadtest.operations import Kind
 from tests.conftest import UPSTREAM
@@ -31,3 +35,22 @@ def test_weights_are_known(stack: Scratch, changed_nginx: ChangedNginx, tmp_path
     run = load(host, tmp_path, *SHORT, "--weights", "2,1,1,1")
     assert without_speed(run) == [], run.printed
     assert "by the upstream's weights: 2, 1, 1, 1" in run.printed
+
+
+@pytest.mark.native
+def test_parts_are_known(stack: Scratch) -> None:
+    """The load test is told which processes make up a native stack: nginx, Redis and each worker."""
+    options = read_options({"STACK_DIR": str(stack.folder / "state")})
+    told = facts(stack.url, UPSTREAM, options)["PARTS"]
+    parts = dict(part.split("=") for part in told.split(","))
+    words = {"nginx": "nginx", "redis": "unixsocket"}
+    words |= {f"worker-{port}": f"--port\0{port}" for port in stack.worker_ports}
+    assert set(parts) == set(words)
+    for name, word in words.items():
+        assert word in Path(f"/proc/{parts[name]}/cmdline").read_text()
+
+
+@pytest.mark.native
+def test_parts_elsewhere_are_not() -> None:
+    """For a stack that does not run natively here, no processes are named."""
+    assert facts("http://127.0.0.1:1", UPSTREAM)["PARTS"] == ""
