@@ -10,7 +10,7 @@ LOCKS := deploy/requirements
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: loadtest-ui bench-loadtest help run stop logs user end-sessions check test lint format loadtest loadtest-mutants compare lock clean
+.PHONY: loadtest-ui bench-loadtest help run stop logs user end-sessions check test lint format loadtest loadtest-mutants compare longconn lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} \
@@ -52,6 +52,9 @@ loadtest-mutants: $(VENV)/run $(VENV)/loadtest ## Break the stack in ten ways: e
 
 compare: $(VENV)/run $(VENV)/loadtest ## Round robin against four other policies, 6 min; QUICK=1 for 80 s
 	@$(PY) -m deploy with-policies -- $(PY) -m loadtest.compare
+
+longconn: $(VENV)/run $(VENV)/loadtest ## 36,000 event streams and what they cost, 5 min; QUICK=1 for 300
+	@NGINX_PROCESSES=$${NGINX_PROCESSES:-8} $(PY) -m deploy with-own-stack -- $(PY) -m loadtest.longconn
 
 ##@ Develop
 lint: $(VENV)/test ## Style, types, and known mistakes in nginx/

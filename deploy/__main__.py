@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         add(command)
     add(user).add_argument("name", help="1 to 64 printable characters")
     add(end_sessions).add_argument("name", help="the user, as shown after logging in")
-    for wrapper in (with_stack, with_policies):
+    for wrapper in (with_stack, with_policies, with_own_stack):
         add(wrapper).add_argument("words", nargs="+", metavar="COMMAND", help="written after --")
     return parser
 
@@ -129,6 +129,18 @@ def with_policies(given: argparse.Namespace) -> int:
 
     environ = read_environ(os.environ)
     return run_with_policies(given.words, read_options(environ).upstream_conf, environ)
+
+
+def with_own_stack(given: argparse.Namespace) -> int:
+    """Run a command against a stack started for it, which it may disturb.
+
+    The command finds HOST and STACK_COMMAND in its environment, and its exit code is returned.
+    """
+    from deploy.native.options import read_environ, read_options
+    from deploy.native.with_own_stack import run_with_own_stack
+
+    environ = read_environ(os.environ)
+    return run_with_own_stack(given.words, read_options(environ).upstream_conf, environ)
 
 
 def container(_: argparse.Namespace) -> int:

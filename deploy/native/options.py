@@ -30,6 +30,7 @@ class Options:
     upstream_conf: Path
     redis_url: str | None
     drain_seconds: float
+    nginx_processes: str = "auto"
 
     @property
     def logs(self) -> Path:
@@ -99,6 +100,7 @@ def read_options(environ: Mapping[str, str]) -> Options:
         upstream_conf=Path(environ.get("UPSTREAM_CONF") or ROOT / "nginx/upstream.conf"),
         redis_url=redis_url,
         drain_seconds=_number(environ, "DRAIN_SECONDS", 10, most=300),
+        nginx_processes=_processes(environ),
     )
 
 
@@ -111,6 +113,13 @@ def _number(environ: Mapping[str, str], name: str, default: float, *, most: floa
     if not 1 <= number <= most:
         raise Refused(f"{name}={value} must be between 1 and {most:g}")
     return number
+
+
+def _processes(environ: Mapping[str, str]) -> str:
+    value = environ.get("NGINX_PROCESSES") or "auto"
+    if value != "auto" and not (value.isdecimal() and 1 <= int(value) <= 256):
+        raise Refused(f"NGINX_PROCESSES={value} must be auto, or a number from 1 to 256")
+    return value
 
 
 def _address(environ: Mapping[str, str], name: str, default: str) -> str:

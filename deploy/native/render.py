@@ -20,6 +20,7 @@ RESOLVE = re.compile(r"\s+resolve(?=[\s;])")
 LISTEN = re.compile(r"(\blisten\s+)(8080|8443)\b")
 HTTPS = re.compile(r"(\binclude\s+)/etc/nginx/https/([\w.]+);")
 STATIC = re.compile(r"(\balias\s+)/srv/static/;")
+PROCESSES = re.compile(r"(\bworker_processes\s+)auto;")
 FILES = re.compile(r"(\b(?:worker_rlimit_nofile|worker_connections)\s+)(\d+)")
 
 
@@ -31,7 +32,7 @@ def render_nginx(options: Options, folder: Path) -> Path:
     _rewrite(folder / "upstream.conf", upstream_line)
     _rewrite(folder / "site.conf", lambda code: site_line(code, options))
     _rewrite(folder / "snippets/tls.conf", lambda code: tls_line(code, options))
-    _rewrite(folder / "nginx.conf", lambda code: frame_line(code, most_files()))
+    _rewrite(folder / "nginx.conf", lambda code: frame_line(code, most_files(), options))
     return folder / "nginx.conf"
 
 
@@ -53,8 +54,12 @@ def tls_line(code: str, options: Options) -> str:
     return HTTPS.sub(lambda match: f'{match[1]}"{options.tls}/{match[2]}";', code)
 
 
-def frame_line(code: str, most: int) -> str:
-    """No more files and connections than this machine allows, or nginx would complain at each start."""
+def frame_line(code: str, most: int, options: Options) -> str:
+    """As many processes as NGINX_PROCESSES says.
+
+    No more files and connections than this machine allows, or nginx would complain at each start.
+    """
+    code = PROCESSES.sub(rf"\g<1>{options.nginx_processes};", code)
     return FILES.sub(lambda match: f"{match[1]}{min(int(match[2]), most)}", code)
 
 

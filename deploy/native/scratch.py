@@ -38,6 +38,7 @@ class Scratch:
     folder: Path
     process: subprocess.Popen[str]
     said: str  # by `run`, when it was ready
+    settings: Mapping[str, str]  # the environment that makes `deploy` commands mean this stack
 
     @property
     def https_url(self) -> str:
@@ -133,4 +134,5 @@ def _described(
     workers = read_upstream(Path(settings["UPSTREAM_CONF"])).workers
     port, tls_port = int(settings["HTTP_PORT"]), int(settings["HTTPS_PORT"])
     ports = tuple(server.port for server in workers)
-    return Scratch(f"http://127.0.0.1:{port}", port, tls_port, ports, folder, process, said)
+    url = f"http://127.0.0.1:{port}"
+    return Scratch(url, port, tls_port, ports, folder, process, said, settings)

@@ -83,10 +83,21 @@ def test_site_line(options: Options, bind: str, address: str) -> None:
     )
 
 
-def test_frame_line() -> None:
+def test_frame_line(options: Options) -> None:
     """Files and connections are lowered to what the machine allows, and never raised."""
-    assert frame_line("worker_connections 16384;", 4096) == "worker_connections 4096;"
-    assert frame_line("worker_connections 16384;", 99999) == "worker_connections 16384;"
+    line = "worker_connections 16384;"
+    assert frame_line(line, 4096, options) == "worker_connections 4096;"
+    assert frame_line(line, 99999, options) == line
+
+
+def test_nginx_processes() -> None:
+    """NGINX_PROCESSES takes the place of `auto`, and is refused when it is no number."""
+    line = "worker_processes auto;"
+    assert frame_line(line, 4096, read_options({})) == line
+    chosen = read_options({"NGINX_PROCESSES": "8"})
+    assert frame_line(line, 4096, chosen) == "worker_processes 8;"
+    with pytest.raises(Refused, match="NGINX_PROCESSES=many must be auto"):
+        read_options({"NGINX_PROCESSES": "many"})
 
 
 def test_environment_wins(tmp_path: Path) -> None:
