@@ -134,6 +134,7 @@ async def serve(settings: Settings, accounts: Accounts, worker: Worker, options:
         {
             "requests_in_flight": lambda: worker.in_flight,
             "event_streams": lambda: len(alerts.open),
+            "alerts_dropped": lambda: alerts.dropped,
         },
     )
     services = Services(

@@ -15,6 +15,7 @@ BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5)  # se
 MEANING = {
     "requests_in_flight": "Requests being answered.",
     "event_streams": "Event streams open on this worker.",
+    "alerts_dropped": "Alerts that came faster than the streams could be told, since the start.",
 }
 
 
