@@ -59,10 +59,13 @@ def _of_workload(outcome: Outcome) -> Iterator[str]:
         if outcome.workload.name == "awaited":
             yield WHY_AWAITED
         return
-    for word in (Word.FASTER, Word.SLOWER):
-        found = [name for name in others if words[name] is word]
-        if found:
-            yield f"{_ratios(outcome, found)} {word} than round robin."
+    called = [
+        f"{_ratios(outcome, found)} ({word})"
+        for word in (Word.FASTER, Word.SLOWER)
+        if (found := [name for name in others if words[name] is word])
+    ]
+    if called:
+        yield f"of round robin's mean latency, {', '.join(called)}."
     yield from _undecided(outcome, [name for name in others if words[name] is Word.NONE])
     yield from _reasons(outcome, words)
 

@@ -1,6 +1,7 @@
 """The picture: connections against memory, latency and delivery time, with the article's figures."""
 
 import io
+from typing import Any
 
 import matplotlib
 
@@ -14,6 +15,11 @@ from loadtest.longconn.settings import ARTICLE
 from loadtest.longconn.stack import ROLES
 
 COLOURS = {"worker": "#1f63b0", "nginx": "#1d7a41", "redis": "#b04a06"}
+LEGEND: dict[str, Any] = {  # to the right of the article's marks
+    "frameon": False,
+    "loc": "upper left",
+    "bbox_to_anchor": (0.19, 1.0),
+}
 SAYS = ("1,500: one process", "6,000: several")  # in the article
 
 
@@ -48,7 +54,7 @@ def _memory(axis: Axes, found: Found) -> None:
         label = f"{role}: {known[-1] / 1024:.1f} KiB a stream"
         axis.plot(counts, values, "o-", color=COLOURS[role], label=label)
     if axis.lines:
-        axis.legend(frameon=False, loc="upper left")
+        axis.legend(**LEGEND)
 
 
 def _latency(axis: Axes, found: Found) -> None:
@@ -60,7 +66,7 @@ def _latency(axis: Axes, found: Found) -> None:
     axis.plot(counts, [probe.p50 for _, probe in known], "o-", color="#e08aa5", label="p50")
     if found.zero:
         axis.axhline(2 * found.zero.p99, color="black", linewidth=0.8, label="goal: twice p99 at 0")
-    axis.legend(frameon=False)
+    axis.legend(**LEGEND)
 
 
 def _delivery(axis: Axes, found: Found) -> None:
@@ -68,7 +74,7 @@ def _delivery(axis: Axes, found: Found) -> None:
     counts = [step.streams for step in found.steps]
     axis.plot(counts, [s.delivery_p99 for s in found.steps], "o-", color="#7d43a8", label="p99")
     axis.plot(counts, [s.delivery_p50 for s in found.steps], "o-", color="#c3a3da", label="p50")
-    axis.legend(frameon=False, loc="upper left")
+    axis.legend(**LEGEND)
 
 
 def _connects(axis: Axes, found: Found) -> None:
@@ -80,7 +86,7 @@ def _connects(axis: Axes, found: Found) -> None:
 def _frame(axis: Axes, found: Found) -> None:
     most = max([step.streams for step in found.steps] or [found.wanted]) * 1.05
     axis.set_xlim(0, most)
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, axis.get_ylim()[1] * 1.3)  # room for what is written at the top
     axis.set_xlabel("open event streams")
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axis.spines[["top", "right"]].set_visible(False)
