@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hiredis import pack_command
+
 Command = Sequence[str | bytes | int]
 
 # Answers that say "not now".  Redis gives them before a script starts, so nothing was written.
@@ -40,6 +42,10 @@ class ScriptError(Exception):
     """Redis ran the script and it failed; the text begins with Redis's error code."""
 
 
+class WrongType(ScriptError):
+    """Something else than the engine wrote to this key."""
+
+
 @dataclass(frozen=True)
 class Script:
     """One Lua file and the name Redis caches it under."""
@@ -53,22 +59,30 @@ class Script:
         return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-class Call:
-    """A script with its keys and arguments, and the future that its answer settles."""
+class Request:
+    """A script with its keys and arguments, packed for the wire once however often it is sent."""
 
-    __slots__ = ("answer", "command", "script", "sent_at")
+    __slots__ = ("command", "packed", "script")
 
-    def __init__(
-        self, script: Script, keys: Sequence[str], args: Command, answer: asyncio.Future[Any]
-    ) -> None:
+    def __init__(self, script: Script, keys: Sequence[str], args: Command) -> None:
         self.script = script
         self.command: Command = ("EVALSHA", script.sha, len(keys), *keys, *args)
-        self.answer = answer
-        self.sent_at = 0.0  # seconds of the event loop's clock
+        self.packed: bytes = pack_command(self.command)  # type: ignore[arg-type]
 
     def in_full(self) -> Command:
         """The command with the script itself, for a server that does not know its name."""
         return ("EVAL", self.script.text, *self.command[2:])
+
+
+class Call:
+    """A request on its way, and the future that its answer settles."""
+
+    __slots__ = ("answer", "request", "sent_at")
+
+    def __init__(self, request: Request, answer: asyncio.Future[Any]) -> None:
+        self.request = request
+        self.answer = answer
+        self.sent_at = 0.0  # seconds of the event loop's clock
 
     def settle(self, answer: Any) -> None:
         """Hand over the answer, or the error; nothing to do where the request was cancelled."""
@@ -79,7 +93,8 @@ class Call:
         elif str(answer).startswith(NOT_NOW):
             self.fail(str(answer), may_have_happened=False)
         else:
-            self.answer.set_exception(ScriptError(str(answer)))
+            kind = WrongType if str(answer).startswith("WRONGTYPE") else ScriptError
+            self.answer.set_exception(kind(str(answer)))
 
     def fail(self, reason: str, *, may_have_happened: bool) -> None:
         if not self.answer.done():

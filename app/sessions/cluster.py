@@ -78,10 +78,10 @@ class ClusterLink:
 
     async def _answers(self, calls: list[Call]) -> list[Any]:
         """Run by name; what a node does not know by name did not run, and goes again in full."""
-        answers = await self._exchange([call.command for call in calls])
+        answers = await self._exchange([call.request.command for call in calls])
         unknown = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
-            again = await self._exchange([calls[i].in_full() for i in unknown])
+            again = await self._exchange([calls[i].request.in_full() for i in unknown])
             for i, answer in zip(unknown, again, strict=True):
                 answers[i] = answer
         return answers

@@ -30,14 +30,15 @@ def encode(value: Any) -> bytes:
     at most 32 deep; anything else, subclasses included, raises NotPlainJson with the reason.
     """
     _check(value, MAX_DEPTH)
+    return spell(value)
+
+
+def spell(value: Any) -> bytes:
+    """The same text for a value that was read from Redis, which may hold what `encode` refuses."""
     text = ujson.dumps(
-        value,
-        allow_nan=False,
-        escape_forward_slashes=False,
-        ensure_ascii=False,
-        encode_html_chars=False,
+        value, escape_forward_slashes=False, ensure_ascii=False, encode_html_chars=False
     )
-    return text.encode()
+    return text.encode(errors="surrogatepass")
 
 
 def decode(text: bytes) -> Any:

@@ -17,6 +17,10 @@ TAG_CHARACTERS = 4
 _ID = re.compile(r"[A-Za-z0-9_-]{40}", re.ASCII)
 
 
+class NotAnId(ValueError):
+    """This text was never given out as an id."""
+
+
 def new_id(user: str) -> str:
     """A fresh, unguessable id for a session of `user`; it goes into the cookie and nowhere else."""
     return tag_of(user) + secrets.token_urlsafe(27)
@@ -25,6 +29,12 @@ def new_id(user: str) -> str:
 def is_id(text: str) -> bool:
     """Whether `text` has the form of an id; only then is it worth asking Redis."""
     return _ID.fullmatch(text) is not None
+
+
+def check_id(text: str) -> None:
+    """Raise NotAnId unless `text` has the form of an id."""
+    if not is_id(text):
+        raise NotAnId
 
 
 def tag_of(user: str) -> str:

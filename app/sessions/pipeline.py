@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from .calls import Call, Command, Script
+from .calls import Call, Command, Request, Script
 from .cluster import ClusterLink, is_cluster
 from .server import ServerLink
 
@@ -43,7 +43,11 @@ class Pipeline:
         self._waiting: list[Call] = []
 
     def run(self, script: Script, keys: Sequence[str], args: Command) -> asyncio.Future[Any]:
-        """The script's answer, to be awaited at once.
+        """The script's answer, as `send` gives it."""
+        return self.send(Request(script, keys, args))
+
+    def send(self, request: Request) -> asyncio.Future[Any]:
+        """The request's answer, to be awaited at once.
 
         Raises StoreUnavailable at the time limit or when Redis cannot serve, and ScriptError when
         the script itself failed.  Cancelling the wait leaves every other call intact.
@@ -52,7 +56,7 @@ class Pipeline:
         answer: asyncio.Future[Any] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self._flush)
-        self._waiting.append(Call(script, keys, args, answer))
+        self._waiting.append(Call(request, answer))
         return answer
 
     async def close(self) -> None:

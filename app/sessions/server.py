@@ -136,7 +136,7 @@ class _Connection(asyncio.Protocol):
             await self._greeted
 
     def send(self, calls: list[Call]) -> None:
-        self._write(calls, [call.command for call in calls])
+        self._write(calls, [call.request.packed for call in calls])
 
     def close(self, reason: str) -> None:
         """Break off: what was sent and not answered may have happened."""
@@ -180,7 +180,7 @@ class _Connection(asyncio.Protocol):
             self._observe(self._loop.time() - sent_at)
         if unknown and self.usable:
             # A restarted Redis knows no script by name, so these did not run: now in full.
-            self._write(unknown, [call.in_full() for call in unknown])
+            self._write(unknown, [pack_command(call.request.in_full()) for call in unknown])  # type: ignore[arg-type]
 
     def _note_greeting(self, answer: Any) -> None:
         self._greetings -= 1
@@ -191,13 +191,13 @@ class _Connection(asyncio.Protocol):
         elif not self._greetings:
             self._greeted.set_result(None)
 
-    def _write(self, calls: list[Call], commands: list[Command]) -> None:
+    def _write(self, calls: list[Call], commands: list[bytes]) -> None:
         now = self._loop.time()
         for call in calls:
             call.sent_at = now
         self._unanswered.extend(calls)
         assert self._transport is not None
-        self._transport.write(b"".join(map(pack_command, commands)))  # type: ignore[arg-type]
+        self._transport.write(b"".join(commands))
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout_seconds, self._check_oldest)
 

@@ -7,11 +7,11 @@ nothing to check.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .codec import decode, encode
+from .codec import decode, encode, spell
 from .identity import ref_of
 
 MAX_KEY_BYTES = 128
@@ -59,26 +59,37 @@ class Session(MutableMapping[str, Any]):
     Assigning raises NotPlainJson or BadKey at once, where the mistake is.
     """
 
+    # One is made for every request: slots spare it a dict.
+    __slots__ = (
+        *("digest", "user", "version", "renewal_due", "ended"),
+        *("_times_ms", "_text", "_values", "_saved", "_suspects"),
+    )
+
     def __init__(
         self,
         digest: str,
         user: str,
         version: int,
-        times: Times,
-        stored: dict[str, bytes],
-        *,
+        times_ms: Sequence[int],
+        text: bytes,
         renewal_due: bool = False,
     ) -> None:
-        """From what Redis holds.  Raises CorruptJson when a stored value is not JSON."""
+        """From what Redis holds: `text` is the data as one JSON object.  Raises CorruptJson."""
         self.digest = digest
         self.user = user
         self.version = version
-        self.times = times
         self.renewal_due = renewal_due
         self.ended = False  # a save found it gone: what changed since was dropped
-        self._stored = stored
-        self._values = {key: decode(text) for key, text in stored.items()}
-        self._suspects: set[str] = set()  # keys that may differ from what is stored
+        self._times_ms = times_ms
+        self._text = text
+        self._values: dict[str, Any] = decode(text)
+        self._saved: dict[str, Any] | None = None  # read from the text when needed
+        self._suspects: set[str] = set()  # keys that may differ from what is saved
+
+    @property
+    def times(self) -> Times:
+        """When it was loaded, created and touched, and until when it lives."""
+        return Times(*(ms / 1000 for ms in self._times_ms))
 
     @property
     def ref(self) -> str:
@@ -125,45 +136,53 @@ class Session(MutableMapping[str, Any]):
 
     def changes(self) -> Changes:
         """What differs from Redis as it was loaded.  Raises NotPlainJson for a value spoilt in place."""
-        sets, deletes = {}, []
+        sets, deletes, saved = {}, [], self._as_saved()
         for key in self._suspects:
-            if key not in self._values:
-                if key in self._stored:
-                    deletes.append(key)
-                continue
-            text = encode(self._values[key])
-            if text != self._stored.get(key) and not self._means_the_same(key, text):
-                sets[key] = text
+            if key in self._values:
+                text = encode(self._values[key])
+                # Compared as texts: 1, 1.0 and true are equal values.
+                if key not in saved or spell(saved[key]) != text:
+                    sets[key] = text
+            elif key in saved:
+                deletes.append(key)
         return Changes(sets, deletes)
-
-    def _means_the_same(self, key: str, text: bytes) -> bool:
-        """Whether the stored text differs in spelling only, as when another program wrote it."""
-        return key in self._stored and encode(decode(self._stored[key])) == text
 
     def was_saved(self, changes: Changes, version: int) -> None:
         """Redis now holds `changes` as `version`; later saves are compared with that."""
-        self._stored.update(changes.sets)
+        saved = self._as_saved()
+        saved.update((key, decode(text)) for key, text in changes.sets.items())
         for key in changes.deletes:
-            self._stored.pop(key, None)
+            saved.pop(key, None)
         self._suspects = {
             key for key in self._suspects if key in self._values and _nests(self._values[key])
         }
         self.version = version
 
-    def was_stored(self, key: str, value: Any, version: int) -> None:
+    def was_stored(self, key: str, value: int | None, version: int) -> None:
         """Redis itself changed one field (an increment or a pop): take over the outcome."""
-        if value is None:
-            self._values.pop(key, None)
-            self._stored.pop(key, None)
-        else:
-            self._values[key] = value
-            self._stored[key] = encode(value)
+        for values in (self._values, self._as_saved()):
+            if value is None:
+                values.pop(key, None)
+            else:
+                values[key] = value
         self._suspects.discard(key)
         self.version = version
 
     def was_replaced_by(self, fresh: Session) -> None:
         """Forget what was loaded and changed, and become `fresh`."""
-        self.__dict__.update(fresh.__dict__)
+        for name in self.__slots__:
+            setattr(self, name, getattr(fresh, name))
+
+    def forget_changes(self) -> None:
+        """Be again what is saved."""
+        self._values = decode(spell(self._as_saved()))
+        self._suspects.clear()
+
+    def _as_saved(self) -> dict[str, Any]:
+        """What Redis holds, apart from what was handed out and may have been changed in place."""
+        if self._saved is None:
+            self._saved = decode(self._text)
+        return self._saved
 
 
 def check_key(key: str) -> None:

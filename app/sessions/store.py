@@ -10,21 +10,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 from . import identity
-from .calls import Command, Script, ScriptError, StoreUnavailable
+from .calls import Command, Request, Script, ScriptError, StoreUnavailable, WrongType
 from .codec import MAX_EXACT_INTEGER, CorruptJson, decode, encode
 from .counters import Counters
 from .pipeline import Pipeline
-from .session import Changes, Session, Times, check_key
+from .session import Changes, Session, check_key
 
 MAX_TRIES = 3
 MAX_INDEX_RACES = 20  # logins of one user at the same moment that one login steps aside for
 OPERATIONS_REMEMBERED = 256
 LABEL_CHARACTERS = 256
 NEVER_MS = 1 << 52  # as a throttle: longer than any session lives
+PLACES_REMEMBERED = 4096  # of visitors who may come again, about 1 KiB each
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +77,13 @@ class Device:
     address: str
 
 
-class _WrongType(Exception):
-    """Something else than the engine wrote to this key."""
+class _Place(NamedTuple):
+    """Where a session is, and what asks Redis for it."""
+
+    tag: str
+    digest: str
+    touch: bool
+    request: Request
 
 
 class RedisSessions:
@@ -90,8 +97,9 @@ class RedisSessions:
         self.counters = Counters()
         self._pipeline = pipeline
         self._idle_ms = _ms(limits.idle_seconds)
-        self._throttle_ms = _ms(limits.touch_throttle_seconds)
         self._renew_ms = _ms(limits.renew_seconds)
+        self._throttle_ms = _ms(limits.touch_throttle_seconds)
+        self._remembered_place_of = lru_cache(maxsize=PLACES_REMEMBERED)(self._place_of)
 
     async def load(self, session_id: str, *, touch: bool = True) -> Session | None:
         """The live session behind an id, or None for an unknown, ended, expired or malformed one.
@@ -101,11 +109,12 @@ class RedisSessions:
         must not keep a forgotten tab logged in.  An id that leads nowhere is never adopted (ASVS 5.0
         7.2.4).
         """
-        if not identity.is_id(session_id):
+        try:
+            place = self._remembered_place_of(session_id, touch)
+        except identity.NotAnId:
             return None
         self.counters.loads += 1
-        tag = session_id[: identity.TAG_CHARACTERS]
-        return await self._load(tag, identity.digest_of(session_id), touch=touch)
+        return await self._load(place)
 
     async def create(
         self,
@@ -164,16 +173,15 @@ class RedisSessions:
         `change` again, three times at most, then raises SessionConflict.  False when the session has
         ended.  Unsaved changes made before are written with it, or lost to the reload: save first.
         """
-        for _ in range(MAX_TRIES):
+        for tries in range(1, MAX_TRIES + 1):
             change(session)
             try:
                 return await self._save(session, expected=str(session.version)) is not None
             except SessionConflict:
                 self.counters.conflicts += 1
-                fresh = await self._load(identity.tag_of(session.user), session.digest)
-                if fresh is None:
-                    return False
-                session.was_replaced_by(fresh)
+            if tries < MAX_TRIES and not await self._reload(session):
+                return False
+        session.forget_changes()  # so that a later save does not write what was refused here
         raise SessionConflict(f"other requests changed this session {MAX_TRIES} times meanwhile")
 
     async def increment(
@@ -221,7 +229,7 @@ class RedisSessions:
                 _ms(self.limits.renew_grace_seconds))  # fmt: skip
         try:
             answer = await self._run("renew", keys, args)
-        except _WrongType:
+        except WrongType:
             return None
         session.renewal_due = False
         if answer[0] == b"forward":
@@ -292,45 +300,57 @@ class RedisSessions:
         members = await self._run("members", [identity.user_key(user)], ())
         return [member.decode() for member in members]
 
-    async def _load(
-        self, tag: str, digest: str, *, follow: bool = True, touch: bool = True
-    ) -> Session | None:
-        key = identity.session_key(tag, digest)
-        throttle_ms = self._throttle_ms if touch else NEVER_MS
+    async def _load(self, place: _Place, *, follow: bool = True) -> Session | None:
         try:
-            answer = await self._run("load", (key,), (self._idle_ms, throttle_ms))
+            # Not through _run: each coroutine on the way is paid for twice, down and up again.
+            answer = await self._pipeline.send(place.request)
             if answer is None:
                 return None
-            if answer[0] == b"forward":
-                self.counters.forwarded += 1
-                moved = answer[1].decode()
-                return await self._load(tag, moved, follow=False, touch=touch) if follow else None
-            return self._session(digest, answer, renewable=follow)
-        except (_WrongType, CorruptJson, UnicodeDecodeError) as error:
-            # Neither an endless 500 nor an endless loop: what is not a session is removed.
-            log.error(
-                "session %s was not readable (%s) and was ended", digest[:8], type(error).__name__
-            )
-            self.counters.corrupt += 1
-            # Whose it was may be unreadable too; the user's index drops it at the next look.
-            keys = [f"user:{{{tag}}}:", *_pairs(tag, [digest])]
-            await self._run("destroy", keys, ["unreadable", digest])
+            if answer[0] != b"forward":
+                times_ms, due, version, user = decode(answer[0])
+                # An id in its grace is not renewed again.
+                return Session(place.digest, user, version, times_ms, answer[1], due and follow)
+            renewed = answer[1].decode()
+        except (WrongType, CorruptJson, UnicodeDecodeError) as error:
+            await self._remove(place.tag, place.digest, error)
             return None
+        except (StoreUnavailable, ScriptError) as error:
+            self._give_up(error)
+        self.counters.forwarded += 1
+        if not follow:
+            return None
+        return await self._load(self._place(place.tag, renewed, place.touch), follow=False)
 
-    def _session(self, digest: str, answer: list[Any], renewable: bool) -> Session:
-        now, touched, deadline, created, issued, version, user, *data = answer
-        idle_deadline = min(touched + self._idle_ms, deadline)
-        return Session(
-            digest,
-            user.decode(),
-            version,
-            Times(
-                now / 1000, created / 1000, touched / 1000, idle_deadline / 1000, deadline / 1000
-            ),
-            {key.decode(): text for key, text in zip(data[::2], data[1::2], strict=True)},
-            # An id in its grace is not renewed again.
-            renewal_due=renewable and 0 < self._renew_ms <= now - issued,
+    def _place_of(self, session_id: str, touch: bool) -> _Place:
+        """Raises NotAnId.  Remembered, as hashing and packing cost more than the rest of a load."""
+        identity.check_id(session_id)
+        tag, digest = session_id[: identity.TAG_CHARACTERS], identity.digest_of(session_id)
+        return self._place(tag, digest, touch)
+
+    def _place(self, tag: str, digest: str, touch: bool) -> _Place:
+        args = (self._idle_ms, self._throttle_ms if touch else NEVER_MS, self._renew_ms)
+        request = Request(_SCRIPTS["load"], (identity.session_key(tag, digest),), args)
+        return _Place(tag, digest, touch, request)
+
+    async def _remove(self, tag: str, digest: str, error: Exception) -> None:
+        """Delete what is not a session: neither an endless 500 nor an endless loop."""
+        log.error(
+            "session %s was not readable (%s) and was ended", digest[:8], type(error).__name__
         )
+        self.counters.corrupt += 1
+        # Whose it was may be unreadable too; the user's index drops it at the next look.
+        keys = [f"user:{{{tag}}}:", *_pairs(tag, [digest])]
+        await self._run("destroy", keys, ["unreadable", digest])
+
+    async def _reload(self, session: Session) -> bool:
+        """Replace what was read and changed by the newest data; False when the session has ended."""
+        tag = identity.tag_of(session.user)
+        fresh = await self._load(self._place(tag, session.digest, touch=True))
+        if fresh is None:
+            self._note_gone(session)
+            return False
+        session.was_replaced_by(fresh)
+        return True
 
     async def _save(self, session: Session, expected: str) -> int | None:
         """The version Redis holds now, or None when the session has ended."""
@@ -375,7 +395,7 @@ class RedisSessions:
                 keys.append(identity.log_key(tag, session.digest))
             try:
                 answer: list[Any] = await self._run(script, keys, args)
-            except _WrongType:
+            except WrongType:
                 break
             if answer[0] == b"gone":
                 break
@@ -383,9 +403,12 @@ class RedisSessions:
                 return self._outcome(answer)
             self.counters.forwarded += 1
             session.digest = answer[1].decode()
+        self._note_gone(session)
+        return None
+
+    def _note_gone(self, session: Session) -> None:
         self.counters.gone += 1
         session.ended = True
-        return None
 
     def _outcome(self, answer: list[Any]) -> list[Any]:
         match answer[0]:
@@ -408,14 +431,16 @@ class RedisSessions:
     async def _run(self, script: str, keys: Sequence[str], args: Command) -> Any:
         try:
             return await self._pipeline.run(_SCRIPTS[script], keys, args)
-        except StoreUnavailable:
-            self.counters.errors += 1
+        except WrongType:
             raise
-        except ScriptError as error:
-            if str(error).startswith("WRONGTYPE"):
-                raise _WrongType from error
-            self.counters.errors += 1
+        except (StoreUnavailable, ScriptError) as error:
+            self._give_up(error)
+
+    def _give_up(self, error: StoreUnavailable | ScriptError) -> NoReturn:
+        self.counters.errors += 1
+        if isinstance(error, ScriptError):
             raise StoreUnavailable(str(error), may_have_happened=True) from error
+        raise error
 
 
 def _labels(agent: str, address: str) -> list[str | bytes]:

@@ -11,6 +11,7 @@ import pytest
 from app.sessions import NotAnInteger, RedisSessions, Session, SessionConflict
 from tests.integration import races
 from tests.integration.loading import key_of, keys, load
+from tests.integration.monitor import Monitor
 from tests.integration.servers import Place
 
 Engines = Callable[..., list[RedisSessions]]
@@ -101,11 +102,29 @@ async def test_update_gives_up(store: RedisSessions, place: Place) -> None:
         session["n"] = 1000
         place.admin.hincrby(key_of(session_id), "version", 1)  # as another worker's save does
 
-    with pytest.raises(SessionConflict):
+    with Monitor(place) as asked, pytest.raises(SessionConflict):
         await store.update(session, overtaken)
     assert seen == [1, 2, 3]
-    assert (await load(store, session_id))["n"] == 0
+    assert len(asked.calls) == 5  # three attempts, and the newest data before the second and third
     assert store.counters.conflicts == 3
+    assert await store.save(session)  # and what was refused is not saved later
+    assert (await load(store, session_id))["n"] == session["n"] == 0
+
+
+async def test_update_of_an_ended_session(store: RedisSessions, place: Place) -> None:
+    """An update that was overtaken and finds no session to read again is dropped and counted."""
+    session_id = await store.create("ann", {"n": 0})
+    session = await load(store, session_id)
+
+    def overtaken(session: Session) -> None:
+        session["n"] = 1
+        place.admin.hincrby(key_of(session_id), "version", 1)
+        place.admin.hdel(
+            key_of(session_id), "user"
+        )  # the save still conflicts, the load finds none
+
+    assert await store.update(session, overtaken) is False
+    assert (session.ended, store.counters.gone) == (True, 1)
 
 
 async def test_update_sees_the_newest_data(engines: Engines) -> None:

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 
 from app.sessions.codec import CorruptJson, NotPlainJson, encode
-from app.sessions.session import BadKey, Changes, Session, Times
+from app.sessions.session import BadKey, Changes, Session
 
-TIMES = Times(100.0, 90.0, 95.0, 130.0, 150.0)
+TIMES_MS = (100_000, 90_000, 95_000, 130_000, 150_000)
 
 
 def session_of(**data: Any) -> Session:
-    stored = {key: encode(value) for key, value in data.items()}
-    return Session("f" * 64, "ann", 1, TIMES, stored)
+    return Session("f" * 64, "ann", 1, TIMES_MS, encode(data))
 
 
 def test_a_mapping() -> None:
@@ -107,15 +106,37 @@ def test_refusals_leave_the_value() -> None:
     assert not session.changed
 
 
+def test_what_json_cannot_carry_may_be_replaced() -> None:
+    """A value that another program wrote and that could not be saved here can be replaced or deleted."""
+    for text in (b'{"a":NaN}', b'{"a":"\\ud800"}', b'{"a":9007199254740993}'):
+        session = Session("f" * 64, "ann", 1, TIMES_MS, text)
+        session["a"] = 1
+        assert session.changes() == Changes({"a": b"1"}, [])
+        del session["a"]
+        assert session.changes() == Changes({}, ["a"])
+
+
+def test_forgotten_changes() -> None:
+    """Forgotten changes are gone from the session in hand too, nested ones included."""
+    session = session_of(cart={"n": 1}, a=1)
+    session["cart"]["n"], session["b"] = 2, 2
+    del session["a"]
+    session.forget_changes()
+    assert dict(session) == {"cart": {"n": 1}, "a": 1}
+    assert session.changes() == Changes({}, [])
+
+
 def test_corrupt_from_the_start() -> None:
     """Stored text that is no JSON shows at once, not at the first use."""
     with pytest.raises(CorruptJson):
-        Session("f" * 64, "ann", 1, TIMES, {"a": b"{"})
+        Session("f" * 64, "ann", 1, TIMES_MS, b'{"a":{}')
 
 
 def test_times() -> None:
     """The times left are counted from when the session was loaded."""
-    assert (TIMES.idle_expires_in, TIMES.absolute_expires_in) == (30.0, 50.0)
+    times = session_of().times
+    assert (times.now, times.created, times.touched) == (100.0, 90.0, 95.0)
+    assert (times.idle_expires_in, times.absolute_expires_in) == (30.0, 50.0)
 
 
 def test_printed() -> None:
