@@ -10,7 +10,7 @@ LOCKS := deploy/requirements
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: loadtest-ui bench-loadtest help run stop logs user end-sessions check test lint format loadtest loadtest-mutants compare longconn lock clean
+.PHONY: bench loadtest-ui bench-loadtest help run stop logs user end-sessions check test lint format loadtest loadtest-mutants compare longconn lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} \
@@ -55,6 +55,9 @@ compare: $(VENV)/run $(VENV)/loadtest ## Round robin against four other policies
 
 longconn: $(VENV)/run $(VENV)/loadtest ## 36,000 event streams and what they cost, 5 min; QUICK=1 for 300
 	@NGINX_PROCESSES=$${NGINX_PROCESSES:-8} $(PY) -m deploy with-own-stack -- $(PY) -m loadtest.longconn
+
+bench: $(VENV)/test ## What a session costs a worker, 2 min; QUICK=1 for 40 s, WRITE=1 into README.md
+	@$(PY) -m tests.benchmarks
 
 ##@ Develop
 lint: $(VENV)/test ## Style, types, and known mistakes in nginx/

@@ -48,7 +48,7 @@ class Size:
 
 
 FULL = Size(rounds=9, seconds=1, sessions=10_000)
-QUICK = Size(rounds=5, seconds=0.4, sessions=2_000)
+QUICK = Size(rounds=5, seconds=0.3, sessions=2_000)
 
 
 @contextmanager
@@ -83,9 +83,7 @@ def _cookies_of(name: str) -> str:
     return "article cookies" if name == "article" else "cookies"
 
 
-def rounds(
-    targets: Sequence[Target], generator: Generator, size: Size
-) -> dict[str, list[Sample]]:
+def rounds(targets: Sequence[Target], generator: Generator, size: Size) -> dict[str, list[Sample]]:
     """Each handler once a round; the order turns, so that none always follows the same one."""
     samples: dict[str, list[Sample]] = {target.name: [] for target in targets}
     for target in targets:

@@ -58,7 +58,9 @@ class Generator:
             raise Failed(f"{self.name} on {target.name}: {(ran.stderr or ran.stdout)[-500:]}")
         counted = json.loads(ran.stdout.splitlines()[-1])
         if counted["bad"] or not counted["good"]:
-            raise Failed(f"{target.name}: {counted['good']} answers, {counted['bad']} of them not 200")
+            raise Failed(
+                f"{target.name}: {counted['good']} answers, {counted['bad']} of them not 200"
+            )
         return counted["good"], counted["seconds"]
 
     def _command(self, target: Target, seconds: float, cookies: str) -> list[str]:
