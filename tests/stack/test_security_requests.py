@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import socket
 import ssl
 import threading
@@ -333,22 +334,20 @@ HALF = (
 
 
 def refused_of(port: int, count: int, everything: ExitStack) -> int:
-    """How many of `count` unfinished requests of one address were answered at once, with 429."""
+    """How many of `count` unfinished requests of one address were answered, with 429; looks for a second."""
     unfinished = connected(everything, port, ONE_ADDRESS, count)
     for raw in unfinished:
         raw.sendall(HALF)
     with new_visitor(f"http://127.0.0.1:{port}") as visitor:  # another address
         visitor.log_in()
-    time.sleep(0.5)
-    answers = []
+    time.sleep(1)  # the refusals are on their way
+    poll = select.poll()
     for raw in unfinished:
-        raw.setblocking(False)
-        try:
-            answers.append(raw.recv(12))
-        except BlockingIOError:
-            pass
-    assert set(answers) <= {b"HTTP/1.1 429"}
-    return len(answers)
+        poll.register(raw, select.POLLIN)
+    answered = {number for number, _ in poll.poll(0)}
+    answers = {raw.recv(12) for raw in unfinished if raw.fileno() in answered}
+    assert answers <= {b"HTTP/1.1 429"}
+    return len(answered)
 
 
 def test_one_address_has_its_share(changed_nginx: ChangedNginx) -> None:
