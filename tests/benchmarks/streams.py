@@ -1,4 +1,4 @@
-"""What an idle event stream costs in memory: private bytes a stream, in the workers and in nginx.
+"""What event streams cost: private bytes of an idle one in worker and nginx, and how soon all are told.
 
 `make run` need not run: `.venv/bin/python -m tests.benchmarks.streams [streams]` starts its own stack.
 """
@@ -9,6 +9,7 @@ import asyncio
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -37,8 +38,28 @@ async def measure(stack: Scratch, count: int) -> None:
     for name, pids in groups.items():
         each = (private_bytes(pids) - before[name]) / count
         print(f"{name}: {each / 1024:.1f} KiB a stream ({count} streams, {len(pids)} processes)")
+    print(
+        f"one alert reached all {len(streams)} streams in {await broadcast(stack, streams):.2f} s"
+    )
     for _, writer in streams:
         writer.close()
+
+
+async def broadcast(stack: Scratch, streams: list[Connection]) -> float:
+    """Seconds from sending an alert until the last stream has it; this reader's own work included."""
+    cookie = await log_in(stack.http_port, "speaker")
+    readers = [asyncio.create_task(reader.readuntil(b"event: alert")) for reader, _ in streams]
+    await asyncio.sleep(1)
+    started = time.monotonic()
+    status = await exchange(
+        stack.http_port,
+        b"POST /api/alerts HTTP/1.1",
+        b'{"text":"now"}',
+        b"Cookie: %b\r\nContent-Type: application/json\r\n" % cookie,
+    )
+    assert b" 202 " in status, status
+    await asyncio.gather(*readers)
+    return time.monotonic() - started
 
 
 async def open_streams(stack: Scratch, prefix: str, count: int) -> list[Connection]:
@@ -53,22 +74,36 @@ async def open_streams(stack: Scratch, prefix: str, count: int) -> list[Connecti
 
 async def open_stream(port: int, user: str) -> Connection:
     """Log in, and open a stream through nginx; returns when it has begun."""
-    form = f"username={user}&password=demo"
-    post = (
-        f"POST /login HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n"
-        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(form)}\r\n\r\n{form}"
-    )
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(post.encode())
-    cookie = re.search(rb"Set-Cookie: (sid=[^;]+)", await reader.read())
-    writer.close()
-    assert cookie, "the login failed"
+    cookie = await log_in(port, user)
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
     writer.write(
-        b"GET /events HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nCookie: %b\r\n\r\n" % (port, cookie[1])
+        b"GET /events HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nCookie: %b\r\n\r\n" % (port, cookie)
     )
     await reader.readuntil(b"event: session")
     return reader, writer
+
+
+async def log_in(port: int, user: str) -> bytes:
+    """The cookie of a new session."""
+    answer = await exchange(
+        port,
+        b"POST /login HTTP/1.1",
+        b"username=%b&password=demo" % user.encode(),
+        b"Content-Type: application/x-www-form-urlencoded\r\n",
+    )
+    cookie = re.search(rb"Set-Cookie: (sid=[^;]+)", answer)
+    assert cookie, "the login failed"
+    return cookie[1]
+
+
+async def exchange(port: int, request: bytes, body: bytes, headers: bytes) -> bytes:
+    """The answer to one request on a connection of its own."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = b"%b\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n" % (request, port)
+    writer.write(head + headers + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    answer = await reader.read()
+    writer.close()
+    return answer
 
 
 def private_bytes(pids: Iterable[int]) -> int:

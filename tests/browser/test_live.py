@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from deploy.native.scratch import Scratch
 from tests.browser.steps import (
     HELD,
     SOON_MS,
@@ -145,3 +146,16 @@ def test_many_tabs(open_page: OpenPage, tabs: int) -> None:
     pages[1].get_by_role("button", name="Log out").click()
     for page in pages[2:]:
         page.wait_for_url("**/login?ended=logout&*", timeout=SOON_MS)
+
+
+@pytest.mark.native
+def test_over_https(open_page: OpenPage, stack: Scratch) -> None:
+    """Over https and HTTP/2 the panel works alike: alerts, and a logout that the other tab follows."""
+    page = open_page(base_url=f"https://127.0.0.1:{stack.https_port}", ignore_https_errors=True)
+    log_in(page, "Secure")
+    there = second_tab(listening(page))
+    page.get_by_label("Alert everybody").fill("over https")
+    page.get_by_role("button", name="Send alert").click()
+    line(there, "Secure: over https").to_be_visible(timeout=SOON_MS)
+    page.get_by_role("button", name="Log out").click()
+    there.wait_for_url("**/login?ended=logout&*", timeout=SOON_MS)
