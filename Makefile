@@ -10,7 +10,8 @@ LOCKS := deploy/requirements
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: bench loadtest-ui bench-loadtest help run stop logs user end-sessions check test lint format loadtest loadtest-mutants compare longconn lock clean
+.PHONY: help run stop logs user end-sessions check reload scale drain undrain rolling-restart status \
+	test lint format loadtest loadtest-ui loadtest-mutants bench-loadtest compare longconn proof-operations bench lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} \
@@ -34,8 +35,27 @@ end-sessions: $(VENV)/run ## Log a user out on every device: make end-sessions U
 	@$(if $(filter command,$(origin USER)),,$(error write whose: make end-sessions USER=ann))
 	@$(PY) -m deploy end-sessions "$$USER"
 
+##@ Operate (with Docker or without)
 check: $(VENV)/run ## Test nginx/upstream.conf and the rest of nginx/; changes nothing
 	@$(PY) -m deploy check
+
+reload: $(VENV)/run ## Apply an edited nginx/upstream.conf without losing a request
+	@$(PY) -m deploy reload
+
+scale: $(VENV)/run ## So many workers: make scale N=6
+	@$(PY) -m deploy scale "$${N:?write the number: make scale N=6}"
+
+drain: $(VENV)/run ## Take a worker out of rotation: make drain W=8002
+	@$(PY) -m deploy drain "$${W:?write the port: make drain W=8002}"
+
+undrain: $(VENV)/run ## Put it back: make undrain W=8002
+	@$(PY) -m deploy undrain "$${W:?write the port: make undrain W=8002}"
+
+rolling-restart: $(VENV)/run ## Restart the workers one at a time; reads new code
+	@$(PY) -m deploy rolling-restart
+
+status: $(VENV)/run ## Workers, nginx and Redis in one table; exit code 0 when healthy
+	@$(PY) -m deploy status
 
 ##@ Prove
 test: $(VENV)/test ## Every test that needs no Docker
@@ -58,6 +78,9 @@ longconn: $(VENV)/run $(VENV)/loadtest ## 36,000 event streams and what they cos
 
 bench: $(VENV)/test ## What a session costs a worker, 2 min; QUICK=1 for 40 s, WRITE=1 into README.md
 	@$(PY) -m tests.benchmarks
+
+proof-operations: $(VENV)/run $(VENV)/loadtest ## What operations cost under load, ours and stock; QUICK=1
+	@$(PY) -m deploy proof-operations $(if $(QUICK),--quick)
 
 ##@ Develop
 lint: $(VENV)/test ## Style, types, and known mistakes in nginx/

@@ -28,6 +28,7 @@ from app.accounts import Accounts, UsersFileError, read_users
 from app.alerts import Alerts
 from app.cookie import SessionCookie
 from app.handlers.base import Services, Worker
+from app.leaving import stop_listening
 from app.logs import write_logs
 from app.metrics import Metrics
 from app.sessions import (
@@ -47,7 +48,6 @@ BACKLOG = 4096  # connections the kernel queues; Tornado's 128 would refuse a bu
 FORM_FIELDS = 20  # the login form, the largest here, has three
 HEADER_BYTES = 80 * 1024  # what nginx lets through, 64 KiB, and what it adds
 BODY_BYTES = 64 * 1024  # the same limit as nginx's client_max_body_size
-STILL_ACCEPTING_SECONDS = 1.0  # of a drain: as long as nginx's fail_timeout, so it learns first
 
 log = logging.getLogger("app")
 
@@ -137,6 +137,7 @@ async def serve(settings: Settings, accounts: Accounts, worker: Worker, options:
             "alerts_dropped": lambda: alerts.dropped,
         },
     )
+    metrics.watch_traffic(worker.traffic)
     services = Services(
         worker=worker,
         sessions=sessions,
@@ -152,6 +153,7 @@ async def serve(settings: Settings, accounts: Accounts, worker: Worker, options:
     running = [
         asyncio.create_task(_become_ready(worker, sessions)),
         asyncio.create_task(alerts.run()),
+        asyncio.create_task(worker.traffic.keep_time()),
     ]
     for task in running:
         task.add_done_callback(_complain)
@@ -224,15 +226,12 @@ async def drain(server: HTTPServer, worker: Worker, alerts: Alerts, seconds: flo
     Each answer from now on carries `Connection: close`, so that nginx empties its pool of connections
     while new ones are still accepted; then nothing new is accepted, event streams are sent to another
     worker, and what is in flight finishes.
-    `no_keep_alive` of the shared parameters is not documented by Tornado: a test guards it.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     worker.ready = False
     log.info("draining")
-    server.conn_params.no_keep_alive = True
-    await asyncio.sleep(min(STILL_ACCEPTING_SECONDS, seconds / 2))
-    server.stop()
+    await stop_listening(server, lambda: worker.in_flight, seconds / 2)
     await alerts.drain()
     while (worker.in_flight or alerts.open) and loop.time() < deadline:
         await asyncio.sleep(0.02)

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from app.sessions import Counters
+from app.traffic import Traffic
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5)  # seconds
 MEANING = {
@@ -35,6 +36,10 @@ class Metrics:
         """Report these from now on; they are read at each scrape and cost nothing in between."""
         self._registry.register(_Watched(counters, gauges))
 
+    def watch_traffic(self, traffic: Traffic) -> None:
+        """Report how many requests were answered."""
+        self._registry.register(_WatchedTraffic(traffic))
+
     def text(self) -> bytes:
         return generate_latest(self._registry)
 
@@ -49,3 +54,17 @@ class _Watched(Collector):
             yield CounterMetricFamily(f"session_{name}", f"Session engine: {name}.", value=value)
         for name, value_now in self._gauges.items():
             yield GaugeMetricFamily(name, MEANING[name], value=value_now())
+
+
+class _WatchedTraffic(Collector):
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+
+    def collect(self) -> Iterable[Metric]:
+        traffic, minute = self._traffic, self._traffic.last_minute()
+        yield CounterMetricFamily("requests", "Requests answered.", value=traffic.answered)
+        yield CounterMetricFamily("requests_failed", "Answered with 5xx.", value=traffic.failed)
+        yield GaugeMetricFamily("requests_last_minute", "Answered in 60 s.", value=minute.answered)
+        yield GaugeMetricFamily(
+            "requests_failed_last_minute", "Answered with 5xx in 60 s.", value=minute.failed
+        )

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from deploy.refused import Refused
 
+Command = Callable[[argparse.Namespace], int | None]
+
 # Each command imports what it needs when it runs: the app image has no native servers installed.
 
 
@@ -21,6 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        if given.command in OPERATIONS:
+            print(f"\n{INTERRUPTED}", file=sys.stderr)
         return 130  # what a shell reports for a command that Ctrl-C ended
 
 
@@ -28,15 +32,34 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deploy", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(command: Callable[[argparse.Namespace], int | None]) -> argparse.ArgumentParser:
+    def add(command: Command) -> argparse.ArgumentParser:
         summary, _, rest = (command.__doc__ or "").partition("\n")
         name = command.__name__.replace("_", "-")
         sub = commands.add_parser(name, help=summary, description=f"{summary} {rest}")
         sub.set_defaults(command=command)
         return sub
 
-    for command in (run, stop, logs, check, container, health, https):
+    simple: list[Command] = [
+        run,
+        stop,
+        logs,
+        check,
+        reload,
+        rolling_restart,
+        container,
+        health,
+        https,
+    ]
+    for command in simple:
         add(command)
+    add(scale).add_argument("number", type=int, help="how many workers")
+    for take in (drain, undrain):
+        add(take).add_argument("server", help="a worker's port, or host:port of another server")
+    add(status).add_argument("--json", action="store_true", help="for machines")
+    add(proof_operations).add_argument("--quick", action="store_true", help="each fewer times")
+    asked = add(inside)
+    asked.add_argument("action")
+    asked.add_argument("words", nargs="*")
     add(user).add_argument("name", help="1 to 64 printable characters")
     add(end_sessions).add_argument("name", help="the user, as shown after logging in")
     for wrapper in (with_stack, with_policies, with_own_stack):
@@ -76,11 +99,70 @@ def logs(_: argparse.Namespace) -> None:
 
 
 def check(_: argparse.Namespace) -> None:
-    """Test nginx/ and say what upstream.conf means; nothing is changed."""
-    from deploy.native.check import check as check_nginx
-    from deploy.native.options import read_environ, read_options
+    """Test nginx/ and say what upstream.conf means; nothing is changed.
 
-    check_nginx(read_options(read_environ(os.environ)))
+    Says what `reload` would change when a stack is running.
+    """
+    from deploy.operations.check import check as check_nginx
+
+    check_nginx(os.environ)
+
+
+def reload(_: argparse.Namespace) -> None:
+    """Apply upstream.conf, and the rest of nginx/, to the running stack without losing a request.
+
+    Refused with file, line and remedy when something is wrong; then the old configuration keeps serving.
+    """
+    from deploy.operations.reload import reload as reload_stack
+
+    reload_stack(os.environ)
+
+
+def scale(given: argparse.Namespace) -> None:
+    """Edit upstream.conf to so many workers, and reload.
+
+    Only server lines change; new ones have the parameters of the last.
+    """
+    from deploy.operations.scale import scale as scale_stack
+
+    scale_stack(os.environ, given.number)
+
+
+def drain(given: argparse.Namespace) -> None:
+    """Take a server out of rotation; it keeps running.
+
+    Marks its line `down`, reloads, and waits until it has nothing more to answer.
+    """
+    from deploy.operations.drain import drain as drain_server
+
+    drain_server(os.environ, given.server)
+
+
+def undrain(given: argparse.Namespace) -> None:
+    """Put a drained server back into rotation."""
+    from deploy.operations.drain import undrain as undrain_server
+
+    undrain_server(os.environ, given.server)
+
+
+def rolling_restart(_: argparse.Namespace) -> None:
+    """Restart the workers one at a time, without losing a request; new code is read.
+
+    The first that does not come back ends it, and the others are not touched.
+    """
+    from deploy.operations.restart import rolling_restart as restart_workers
+
+    restart_workers(os.environ)
+
+
+def status(given: argparse.Namespace) -> int:
+    """Say how each worker, nginx and Redis are; exit with 0 when all is well.
+
+    Requests and errors are those of the last minute; errors are answers of 500 and above.
+    """
+    from deploy.operations.status import show_status
+
+    return show_status(os.environ, as_json=given.json)
 
 
 def user(given: argparse.Namespace) -> None:
@@ -150,6 +232,24 @@ def container(_: argparse.Namespace) -> int:
     return run_container()
 
 
+def proof_operations(given: argparse.Namespace) -> int:
+    """Measure what each operation costs under load, here and with stock settings.
+
+    Starts stacks of its own; takes four minutes, or one with --quick.  Writes its table into the README
+    unless it is the quick one.
+    """
+    from deploy.proof.run import prove
+
+    return prove(os.environ, quick=given.quick)
+
+
+def inside(given: argparse.Namespace) -> int:
+    """In an app container: what operations on the host ask for."""
+    from deploy.supervisor.inside import answer
+
+    return answer(given.action, given.words)
+
+
 def health(_: argparse.Namespace) -> int:
     """Exit with 0 when every worker of this container is ready, otherwise with 1."""
     from deploy.supervisor.container import FOLDER
@@ -163,6 +263,12 @@ def https(_: argparse.Namespace) -> None:
     from deploy.supervisor.https import prepare_https
 
     prepare_https(os.environ)
+
+
+OPERATIONS: tuple[Command, ...] = (reload, scale, drain, undrain, rolling_restart)
+INTERRUPTED = (
+    "interrupted; the stack serves. `make status` says what, `make reload` ends what was begun"
+)
 
 
 if __name__ == "__main__":

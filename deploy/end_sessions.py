@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from deploy.native.lock import holder
+from deploy.lock import holder
 from deploy.native.options import Options
 from deploy.native.programs import redis_url
 from deploy.paths import ROOT

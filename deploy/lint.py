@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import re
 
-from deploy.upstream import Server, Upstream, UpstreamError
+from deploy.upstream import POLICIES, Server, Upstream, UpstreamError
 
+REMEDY = "its manual lists weight, max_conns, max_fails, fail_timeout, backup, down, resolve"
 KNOWN = re.compile(
     r"(weight|max_conns|max_fails|fail_timeout|route|service)=\S+|backup|down|drain|resolve"
 )
+COMMERCIAL = {"queue", "state", "ntlm", "health_check"}  # directives of an upstream block
+WITHOUT_BACKUP = {"random", "hash", "ip_hash"}
 LOWEST_PORT = 1024  # below it, only root may listen
 
 
@@ -22,6 +25,7 @@ def check_upstream(upstream: Upstream) -> None:
     for server in upstream.servers:
         _check_parameters(upstream, server)
         _check_worker_port(upstream, server)
+    _check_directives(upstream)
     _check_duplicates(upstream)
     if not upstream.served:
         line = upstream.servers[0].line
@@ -37,11 +41,25 @@ def _check_parameters(upstream: Upstream, server: Server) -> None:
             text = "a `;` is missing at the end of this line"
         elif parameter.startswith("slow_start"):
             text = "slow_start is for the commercial nginx only: remove it"
+        elif parameter == "backup" and upstream.policy in WITHOUT_BACKUP:
+            text = f"`backup` does not go with {upstream.policy}: remove one of them"
+        elif parameter in ("weight=0", "weight="):
+            text = "a weight is 1 or more; `down` takes a server out"
         elif not KNOWN.fullmatch(parameter):
-            text = f"nginx knows no server parameter {parameter!r}"
+            text = f"nginx knows no server parameter {parameter!r}: {REMEDY}"
         else:
             continue
         raise UpstreamError(upstream.path, server.line, text)
+
+
+def _check_directives(upstream: Upstream) -> None:
+    for name in COMMERCIAL & upstream.directives.keys():
+        text = f"{name} is for the commercial nginx only: remove it"
+        raise UpstreamError(upstream.path, upstream.lines[name], text)
+    found = [name for name in POLICIES if name in upstream.directives]
+    if len(found) > 1:
+        text = f"{' and '.join(found)} are two policies: keep one"
+        raise UpstreamError(upstream.path, upstream.lines[found[1]], text)
 
 
 def _check_worker_port(upstream: Upstream, server: Server) -> None:

@@ -5,8 +5,10 @@ nginx's own grammar is read by crossplane.  A worker is a server line whose host
 
 from __future__ import annotations
 
+import ipaddress
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,17 @@ class UpstreamError(Refused):
         super().__init__(f"{where}: {text}")
 
 
+def worker_name(port: int) -> str:
+    """The name of the worker on `port` in supervisor and in log files."""
+    return f"worker-{port}"
+
+
+def worker_port(name: str) -> int | None:
+    """The port of the worker called `name`; None for any other program."""
+    kind, _, port = name.partition("-")
+    return int(port) if kind == "worker" and port.isdigit() else None
+
+
 @dataclass(frozen=True)
 class Server:
     """One server line: where it is, what its parameters say, and which line of the file it is."""
@@ -41,6 +54,17 @@ class Server:
     def is_worker(self) -> bool:
         """Whether this stack starts it."""
         return self.host == OUR_HOST
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the host is a name that has to be looked up, rather than an address."""
+        if self.host.startswith("unix:"):
+            return False
+        try:
+            ipaddress.ip_address(self.host.strip("[]"))
+        except ValueError:
+            return True
+        return False
 
     @property
     def is_served(self) -> bool:
@@ -57,7 +81,7 @@ class Server:
     @property
     def name(self) -> str:
         """The worker's name in supervisor and in log files."""
-        return f"worker-{self.port}"
+        return worker_name(self.port)
 
 
 @dataclass(frozen=True)
@@ -67,6 +91,7 @@ class Upstream:
     path: Path
     servers: tuple[Server, ...]
     directives: Mapping[str, tuple[str, ...]]  # what else stands there: zone, keepalive, policy
+    lines: Mapping[str, int]  # on which line each of those stands
 
     @property
     def workers(self) -> tuple[Server, ...]:
@@ -89,7 +114,16 @@ def read_upstream(path: Path) -> Upstream:
     block = _only_block(path)
     servers = [_server(path, item) for item in block if item["directive"] == "server"]
     named = {item["directive"]: tuple(item["args"]) for item in block}
-    return Upstream(path, tuple(servers), named)
+    lines = {item["directive"]: item["line"] for item in block}
+    return Upstream(path, tuple(servers), named, lines)
+
+
+def parse_upstream(text: str, path: Path) -> Upstream:
+    """The upstream in a copy of `path` that was kept as text."""
+    with tempfile.NamedTemporaryFile("w", suffix=".conf", newline="") as copy:
+        copy.write(text)
+        copy.flush()
+        return replace(read_upstream(Path(copy.name)), path=path)
 
 
 def _only_block(path: Path) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import logging
 import re
 import secrets
 from asyncio import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -32,6 +32,7 @@ from app.sessions import (
     StoreUnavailable,
 )
 from app.throttle import Throttle
+from app.traffic import Traffic
 
 RETRY_AFTER_SECONDS = 1
 AGAIN_SECONDS = 3  # between two tries of a 503 page
@@ -57,6 +58,7 @@ class Worker:
     boot: str
     ready: bool = False
     in_flight: int = 0
+    traffic: Traffic = field(default_factory=Traffic)
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class BaseHandler(RequestHandler):
 
     session_use = "none"  # "none" | "if given" | "required"
     answers_json = False
+    is_counted = True  # in the worker's traffic; probes are not
 
     def initialize(self, services: Services) -> None:
         self.services = services
@@ -124,6 +127,8 @@ class BaseHandler(RequestHandler):
 
     def on_finish(self) -> None:
         self.services.worker.in_flight -= 1
+        if self.is_counted:
+            self.services.worker.traffic.note(self.get_status())
 
     async def load_session(self) -> Session | None:
         """The visitor's session, or None for an anonymous one; costs nothing without a cookie."""

@@ -7,14 +7,20 @@ from app.metrics import Metrics
 from .base import BaseHandler, Services
 
 
-class Live(BaseHandler):
+class Probe(BaseHandler):
+    """Asked by machines that watch the worker: no part of its traffic."""
+
+    is_counted = False
+
+
+class Live(Probe):
     """The process answers: its event loop turns.  Never depends on Redis, or an outage would restart it."""
 
     def get(self) -> None:
         self.answer_json(200, {"live": True, "boot": self.services.worker.boot})
 
 
-class Ready(BaseHandler):
+class Ready(Probe):
     """May take traffic: started and not draining.
 
     Redis is reported, not required: with one Redis for all, each worker would leave the rotation at
@@ -28,7 +34,7 @@ class Ready(BaseHandler):
         self.answer_json(200 if worker.ready else 503, body)
 
 
-class MetricsText(BaseHandler):
+class MetricsText(Probe):
     """The figures of this worker, in Prometheus text."""
 
     def initialize(self, services: Services, metrics: Metrics) -> None:  # type: ignore[override]

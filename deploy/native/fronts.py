@@ -80,6 +80,8 @@ def render_front(stack: Scratch, folder: Path, front: Front, port: int, dead_por
         "include upstream.conf;",
         "include forwarded.conf;\ninclude upstream.conf;",
     )
+    # Policies are compared by how they queue: no worker is taken out for a long queue.
+    _change(conf / "snippets/proxy.conf", "proxy_read_timeout 2s", "proxy_read_timeout 30s")
     _change(conf / "upstream.conf", ZONE, f"{ZONE} {front.policy}")
     (conf / "forwarded.conf").write_text(FORWARDED)
     if front.failing:

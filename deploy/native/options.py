@@ -50,14 +50,14 @@ class Options:
         """Where a browser on this machine finds the site."""
         if self.https.only:
             return self.https_url
-        return f"http://{self._url_host}:{self.http_port}"
+        return f"http://{self.url_host}:{self.http_port}"
 
     @property
     def https_url(self) -> str:
-        return f"https://{self._url_host}:{self.https.port}"
+        return f"https://{self.url_host}:{self.https.port}"
 
     @property
-    def _url_host(self) -> str:
+    def url_host(self) -> str:
         return f"[{self.visible_host}]" if ":" in self.visible_host else self.visible_host
 
     @property

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import socket
 
+from deploy.free_port import listen
 from deploy.native.options import Options
 from deploy.paths import shown
 from deploy.refused import Refused
@@ -25,30 +25,12 @@ def _check_public(options: Options, name: str, port: int, default: int) -> None:
     _check(options.bind, port, f"choose another one: make run {name}={another}")
 
 
-def is_free(host: str, port: int) -> bool:
-    """Whether a server could listen there now."""
-    try:
-        _listen(host, port)
-    except OSError:
-        return False
-    return True
-
-
 def _check(host: str, port: int, remedy: str) -> None:
     try:
-        _listen(host, port)
+        listen(host, port)
     except PermissionError:
         raise Refused(f"port {port} is for root only: {remedy}") from None
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
             raise Refused(f"BIND={host} is not an address of this machine") from None
         raise Refused(f"port {port} on {host} is in use by another program: {remedy}") from None
-
-
-def _listen(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As the servers do: a connection that has just ended must not count as in use.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
-        probe.listen(1)

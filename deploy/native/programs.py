@@ -14,7 +14,7 @@ from deploy.supervisor.programs import (
     Program,
     worker_program,
 )
-from deploy.upstream import Upstream
+from deploy.upstream import Server, Upstream
 
 # How long nginx may finish what it is answering; event streams would never end by themselves.
 STREAMS_SECONDS = 3
@@ -22,16 +22,18 @@ STREAMS_SECONDS = 3
 
 def native_programs(options: Options, upstream: Upstream) -> list[Program]:
     """Everything that supervisord keeps running."""
-    workers = [
-        worker_program(
-            server,
-            host="127.0.0.1",
-            drain_seconds=options.drain_seconds,
-            output=options.logs / f"{server.name}.log",
-        )
-        for server in upstream.workers
-    ]
+    workers = [native_worker(options, server) for server in upstream.workers]
     return [*([] if options.redis_url else [_redis(options)]), *workers, _nginx(options)]
+
+
+def native_worker(options: Options, server: Server) -> Program:
+    """One worker, with a log of its own."""
+    return worker_program(
+        server,
+        host="127.0.0.1",
+        drain_seconds=options.drain_seconds,
+        output=options.logs / f"{server.name}.log",
+    )
 
 
 def redis_url(options: Options) -> str:

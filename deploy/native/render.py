@@ -25,14 +25,20 @@ FILES = re.compile(r"(\b(?:worker_rlimit_nofile|worker_connections)\s+)(\d+)")
 
 
 def render_nginx(options: Options, folder: Path) -> Path:
-    """Write the native copy into `folder`, replacing it; returns its nginx.conf."""
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(ROOT / "nginx", folder)
-    (folder / "upstream.conf").write_text(options.upstream_conf.read_text())
-    _rewrite(folder / "upstream.conf", upstream_line)
-    _rewrite(folder / "site.conf", lambda code: site_line(code, options))
-    _rewrite(folder / "snippets/tls.conf", lambda code: tls_line(code, options))
-    _rewrite(folder / "nginx.conf", lambda code: frame_line(code, most_files(), options))
+    """Write the native copy into `folder`, replacing it whole; returns its nginx.conf."""
+    draft, old = folder.with_name("conf.draft"), folder.with_name("conf.old")
+    shutil.rmtree(draft, ignore_errors=True)
+    shutil.copytree(ROOT / "nginx", draft)
+    (draft / "upstream.conf").write_text(options.upstream_conf.read_text())
+    _rewrite(draft / "upstream.conf", upstream_line)
+    _rewrite(draft / "site.conf", lambda code: site_line(code, options))
+    _rewrite(draft / "snippets/tls.conf", lambda code: tls_line(code, options))
+    _rewrite(draft / "nginx.conf", lambda code: frame_line(code, most_files(), options))
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    draft.rename(folder)  # nginx may be started again at any moment: never half a copy
+    shutil.rmtree(old, ignore_errors=True)
     return folder / "nginx.conf"
 
 

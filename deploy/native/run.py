@@ -9,16 +9,17 @@ from collections.abc import Mapping
 from types import FrameType
 
 from deploy.lint import check_upstream
-from deploy.native.lock import Held, held
+from deploy.lock import Held, held
 from deploy.native.nginx import prepare_nginx
 from deploy.native.options import Options
 from deploy.native.ports import check_ports
-from deploy.native.programs import native_programs, redis_url
+from deploy.native.programs import native_programs, native_worker, redis_url
 from deploy.native.progress import StartFailed, wait_until_ready
 from deploy.native.session import kill_session
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.programs import write_programs
+from deploy.supervisor.workers import Workers
 from deploy.upstream import Upstream, read_upstream
 
 LOG_LINES = 12
@@ -53,6 +54,13 @@ def supervisord_of(options: Options) -> Supervisord:
     return Supervisord(options.stack_dir / "supervisor", options.socket("supervisor.sock"))
 
 
+def native_workers(options: Options) -> Workers:
+    """The workers of this STACK_DIR, to be changed while they run."""
+    return Workers(
+        supervisord_of(options), "127.0.0.1", lambda server: native_worker(options, server)
+    )
+
+
 def _refuse_leftover(options: Options) -> None:
     """An earlier `make run` that was killed leaves supervisord a few seconds to stop everything."""
     if supervisord_of(options).states():
@@ -62,6 +70,7 @@ def _refuse_leftover(options: Options) -> None:
 def _supervise(options: Options, upstream: Upstream, environ: Mapping[str, str]) -> None:
     supervisord = supervisord_of(options)
     write_programs(supervisord.programs, native_programs(options, upstream))
+    native_workers(options).keep(options.upstream_conf.read_bytes().decode())
     _stop_on_signals()
     process: subprocess.Popen[bytes] | None = None
     try:

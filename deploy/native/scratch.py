@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.native.ports import is_free
+from deploy.free_port import is_free
 from deploy.paths import ROOT
 from deploy.refused import Refused
 from deploy.upstream import OUR_HOST, read_upstream

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from deploy.native.lock import holder
+from deploy.lock import holder
 from deploy.native.options import Options
 from deploy.native.run import supervisord_of
 from deploy.native.session import kill_session, session_members

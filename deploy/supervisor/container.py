@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from deploy.lint import check_upstream
 from deploy.paths import ROOT
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.programs import Program, worker_program, write_programs
+from deploy.supervisor.workers import Workers
 from deploy.upstream import Server, read_upstream
 
 FOLDER = Path("/tmp/supervisor")  # a tmpfs: the rest of the container is read-only
@@ -32,8 +34,9 @@ def run_container() -> int:
     check_upstream(upstream)
     if code := subprocess.run([sys.executable, "-m", "app", "--check"]).returncode:
         return code  # said once here, instead of by every worker
-    supervisord = Supervisord(FOLDER, FOLDER / "supervisord.sock")
+    supervisord = _supervisord()
     write_programs(supervisord.programs, map(_program, upstream.workers))
+    container_workers().keep(upstream.path.read_bytes().decode())
     process: subprocess.Popen[bytes] | None = None
     try:
         signal.signal(signal.SIGTERM, _stop)
@@ -49,9 +52,18 @@ def run_container() -> int:
     return _say_why(supervisord)
 
 
+def container_workers() -> Workers:
+    """The workers of this container, to be changed while they run."""
+    return Workers(_supervisord(), socket.gethostname(), _program)
+
+
 def upstream_path() -> Path:
     """The upstream file: UPSTREAM_CONF, or the one in nginx/ beside deploy/."""
     return Path(os.environ.get("UPSTREAM_CONF") or ROOT / "nginx/upstream.conf")
+
+
+def _supervisord() -> Supervisord:
+    return Supervisord(FOLDER, FOLDER / "supervisord.sock")
 
 
 def _program(server: Server) -> Program:

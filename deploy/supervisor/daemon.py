@@ -6,6 +6,7 @@ import ctypes
 import glob
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 from supervisor.xmlrpc import SupervisorTransport
 
 from deploy.paths import ROOT
+from deploy.upstream import worker_port
 
 FRAME = Path(__file__).with_name("supervisord.conf")
 MOST_FILES = 1 << 20  # an "unlimited" hard limit is not one the kernel accepts as a soft limit
@@ -42,6 +44,7 @@ class Supervisord:
         With `quiet` what it says stands in `log` alone; otherwise on standard output too.
         """
         self._fatal.unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "starts", ignore_errors=True)  # counted anew
         self.socket.unlink(missing_ok=True)
         _raise_file_limit()
         settings = {
@@ -69,13 +72,13 @@ class Supervisord:
 
     @property
     def given_up(self) -> str | None:
-        """The program that could not be kept running, once fatal.py has named one."""
+        """The program that could not be kept running, once listener.py has named one."""
         return self._fatal.read_text() if self._fatal.exists() else None
 
     def states(self) -> dict[str, str]:
         """Each program's state, by name; empty while supervisord takes no commands."""
         try:
-            return {info["name"]: info["statename"] for info in self._ask("getAllProcessInfo")}
+            return {info["name"]: info["statename"] for info in self.processes()}
         except (OSError, xmlrpc.client.Error):
             return {}
 
@@ -87,6 +90,17 @@ class Supervisord:
         except (OSError, xmlrpc.client.Error):
             return {}
         return {name: pid for name, pid in known.items() if pid and name in ours}
+
+    def processes(self) -> list[dict[str, Any]]:
+        """What supervisord knows of each program (supervisord.org/api.html, getProcessInfo)."""
+        found: list[dict[str, Any]] = self._ask("getAllProcessInfo")
+        return found
+
+    def workers(self) -> list[int]:
+        """The ports of the workers it knows, running or not."""
+        names = [info["name"] for info in self.processes()]
+        found = [worker_port(name) for name in names]
+        return sorted(port for port in found if port is not None)
 
     def stop(self, names: Iterable[str]) -> None:
         """Stop these programs, all at the same time, and return when they are gone.
@@ -104,6 +118,23 @@ class Supervisord:
     def start_program(self, name: str) -> None:
         """Start a program that was stopped; does not wait until it is ready."""
         self._ask("startProcess", name, False)
+
+    def signal_program(self, name: str, signal_name: str) -> None:
+        """Send a signal; a program that ends by it is started again by supervisord itself."""
+        self._ask("signalProcess", name, signal_name)
+
+    def add_programs(self, names: Iterable[str]) -> None:
+        """Start the programs of new files in `programs`; the others are left alone."""
+        self._ask("reloadConfig")
+        for name in names:
+            self._ask("addProcessGroup", name)
+
+    def remove_programs(self, names: Iterable[str]) -> None:
+        """Stop these, all at once, and forget them."""
+        known = [name for name in names if name in self.states()]
+        self.stop(known)
+        for name in known:
+            self._ask("removeProcessGroup", name)
 
     def shut_down(self, process: subprocess.Popen[bytes]) -> None:
         """End supervisord itself, `process`, after stopping what still runs; returns when it is gone."""

@@ -43,7 +43,9 @@ class Program:
             "directory": str(ROOT),
             "priority": str(self.priority),
             "autorestart": "unexpected",  # whatever the exit code, but for the one below
-            "exitcodes": str(WRONG_SETTINGS),  # trying again cannot help; fatal.py ends the stack
+            "exitcodes": str(
+                WRONG_SETTINGS
+            ),  # trying again cannot help; listener.py ends the stack
             "startsecs": START_SECONDS,  # died sooner: a failed start, tried thrice more, then FATAL
             "stopsignal": self.stop_signal,
             "stopwaitsecs": str(self.stop_seconds),
@@ -54,6 +56,10 @@ class Program:
         }
         text = "\n".join(f"{key}={_escaped(value)}" for key, value in lines.items())
         return f"; Generated; the next start writes it again.\n[program:{self.name}]\n{text}\n"
+
+    def write(self, folder: Path) -> None:
+        """Make or replace the program's file."""
+        (folder / f"{self.name}.conf").write_text(self.section())
 
 
 def worker_program(server: Server, *, host: str, drain_seconds: float, output: Path) -> Program:
@@ -69,7 +75,7 @@ def write_programs(folder: Path, programs: Iterable[Program]) -> None:
     for old in folder.glob("*.conf"):
         old.unlink()
     for program in programs:
-        (folder / f"{program.name}.conf").write_text(program.section())
+        program.write(folder)
 
 
 def worker_ports(folder: Path) -> list[int]:

@@ -14,7 +14,8 @@ import pytest
 
 from deploy.native.scratch import Scratch, scratch_settings, wait_for_start
 from deploy.paths import ROOT
-from tests.conftest import UPSTREAM
+from deploy.upstream import read_upstream
+from tests.conftest import UPSTREAM, StartStack
 from tests.stack.visitor import new_visitor
 
 pytestmark = pytest.mark.native
@@ -150,6 +151,31 @@ def test_end_sessions_without_a_stack(settings: dict[str, str], tmp_path: Path) 
 
     assert refused.returncode != 0
     assert "no stack runs here" in refused.stderr
+
+
+def test_operating(start_stack: StartStack) -> None:
+    """Each command for operating the running stack succeeds and says what it did."""
+    settings = settings_of(start_stack())
+    said = [
+        make("scale", "N=2", **settings),
+        make("drain", f"W={first_port(settings)}", **settings),
+        make("undrain", f"W={first_port(settings)}", **settings),
+        make("rolling-restart", **settings),
+        make("check", **settings),
+        make("reload", **settings),
+        make("status", **settings),
+    ]
+    unnamed = make("scale", N="", **settings)
+
+    assert [result.stderr for result in said if result.returncode] == []
+    assert all("the stack of `make run` at" in result.stdout for result in said)
+    assert said[-1].stdout.endswith("healthy\n")
+    assert unnamed.returncode != 0
+    assert "make scale N=6" in unnamed.stderr
+
+
+def first_port(settings: Mapping[str, str]) -> int:
+    return read_upstream(Path(settings["UPSTREAM_CONF"])).workers[0].port
 
 
 def settings_of(stack: Scratch) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
@@ -57,6 +58,42 @@ def test_turns_are_shared(stack: Scratch) -> None:
     """Over many connections to several nginx processes no worker gets more than one request more."""
     for _ in range(MOST_ROUNDS):
         assert difference(spread(stack.url, CONNECTIONS)) <= 1
+
+
+def window(url: str) -> Counter[str]:
+    """Which worker answered 1,000 requests, sent by eight visitors at the same time."""
+    with ThreadPoolExecutor(8) as visitors:
+        counts = list(visitors.map(lambda _: kept_open(url, 125), range(8)))
+    return sum(counts, Counter())
+
+
+def kept_open(url: str, requests: int) -> Counter[str]:
+    """Which worker answered so many requests over one connection."""
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port)
+    answered: Counter[str] = Counter()
+    for _ in range(requests):
+        connection.request("GET", "/login")
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 200
+        answered[answer.headers["X-Served-By"]] += 1
+    connection.close()
+    return answered
+
+
+@pytest.mark.native
+def test_thousand_requests(stack: Scratch) -> None:
+    """Of any 1,000 requests, sent in parallel, no worker gets more than one more than another."""
+    assert [difference(window(stack.url)) <= 1 for _ in range(3)] == [True] * 3
+
+
+@pytest.mark.native
+def test_thousand_need_the_zone(changed_nginx: ChangedNginx) -> None:
+    """Without `zone` that does not hold, and the check above notices it."""
+    url = changed_nginx("upstream.conf", "zone app 512k;", "")
+
+    assert any(difference(window(url)) > 1 for _ in range(MOST_ROUNDS))
 
 
 @pytest.mark.native

@@ -1,4 +1,4 @@
-"""One stack a STACK_DIR: the lock that `make run` holds, and through which `make stop` finds it."""
+"""A lock that ends with its process: one `make run` a STACK_DIR, one operation at a time."""
 
 from __future__ import annotations
 

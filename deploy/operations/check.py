@@ -1,0 +1,39 @@
+"""`make check`: everything `make reload` would find out before it changes something."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from deploy.lint import check_upstream
+from deploy.native.nginx import prepare_nginx
+from deploy.native.options import read_environ, read_options
+from deploy.operations.difference import algorithm
+from deploy.operations.find import find_stack
+from deploy.operations.reload import check_candidate, say_difference
+from deploy.upstream import Upstream, read_upstream
+
+
+def check(environ: Mapping[str, str]) -> None:
+    """Print what upstream.conf means, and what a reload would change; Refused names the line that is wrong."""
+    stack = find_stack(environ)
+    upstream = check_candidate(stack) if stack else _check_without_stack(environ)
+    for server in upstream.servers:
+        started = "a worker of this stack" if server.is_worker else "started elsewhere"
+        state = "" if server.is_served else ", not in use"
+        print(f"  {server.host}:{server.port}  {started}{state}")
+    print(f"{len(upstream.served)} servers in use, {algorithm(upstream)}: nginx accepts it")
+    if stack:
+        print(f"`make reload` would change, in {stack.name}:")
+        say_difference(stack, upstream)
+
+
+def _check_without_stack(environ: Mapping[str, str]) -> Upstream:
+    options = read_options(read_environ(environ))
+    upstream = read_upstream(options.upstream_conf)
+    check_upstream(upstream)
+    with tempfile.TemporaryDirectory() as folder:
+        prepare_nginx(replace(options, stack_dir=Path(folder)))
+    return upstream

@@ -1,0 +1,153 @@
+"""The stack that `docker compose up` started from this folder; everything goes through the Compose CLI."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.operations.stack import NginxProcess
+from deploy.paths import ROOT
+from deploy.refused import Refused
+
+MOUNTED = "/etc/nginx/stack/"  # where docker-compose.yml puts nginx/
+NGINX = ("nginx", "-p", "/tmp/", "-e", "stderr", "-c", f"{MOUNTED}nginx.conf")
+LOG_LINES = "200"
+
+
+class DockerStack:
+    """`url` is where Docker publishes nginx on this machine."""
+
+    def __init__(self, url: str, state: Path) -> None:
+        self.name = f"the stack of `docker compose up` at {url}"
+        self.url = url
+        self.upstream_conf = ROOT / "nginx/upstream.conf"
+        self.state = state
+
+    def places(self) -> list[AppContainer]:
+        return [AppContainer(host, index) for index, host in sorted(_app_containers().items())]
+
+    def resolves(self, host: str) -> bool:
+        return bool(self._any_place().ask("resolves", host))
+
+    def test_nginx(self) -> None:
+        result = _compose("exec", "-T", "nginx", *NGINX, "-t", check=False)
+        complaints = [line for line in result.stderr.splitlines() if "] " in line]
+        if result.returncode or complaints:
+            text = "\n".join("  " + line.split(": ", 1)[-1] for line in complaints)
+            text = text or result.stderr.strip()
+            raise Refused(f"nginx refuses its configuration\n{text.replace(MOUNTED, 'nginx/')}")
+
+    def reload_nginx(self) -> None:
+        _compose("exec", "-T", "nginx", *NGINX, "-s", "reload")
+
+    def nginx_processes(self) -> list[NginxProcess]:
+        (container,) = _containers("nginx")
+        words = ("docker", "top", container["ID"], "-eo", "pid,etimes,args")
+        return nginx_processes(_run(words).stdout)
+
+    def nginx_log(self) -> str:
+        return _compose("logs", "--no-log-prefix", "--tail", LOG_LINES, "nginx").stdout
+
+    def store(self) -> dict[str, Any]:
+        figures: dict[str, Any] = self._any_place().ask("store")
+        return figures
+
+    def _any_place(self) -> AppContainer:
+        places = self.places()
+        if not places:
+            raise Refused("no app container is running: `docker compose up --detach` starts it")
+        return places[0]
+
+
+@dataclass(frozen=True)
+class AppContainer:
+    """One container of the service `app`; deploy/supervisor/inside.py answers in it."""
+
+    host: str
+    index: int
+
+    def ports(self) -> list[int]:
+        found: list[int] = self.ask("ports")
+        return found
+
+    def taken(self, ports: Sequence[int]) -> list[int]:
+        found: list[int] = self.ask("taken", *map(str, ports))
+        return found
+
+    def start(self, ports: Sequence[int]) -> None:
+        self.ask("start", *map(str, ports))
+
+    def stop(self, ports: Sequence[int]) -> None:
+        self.ask("stop", *map(str, ports))
+
+    def restart(self, port: int) -> None:
+        self.ask("restart", str(port))
+
+    def figures(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.ask("figures")
+        return found
+
+    def keep(self, text: str) -> None:
+        self.ask("keep", text)
+
+    def applied(self) -> str | None:
+        text: str | None = self.ask("applied")
+        return text
+
+    def ask(self, action: str, *words: str) -> Any:
+        """The answer of the container; Refused repeats its refusal."""
+        command = ("python", "-m", "deploy", "inside", action, "--", *words)
+        result = _compose("exec", "-T", "--index", str(self.index), "app", *command)
+        answer = json.loads(result.stdout)
+        if "error" in answer:
+            raise Refused(f"app-{self.index}: {answer['error']}")
+        return answer["value"]
+
+
+def find_docker(state: Path) -> DockerStack | None:
+    """The Compose project of this folder, or None when its nginx is not running."""
+    if shutil.which("docker") is None:
+        return None
+    if _compose("ps", "--quiet", "nginx", check=False).stdout.strip() == "":
+        return None
+    address = _compose("port", "nginx", "8080").stdout.strip()
+    return DockerStack(f"http://{address.replace('0.0.0.0', '127.0.0.1')}", state)
+
+
+def nginx_processes(listing: str) -> list[NginxProcess]:
+    """nginx's worker processes in what `docker top -eo pid,etimes,args` prints."""
+    found = []
+    for line in listing.splitlines()[1:]:
+        pid, age, title = line.split(maxsplit=2)
+        if title.startswith("nginx: worker process"):
+            found.append(NginxProcess(int(pid), float(age), "shutting down" in title))
+    return found
+
+
+def _app_containers() -> dict[int, str]:
+    """Host name by number of each app container that runs."""
+    return {int(c["Name"].rpartition("-")[2]): c["ID"][:12] for c in _containers("app")}
+
+
+def _containers(service: str) -> list[dict[str, Any]]:
+    lines = _compose("ps", "--format", "json", service).stdout.splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def _compose(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return _run(("docker", "compose", "--project-directory", str(ROOT), *words), check=check)
+
+
+def _run(command: Sequence[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if check and result.returncode:
+        said = (result.stderr or result.stdout).strip() or f"exit code {result.returncode}"
+        raise Refused(f"{' '.join(command[:4])} … failed\n{said}")
+    return result

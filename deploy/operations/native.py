@@ -1,0 +1,101 @@
+"""The stack that `make run` started in this STACK_DIR, with the settings it was started with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psutil
+
+from deploy.https import write_https
+from deploy.lock import holder
+from deploy.native.nginx import prepare_nginx
+from deploy.native.options import Options, read_options
+from deploy.native.render import render_nginx
+from deploy.native.run import native_workers, supervisord_of
+from deploy.operations.stack import NginxProcess
+from deploy.operations.store import store_figures
+from deploy.supervisor.inside import resolves
+from deploy.supervisor.workers import Workers
+
+LOG_BYTES = 20_000
+
+
+class NativeStack:
+    """`options` and `environ` are those of the running stack, not those of the caller."""
+
+    def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
+        self.options = options
+        self.name = f"the stack of `make run` at {options.url}"
+        # http also where visitors are sent to https: nginx tells its health there.
+        self.url = f"http://{options.url_host}:{options.http_port}"
+        self.upstream_conf = options.upstream_conf
+        self.state = options.stack_dir
+        self.supervisord = supervisord_of(options)
+        self._environ = environ
+
+    def places(self) -> list[Workers]:
+        return [native_workers(self.options)]
+
+    def resolves(self, host: str) -> bool:
+        return resolves(host)
+
+    def test_nginx(self) -> None:
+        with TemporaryDirectory() as folder:  # the running nginx keeps its own copy
+            prepare_nginx(replace(self.options, stack_dir=Path(folder)))
+
+    def reload_nginx(self) -> None:
+        write_https(self.options.https, self.options.tls)
+        render_nginx(self.options, self.options.nginx / "conf")
+        self.supervisord.signal_program("nginx", "HUP")
+
+    def nginx_processes(self) -> list[NginxProcess]:
+        found = []
+        for process in self._nginx_children():
+            try:
+                title, born = " ".join(process.cmdline()), process.create_time()
+            except psutil.Error:
+                continue  # it has just ended
+            if title.startswith("nginx: worker process"):
+                age = time.time() - born
+                found.append(NginxProcess(process.pid, age, "shutting down" in title))
+        return found
+
+    def nginx_log(self) -> str:
+        path = self.options.logs / "nginx.log"
+        if not path.exists():
+            return ""
+        return path.read_bytes()[-LOG_BYTES:].decode("utf-8", "replace")
+
+    def store(self) -> dict[str, Any]:
+        path = self._environ.get("REDIS_URL_FILE")
+        return store_figures(Path(path).read_text().strip() if path else self._environ["REDIS_URL"])
+
+    def _nginx_children(self) -> list[psutil.Process]:
+        for info in self.supervisord.processes():
+            if info["name"] == "nginx" and info["pid"]:
+                try:
+                    return list(psutil.Process(info["pid"]).children())
+                except psutil.NoSuchProcess:
+                    break
+        return []
+
+
+def find_native(options: Options) -> NativeStack | None:
+    """The stack of `options.stack_dir`, or None when none runs there."""
+    if holder(options.stack_dir / "run.pid") is None:
+        return None
+    supervisord = supervisord_of(options)
+    try:
+        pid = int((supervisord.folder / "supervisord.pid").read_text())
+        process = psutil.Process(pid)
+        environ, folder = process.environ(), process.cwd()
+    except (OSError, ValueError, psutil.Error):
+        return None  # it is only just starting, or stopping
+    running = read_options(environ)
+    upstream_conf = Path(folder) / running.upstream_conf
+    return NativeStack(replace(running, upstream_conf=upstream_conf), environ)

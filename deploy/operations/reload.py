@@ -1,0 +1,156 @@
+"""`make reload` and `make check`: from an edited upstream.conf to the traffic, or not at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+
+from deploy.lint import check_upstream
+from deploy.operations.difference import algorithm, difference
+from deploy.operations.edit import edited, read, write
+from deploy.operations.find import operation
+from deploy.operations.generation import reload_nginx, wait_until_old_have_left
+from deploy.operations.stack import Place, Stack
+from deploy.operations.verify import verify
+from deploy.refused import Refused
+from deploy.upstream import Upstream, UpstreamError, parse_upstream, read_upstream
+
+UNCHANGED = "nothing was changed: what was applied before keeps serving"
+
+
+def reload(environ: Mapping[str, str]) -> None:
+    """Apply upstream.conf to the running stack; Refused says why not, and the old one keeps serving."""
+    with operation(environ) as stack:
+        apply(stack)
+
+
+def apply(stack: Stack, text: str | None = None) -> None:
+    """The transaction, with `text` written into the file first; the file is as before when it fails.
+
+    Interrupted at any point, the old or the new configuration serves; a reload ends what was begun.
+    """
+    old = {place.host: set(place.ports()) for place in stack.places()}
+    with nullcontext() if text is None else edited(stack.upstream_conf, text):
+        upstream = _serve(stack, old)
+    _retire(stack, upstream, old)
+    print(f"serving: {len(upstream.served)} servers, {algorithm(upstream)}")
+
+
+def _serve(stack: Stack, old: Mapping[str, set[int]]) -> Upstream:
+    """Everything up to the moment when the new file is the one that is served."""
+    try:
+        upstream, text = check_candidate(stack), read(stack.upstream_conf)
+    except Refused as error:
+        raise Refused(f"{error}\n{UNCHANGED}") from None
+    say_difference(stack, upstream)
+    wanted = {server.port for server in upstream.workers}
+    with _started(stack, {host: sorted(wanted - ports) for host, ports in old.items()}):
+        _switch(stack, upstream, old)
+    for place in stack.places():
+        place.keep(text)
+    return upstream
+
+
+def check_candidate(stack: Stack) -> Upstream:
+    """The upstream file, if everything that can be known beforehand speaks for it; else Refused."""
+    upstream = read_upstream(stack.upstream_conf)
+    check_upstream(upstream)
+    for server in upstream.servers:
+        if server.is_named and not server.is_worker and not stack.resolves(server.host):
+            text = f"{server.host} is no name that can be looked up here: correct it, or write an address"
+            raise UpstreamError(upstream.path, server.line, text)
+    for place in stack.places():
+        _check_ports(upstream, place)
+    stack.test_nginx()
+    return upstream
+
+
+def say_difference(stack: Stack, upstream: Upstream) -> None:
+    """Print what is about to change, or that nothing is."""
+    applied = next((text for place in stack.places() if (text := place.applied())), None)
+    if applied is None:
+        print("what is being served now is not known; upstream.conf is applied whole")
+        return
+    changes = difference(parse_upstream(applied, upstream.path), upstream)
+    print("\n".join(f"  {change}" for change in changes or ["upstream.conf has not changed"]))
+
+
+def _check_ports(upstream: Upstream, place: Place) -> None:
+    known = set(place.ports())
+    new = {server.port: server for server in upstream.workers if server.port not in known}
+    for port in place.taken(sorted(new)):
+        text = f"port {port} is in use by another program: choose another one"
+        raise UpstreamError(upstream.path, new[port].line, text)
+
+
+@contextmanager
+def _started(stack: Stack, new: Mapping[str, list[int]]) -> Iterator[None]:
+    """With the new workers running and ready; they go again when nginx refuses to use them."""
+    done: list[Place] = []
+    try:
+        for place in stack.places():
+            if new.get(place.host):
+                began = time.monotonic()
+                print(f"starting {_named(new[place.host])} on {place.host} …", flush=True)
+                place.start(new[place.host])
+                done.append(place)
+                print(f"  ready after {time.monotonic() - began:.1f} s", flush=True)
+        yield
+    except Refused as error:
+        for place in done:
+            place.stop(new[place.host])
+        raise Refused(f"{error}\n{UNCHANGED}") from None
+
+
+def _switch(stack: Stack, upstream: Upstream, old: Mapping[str, set[int]]) -> None:
+    """Have nginx serve the new file; on failure the old file is put back, and Refused says why."""
+    print("reloading nginx …", flush=True)
+    before = next((text for place in stack.places() if (text := place.applied())), None)
+    try:
+        reload_nginx(stack)
+        count = _verify(stack, upstream, old)
+    except Refused as error:
+        raise Refused(_restore(stack, before, str(error))) from None
+    print(f"  new processes answer; {count} requests reached whom they should", flush=True)
+
+
+def _verify(stack: Stack, upstream: Upstream, old: Mapping[str, set[int]]) -> int:
+    served = {server.port for server in upstream.served if server.is_worker}
+    wanted = {server.port for server in upstream.workers}
+    expected, removed = set(), set()
+    for place in stack.places():
+        ready = {found["port"] for found in place.figures() if found["ready"]}
+        expected |= {f"{place.host}:{port}" for port in ready & served}
+        removed |= {f"{place.host}:{port}" for port in old.get(place.host, set()) - wanted}
+    return verify(stack.url, expected, removed, upstream.policy)
+
+
+def _restore(stack: Stack, before: str | None, reason: str) -> str:
+    """Put the last applied file back and reload; the text of the refusal."""
+    if before is None:
+        return f"{reason}\nno earlier file is known: correct it and run `make reload` again"
+    refused = stack.state / "upstream.conf.refused"  # what the user wrote must not be lost
+    refused.write_bytes(stack.upstream_conf.read_bytes())
+    write(stack.upstream_conf, before)
+    reload_nginx(stack)
+    wait_until_old_have_left(stack)
+    return f"{reason}\nupstream.conf is again as it was served before; yours is kept as {refused}"
+
+
+def _retire(stack: Stack, upstream: Upstream, old: Mapping[str, set[int]]) -> None:
+    """Stop workers that are no longer listed, once no nginx process asks them any more."""
+    wanted = {server.port for server in upstream.workers}
+    removed = {host: sorted(ports - wanted) for host, ports in old.items()}
+    if not any(removed.values()):
+        return
+    print("waiting for the old nginx processes …", flush=True)
+    wait_until_old_have_left(stack)
+    for place in stack.places():
+        if removed.get(place.host):
+            print(f"draining {_named(removed[place.host])} on {place.host} …", flush=True)
+            place.stop(removed[place.host])
+
+
+def _named(ports: Sequence[int]) -> str:
+    return ", ".join(map(str, ports))

@@ -1,0 +1,60 @@
+"""`make rolling-restart`: every worker anew, one at a time, while the others answer."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+
+from deploy.operations.find import operation
+from deploy.operations.stack import Place, Stack
+from deploy.refused import Refused
+from deploy.upstream import Server, Upstream, parse_upstream
+
+MARGIN_SECONDS = 0.3
+FAIL_TIMEOUT = re.compile(r"fail_timeout=(\d+)(ms|s|m|h)?")
+UNIT_SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def rolling_restart(environ: Mapping[str, str]) -> None:
+    """Restart the workers in the order of upstream.conf; the first failure ends it, the rest untouched."""
+    with operation(environ) as stack:
+        upstream = _applied(stack)
+        work = [(place, server) for place in stack.places() for server in _workers(place, upstream)]
+        if sum(server.is_served for _, server in work) < 2:
+            remedy = "nobody would answer meanwhile: `make scale N=2` first"
+            raise Refused(f"there is only one worker in rotation: {remedy}")
+        for number, (place, server) in enumerate(work, start=1):
+            print(f"{number} of {len(work)}: {place.host}:{server.port} …", end=" ", flush=True)
+            _restart(place, server, number, len(work))
+            if number < len(work):
+                time.sleep(pause_seconds(server))
+
+
+def pause_seconds(server: Server) -> float:
+    """How long after a restart the next may go: nginx must ask the restarted one again before."""
+    found = FAIL_TIMEOUT.search(" ".join(server.parameters))
+    seconds = float(found[1]) * UNIT_SECONDS[found[2]] if found else 10.0  # nginx's default
+    return seconds + MARGIN_SECONDS
+
+
+def _restart(place: Place, server: Server, number: int, total: int) -> None:
+    began = time.monotonic()
+    try:
+        place.restart(server.port)
+    except Refused as error:
+        untouched = f"{total - number} workers were not touched"
+        raise Refused(f"{error}\nstopped here; {untouched}. Mend it, then run this again") from None
+    print(f"ready after {time.monotonic() - began:.1f} s", flush=True)
+
+
+def _applied(stack: Stack) -> Upstream:
+    for place in stack.places():
+        if (text := place.applied()) is not None:
+            return parse_upstream(text, stack.upstream_conf)
+    raise Refused("no app container is running: `docker compose up --detach` starts it")
+
+
+def _workers(place: Place, upstream: Upstream) -> list[Server]:
+    running = set(place.ports())
+    return [server for server in upstream.workers if server.port in running]

@@ -1,0 +1,62 @@
+"""The running stack, as operations see it: places with workers, an nginx, and one upstream file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class NginxProcess:
+    """`leaving`: of an earlier generation, it only finishes what it has begun."""
+
+    pid: int
+    age_seconds: float
+    leaving: bool
+
+
+class Place(Protocol):
+    """One supervisord and its workers: the native stack has one, Docker one a container."""
+
+    @property
+    def host(self) -> str: ...  # as X-Served-By has it
+    def ports(self) -> list[int]: ...
+    def taken(self, ports: Sequence[int]) -> list[int]: ...
+    def start(self, ports: Sequence[int]) -> None: ...
+    def stop(self, ports: Sequence[int]) -> None: ...
+    def restart(self, port: int) -> None: ...
+    def figures(self) -> list[dict[str, Any]]: ...
+    def keep(self, text: str) -> None: ...
+    def applied(self) -> str | None: ...
+
+
+class Stack(Protocol):
+    """A stack that runs now."""
+
+    name: str  # for the user: which of the possible stacks this is
+    url: str
+    upstream_conf: Path
+    state: Path  # a folder of this machine, for the lock and for a refused file
+
+    def places(self) -> Sequence[Place]:
+        """Where workers run at this moment."""
+
+    def resolves(self, host: str) -> bool:
+        """Whether nginx could look `host` up."""
+
+    def test_nginx(self) -> None:
+        """Have nginx test the files as they are now; Refused repeats its complaint."""
+
+    def reload_nginx(self) -> None:
+        """Tell nginx to read its files again; returns at once, and says nothing of success."""
+
+    def nginx_processes(self) -> list[NginxProcess]:
+        """The processes that answer clients."""
+
+    def nginx_log(self) -> str:
+        """The end of nginx's error log."""
+
+    def store(self) -> dict[str, Any]:
+        """Figures of Redis, as store_figures has them."""

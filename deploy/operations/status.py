@@ -1,0 +1,151 @@
+"""`make status`: workers, nginx and Redis in one table, and whether all is well."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from deploy.operations.difference import algorithm
+from deploy.operations.find import running_stack
+from deploy.operations.stack import Place, Stack
+from deploy.upstream import Upstream, parse_upstream
+
+HEADINGS = ("worker", "state", "up", "restarts", "in flight", "requests/min", "share", "errors/min")
+
+
+def show_status(environ: Mapping[str, str], *, as_json: bool) -> int:
+    """Print it; 0 when healthy, 1 when not."""
+    facts = collect(running_stack(environ))
+    print(json.dumps(facts, indent=2) if as_json else "\n".join(_lines(facts)))
+    return 0 if facts["healthy"] else 1
+
+
+def collect(stack: Stack) -> dict[str, Any]:
+    """Everything that is shown, and `problems`: what is not as it should be, in sentences."""
+    places = stack.places()
+    upstream = _served(stack, places)
+    workers = _workers(places, upstream)
+    facts: dict[str, Any] = {
+        "stack": stack.name,
+        "url": stack.url,
+        "algorithm": algorithm(upstream) if upstream else None,
+        "workers": workers,
+        "nginx": _nginx(stack),
+        "redis": stack.store(),
+        "edited": upstream is not None and _is_edited(stack, places),
+    }
+    problems = _problems(facts, upstream)
+    return {"healthy": not problems, "problems": problems, **facts}
+
+
+def _served(stack: Stack, places: Sequence[Place]) -> Upstream | None:
+    for place in places:
+        if (text := place.applied()) is not None:
+            return parse_upstream(text, stack.upstream_conf)
+    return None
+
+
+def _is_edited(stack: Stack, places: Sequence[Place]) -> bool:
+    return any(place.applied() != stack.upstream_conf.read_bytes().decode() for place in places)
+
+
+def _workers(places: Sequence[Place], upstream: Upstream | None) -> list[dict[str, Any]]:
+    servers = {server.port: server for server in upstream.workers} if upstream else {}
+    found = []
+    for place in places:
+        for figures in place.figures():
+            server = servers.get(figures["port"])
+            name = {"worker": f"{place.host}:{figures['port']}"}
+            found.append({**name, "in_rotation": bool(server and server.is_served), **figures})
+    total = sum(worker.get("requests_last_minute", 0) for worker in found)
+    for worker in found:
+        share = worker.get("requests_last_minute", 0) / total if total else None
+        worker["share"] = None if share is None else round(share, 4)
+    return found
+
+
+def _nginx(stack: Stack) -> dict[str, Any]:
+    processes = stack.nginx_processes()
+    now = [process for process in processes if not process.leaving]
+    old = sorted(process.age_seconds for process in processes if process.leaving)
+    # Processes of one generation are born within the same moment.
+    generations = sum(1 for n, age in enumerate(old) if n == 0 or age - old[n - 1] > 0.5)
+    return {
+        "processes": len(now),
+        "generation_age_seconds": round(max((p.age_seconds for p in now), default=0)),
+        "old_generations": generations,
+        "old_processes": len(old),
+    }
+
+
+def _problems(facts: dict[str, Any], upstream: Upstream | None) -> list[str]:
+    said = [
+        f"{worker['worker']} is not ready: {worker['problem']}"
+        for worker in facts["workers"]
+        if not worker["ready"]
+    ]
+    if upstream:
+        here = {worker["port"] for worker in facts["workers"]}
+        missing = [server for server in upstream.workers if server.port not in here]
+        said += [
+            f"worker {server.port} is not there: `make reload` starts it" for server in missing
+        ]
+    if not facts["workers"]:
+        said.append("no worker is running")
+    if not facts["nginx"]["processes"]:
+        said.append("nginx is not running")
+    if "error" in facts["redis"]:
+        said.append(f"Redis does not answer: {facts['redis']['error']}")
+    return said
+
+
+def _lines(facts: dict[str, Any]) -> list[str]:
+    nginx = facts["nginx"]
+    old = nginx["old_generations"]
+    generation = f"nginx     {nginx['processes']} processes, loaded {_ago(nginx['generation_age_seconds'])} ago"
+    if old:
+        generation += f"; {old} older {'generation drains' if old == 1 else 'generations drain'}"
+    lines = [facts["stack"], "", *_table(facts["workers"]), "", generation]
+    lines += [_redis_line(facts["redis"]), f"upstream  {facts['algorithm'] or 'unknown'}"]
+    if facts["edited"]:
+        lines[-1] += "; the file has been edited since: `make reload` applies it"
+    return [*lines, "", *(facts["problems"] or ["healthy"])]
+
+
+def _table(workers: list[dict[str, Any]]) -> list[str]:
+    rows = [HEADINGS, *map(_row, workers)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    lines = []
+    for row in rows:
+        left = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
+        right = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
+        lines.append("  ".join(left + right))
+    return lines
+
+
+def _row(worker: dict[str, Any]) -> tuple[str, ...]:
+    state = worker["state"] if worker["state"] != "running" or worker["ready"] else "not ready"
+    if worker["ready"]:
+        state = "ready" if worker["in_rotation"] else "out of rotation"
+    share = "-" if worker["share"] is None else f"{worker['share']:.1%}"
+    counts = [str(worker.get(key, "-")) for key in ("in_flight", "requests_last_minute")]
+    up, restarts = _ago(worker["uptime_seconds"]), str(worker["restarts"])
+    errors = str(worker.get("errors_last_minute", "-"))
+    return (worker["worker"], state, up, restarts, *counts, share, errors)
+
+
+def _redis_line(redis: dict[str, Any]) -> str:
+    if "error" in redis:
+        return "redis     does not answer"
+    about = "" if redis["exact"] else "about "
+    limit = redis["memory_limit_bytes"]
+    of = f" of {limit / 2**20:.0f}" if limit else ""
+    memory = f"{redis['memory_bytes'] / 2**20:.1f}{of} MiB"
+    counts = f"{about}{redis['sessions']} sessions of {redis['users']} users"
+    return f"redis     {redis['version']}, {memory}, {counts}"
+
+
+def _ago(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

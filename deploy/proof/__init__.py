@@ -1,0 +1,1 @@
+"""`make proof-operations`: operations under load, every lost request counted; ours beside stock settings."""

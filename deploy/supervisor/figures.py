@@ -1,0 +1,42 @@
+"""What one worker says of itself on its own port: whether it is ready, and its counters."""
+
+from __future__ import annotations
+
+import http.client
+import urllib.request
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploy.supervisor.health import readiness
+
+ASK_SECONDS = 1.0
+WANTED = {
+    "requests_in_flight": "in_flight",
+    "requests_total": "requests",
+    "requests_failed_total": "errors",
+    "requests_last_minute": "requests_last_minute",
+    "requests_failed_last_minute": "errors_last_minute",
+}
+
+
+def worker_figures(port: int) -> dict[str, Any]:
+    """`ready`, why not, and the counters; they are missing when the worker does not answer."""
+    problem = readiness(port)
+    return {"ready": problem is None, "problem": problem, **_counters(port)}
+
+
+def _counters(port: int) -> dict[str, int]:
+    url = f"http://127.0.0.1:{port}/metrics"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy
+    try:
+        with opener.open(url, timeout=ASK_SECONDS) as answer:
+            text = answer.read().decode()
+    except (OSError, http.client.HTTPException):
+        return {}
+    samples = [
+        sample for family in text_string_to_metric_families(text) for sample in family.samples
+    ]
+    found = {WANTED[s.name]: int(s.value) for s in samples if s.name in WANTED}
+    found["in_flight"] -= 1  # this very question
+    return found

@@ -1,0 +1,53 @@
+"""What an operation asks of an app container, run in it by `docker compose exec`; answers are JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from deploy.operations.store import store_figures
+from deploy.refused import Refused
+from deploy.supervisor.container import container_workers
+from deploy.supervisor.workers import Workers
+
+
+def answer(action: str, words: list[str]) -> int:
+    """Print {"value": ...}, or {"error": ...} when it is refused."""
+    try:
+        said = {"value": ACTIONS[action](container_workers(), words)}
+    except Refused as error:
+        said = {"error": str(error)}
+    print(json.dumps(said), flush=True)
+    return 0
+
+
+def resolves(name: str) -> bool:
+    """Whether `name` can be looked up from here."""
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError:
+        return False
+    return True
+
+
+def _redis_url() -> str:
+    path = os.environ.get("REDIS_URL_FILE")
+    return Path(path).read_text().strip() if path else os.environ["REDIS_URL"]
+
+
+ACTIONS: dict[str, Callable[[Workers, list[str]], Any]] = {
+    "ports": lambda workers, words: workers.ports(),
+    "taken": lambda workers, words: workers.taken([int(word) for word in words]),
+    "start": lambda workers, words: workers.start([int(word) for word in words]),
+    "stop": lambda workers, words: workers.stop([int(word) for word in words]),
+    "restart": lambda workers, words: workers.restart(int(words[0])),
+    "figures": lambda workers, words: workers.figures(),
+    "applied": lambda workers, words: workers.applied(),
+    "keep": lambda workers, words: workers.keep(words[0]),
+    "resolves": lambda workers, words: resolves(words[0]),
+    "store": lambda workers, words: store_figures(_redis_url()),
+}

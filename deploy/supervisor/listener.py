@@ -1,0 +1,81 @@
+"""Event listener: counts how often each program was started, and ends everything when one is given up.
+
+Speaks supervisord's listener protocol on standard input and output (supervisord.org/events.html).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from deploy.lock import holder
+
+
+def main() -> None:
+    """Wait for events; the first program that will not be started again ends supervisord."""
+    folder = Path(os.environ["SUPERVISOR_DIR"])
+    while event := next_event(sys.stdin, sys.stdout):
+        name = event["processname"]
+        if event["eventname"] == "PROCESS_STATE_STARTING":
+            count_start(folder, name)
+        elif is_given_up(event) and not is_attended(folder, name):
+            (folder / "fatal").write_text(name)
+            os.kill(os.getppid(), signal.SIGTERM)
+
+
+def next_event(events: TextIO, answers: TextIO) -> dict[str, str]:
+    """The fields of the next event, its name among them; empty when supervisord closed the stream."""
+    answers.write("READY\n")
+    answers.flush()
+    header = _fields(events.readline())
+    if not header:
+        return {}
+    event = _fields(events.read(int(header["len"])))
+    answers.write("RESULT 2\nOK")
+    answers.flush()
+    return header | event
+
+
+def is_given_up(event: dict[str, str]) -> bool:
+    """Whether the program stays down: it failed too often, or ended with the code that says why not to try."""
+    return event["eventname"] == "PROCESS_STATE_FATAL" or event.get("expected") == "1"
+
+
+def attended(folder: Path, name: str) -> Path:
+    """The lock somebody holds while starting `name` who will deal with its failure."""
+    return folder / "attended" / name
+
+
+def is_attended(folder: Path, name: str) -> bool:
+    """Whether somebody is: `make reload` refuses such a worker, and the others go on."""
+    return holder(attended(folder, name)) is not None
+
+
+def count_start(folder: Path, name: str) -> None:
+    """One byte a start: supervisord itself does not count them."""
+    path = folder / "starts" / name
+    path.parent.mkdir(exist_ok=True)
+    with open(path, "ab") as file:
+        file.write(b".")
+
+
+def starts(folder: Path, name: str) -> int:
+    """How often `name` has been started since supervisord was."""
+    path = folder / "starts" / name
+    return path.stat().st_size if path.exists() else 0
+
+
+def forget_starts(folder: Path, name: str) -> None:
+    """Count from nought: another program of that name is about to be started."""
+    (folder / "starts" / name).unlink(missing_ok=True)
+
+
+def _fields(line: str) -> dict[str, str]:
+    return dict(pair.split(":", 1) for pair in line.split())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""What operations say and edit, without a stack."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from app.traffic import SECONDS, Count, Traffic
+from deploy.lock import held
+from deploy.operations.difference import difference
+from deploy.operations.docker import nginx_processes
+from deploy.operations.edit import (
+    add_workers,
+    edited,
+    find_server,
+    remove_servers,
+    set_down,
+    write,
+)
+from deploy.operations.restart import pause_seconds
+from deploy.operations.store import count_keys
+from deploy.refused import Refused
+from deploy.supervisor.listener import attended, count_start, forget_starts, is_attended, starts
+from deploy.upstream import Server, Upstream, parse_upstream
+
+TEXT = """upstream app {
+    # the zone
+    zone app 512k;
+
+    server app:8001 weight=2;  # the big one
+    server app:8002 max_fails=1 fail_timeout=1s resolve;
+    server 192.0.2.7:9000;
+    # the last
+    server app:8003 max_fails=1 down;   # resting
+}
+"""
+
+
+def parse(text: str) -> Upstream:
+    return parse_upstream(text, Path("nginx/upstream.conf"))
+
+
+CHANGES = {
+    "nothing": ("zone", "zone", []),
+    "a comment": ("# the last", "# the very last", []),
+    "a worker more": ("    # the last", "    server app:8005;", ["+ 8005"]),
+    "a worker less": (
+        "server app:8002 max_fails=1 fail_timeout=1s resolve;",
+        "",
+        ["− 8002"],
+    ),
+    "a server elsewhere": (
+        "192.0.2.7:9000",
+        "192.0.2.8:9000",
+        ["+ 192.0.2.8:9000", "− 192.0.2.7:9000"],
+    ),
+    "a weight": ("weight=2", "weight=3", ["8001 weight 2 → 3"]),
+    "no weight": (" weight=2", "", ["8001 weight 2 → 1"]),
+    "a time": ("fail_timeout=1s", "fail_timeout=5s", ["8002 fail_timeout 1s → 5s"]),
+    "aside": ("weight=2", "weight=2 down", ["8001 out of rotation (down)"]),
+    "back": (" down;", ";", ["8003 back in rotation (no longer down)"]),
+    "no resolve": (" resolve", "", ["8002 no longer with resolve"]),
+    "the zone": ("512k", "1m", ["zone app 512k → app 1m"]),
+    "keepalive": ("# the zone", "keepalive 64;", ["keepalive none → 64"]),
+    "a policy": (
+        "# the zone",
+        "least_conn;",
+        [
+            "algorithm: round robin → least_conn "
+            "(sessions stay shared; the even-spread proof does not apply)"
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_difference(kind: str) -> None:
+    """Each kind of change is said in a few words, and what means nothing is not."""
+    old, new, said = CHANGES[kind]
+    assert old in TEXT
+
+    assert difference(parse(TEXT), parse(TEXT.replace(old, new, 1))) == said
+
+
+def test_policy_with_words() -> None:
+    """The words of a policy belong to its name, also when it goes."""
+    hashed = TEXT.replace("# the zone", "hash $cookie_sid consistent;")
+
+    assert difference(parse(hashed), parse(TEXT)) == [
+        "algorithm: hash $cookie_sid consistent → round robin"
+    ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_added_lines(end: str) -> None:
+    """New workers are like the last one and stand below it, in rotation; all other bytes stay."""
+    text = TEXT.replace("\n", end)
+    changed = add_workers(text, parse(text), [8004, 8005])
+    old, new = text.split(end), changed.split(end)
+
+    assert new[9:11] == [f"    server app:{port} max_fails=1;" for port in (8004, 8005)]
+    assert new[:9] + new[11:] == old
+
+
+def test_added_to_a_file_without_last_line_end() -> None:
+    """Where the last line of the file has no end, the new lines still stand on their own."""
+    text = "upstream app {\n    zone app 512k;\n    server app:8001;}"
+    with pytest.raises(Refused, match="line 3: write one whole server on a line of its own"):
+        add_workers(text, parse(text), [8002])
+    changed = add_workers(TEXT.rstrip("\n"), parse(TEXT), [8004])
+
+    assert changed.endswith("    server app:8004 max_fails=1;\n}")
+
+
+def test_removed_lines() -> None:
+    """Removing takes these lines away, and nothing else."""
+    upstream = parse(TEXT)
+    changed = remove_servers(TEXT, upstream, [upstream.servers[1], upstream.servers[3]])
+    gone = {5, 8}
+
+    assert changed.splitlines() == [
+        line for number, line in enumerate(TEXT.splitlines()) if number not in gone
+    ]
+
+
+def test_down_and_up_again() -> None:
+    """`down` is added before the `;` and taken off again; the comment stays."""
+    upstream = parse(TEXT)
+    down = set_down(TEXT, upstream, upstream.servers[0], True)
+
+    assert "    server app:8001 weight=2 down;  # the big one\n" in down
+    assert set_down(down, parse(down), upstream.servers[0], False) == TEXT
+
+
+@pytest.mark.parametrize("word", ["8002", "app:8002", "worker-8002"])
+def test_names_of_a_worker(word: str) -> None:
+    """A worker is found by its port, its address and its name in logs."""
+    assert find_server(parse(TEXT), word).line == 6
+
+
+def test_unknown_server() -> None:
+    """A server that is not there is refused with those that are."""
+    with pytest.raises(Refused, match="no server 8009; its workers are 8001, 8002, 8003"):
+        find_server(parse(TEXT), "8009")
+
+
+def test_written_at_once(tmp_path: Path) -> None:
+    """The file is replaced whole, keeps its mode, and a link to it stays a link."""
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("old")
+    real.chmod(0o640)
+    link.symlink_to(real)
+    with open(real) as reader:
+        write(link, "new")
+
+        assert reader.read() == "old"
+    assert (link.is_symlink(), real.read_text(), real.stat().st_mode & 0o777) == (
+        True,
+        "new",
+        0o640,
+    )
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("left", ["new", "somebody else's"])
+def test_edit_is_undone(tmp_path: Path, left: str) -> None:
+    """When what follows an edit is refused, the file is as before; but not what others wrote meanwhile."""
+    path = tmp_path / "upstream.conf"
+    path.write_text("old")
+
+    def edit_and_fail() -> None:
+        with edited(path, "new"):
+            assert path.read_text() == "new"
+            path.write_text(left)
+            raise Refused("no")
+
+    with pytest.raises(Refused):
+        edit_and_fail()
+    assert path.read_text() == ("old" if left == "new" else left)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "seconds"),
+    [("fail_timeout=1s", 1), ("fail_timeout=500ms", 0.5), ("fail_timeout=2", 2), ("weight=2", 10)],
+)
+def test_pause_is_longer_than_fail_timeout(parameter: str, seconds: float) -> None:
+    """Between two restarts passes more than fail_timeout, which is ten seconds unless it is given."""
+    assert seconds < pause_seconds(Server("app", 8001, (parameter,), 1)) < seconds + 1
+
+
+def test_nginx_processes_of_a_container() -> None:
+    """The listing of `docker top` is read: workers, their age, and which are leaving."""
+    listing = """PID ELAPSED COMMAND
+10 100 nginx: master process nginx -p /tmp/
+11 100 nginx: worker process is shutting down
+12 3 nginx: worker process
+"""
+    found = nginx_processes(listing)
+
+    assert [(p.pid, p.age_seconds, p.leaving) for p in found] == [(11, 100, True), (12, 3, False)]
+
+
+def test_keys_are_counted_by_kind() -> None:
+    """Sessions and users are told apart by the beginning of their keys."""
+    keys = [b"session:{ab}:1", b"user:{ab}:ann", b"session:{ab}:2"]
+
+    assert count_keys(keys, 3) == (Counter(session=2, user=1), True)
+
+
+def test_too_many_keys_are_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When counting takes too long, the share seen so far stands for all, and is called an estimate."""
+    monkeypatch.setattr("deploy.operations.store.COUNT_SECONDS", 0.0)
+
+    assert count_keys(iter([b"session:{a}:1", b"session:{a}:2"]), 1000) == (
+        Counter(session=1000),
+        False,
+    )
+
+
+def test_starts_are_counted(tmp_path: Path) -> None:
+    """Each start of a program counts one, until the program is a new one."""
+    for _ in range(3):
+        count_start(tmp_path, "worker-8001")
+    assert (starts(tmp_path, "worker-8001"), starts(tmp_path, "worker-8002")) == (3, 0)
+    forget_starts(tmp_path, "worker-8001")
+
+    assert starts(tmp_path, "worker-8001") == 0
+
+
+def test_attended_program(tmp_path: Path) -> None:
+    """A program counts as attended while somebody holds its lock, and no other does."""
+    path = attended(tmp_path, "worker-8001")
+    os.makedirs(path.parent)
+    with held(path):
+        assert is_attended(tmp_path, "worker-8001")
+        assert not is_attended(tmp_path, "worker-8002")
+
+    assert not is_attended(tmp_path, "worker-8001")
+
+
+def test_last_minute() -> None:
+    """Traffic of the last minute is what came since the note of a minute ago, failures by 5xx."""
+    traffic = Traffic()
+    for status in (200, 404, 503):
+        traffic.note(status)
+    assert traffic.last_minute() == Count(3, 1)
+    for _ in range(SECONDS):
+        traffic.tick()
+    traffic.note(500)
+
+    assert traffic.last_minute() == Count(1, 1)
+    assert (traffic.answered, traffic.failed) == (4, 2)
