@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from .session import Session
 from .subscription import Subscription
 
 SLACK_SECONDS = 0.05  # after a session's end, so that Redis agrees that it is over
+EARLIEST_BEAT = 0.5  # of the time between two heartbeats
 MOVED_SECONDS = 1.0  # a deadline that changed by less is not worth a word
 
 log = logging.getLogger(__name__)
@@ -220,9 +222,12 @@ class Notices:
                 watcher.changed(version, value, None)
 
     def _ends_in(self, watch: Watch, seconds: float | None, *, tell: bool = False) -> None:
-        """Look again when the session should be over, and at the latest after a heartbeat."""
+        """Look again when the session should be over, and at the latest after a heartbeat.
+
+        Sooner by chance: thousands who came together, after a restart, would else beat together too.
+        """
         loop = asyncio.get_running_loop()
-        wait = self._heartbeat_seconds
+        wait = self._heartbeat_seconds * random.uniform(EARLIEST_BEAT, 1)
         if seconds is not None:
             wait = min(wait, seconds + SLACK_SECONDS)
             moved = abs(loop.time() + seconds - watch.ends_at) > MOVED_SECONDS

@@ -23,6 +23,7 @@ class Watcher:
     def __init__(self) -> None:
         self.watch: Watch | None = None
         self.told: list[Any] = []
+        self.beats: list[float] = []  # the event loop's clock
 
     def changed(self, version: int, value: Any, ends_in: float | None) -> None:
         self.told.append((version, value))
@@ -31,7 +32,7 @@ class Watcher:
         self.told.append(reason)
 
     def beat(self) -> None:
-        pass
+        self.beats.append(asyncio.get_running_loop().time())
 
     async def until(self, last: Any, seconds: float = 2) -> None:
         async with asyncio.timeout(seconds):
@@ -146,3 +147,21 @@ async def test_a_node_dies(
                 others[0].admin.publish("news", "still here")
                 await asyncio.sleep(0.05)
         assert any(other.admin.client_list(_type="pubsub") for other in others)
+
+
+async def test_heartbeats_are_spread(
+    engines: Engines, place: Place, notices_at: MakeNotices
+) -> None:
+    """Sessions that are watched from the same moment on do not beat at the same moment."""
+    (store,) = engines(1)
+    sessions = [await load(store, await store.create(f"user{n}")) for n in range(30)]
+    notices, watchers = notices_at(place, heartbeat_seconds=1), [Watcher() for _ in sessions]
+    for session, watcher in zip(sessions, watchers, strict=True):
+        notices.watch(session, 0, watcher)
+    async with asyncio.timeout(5):
+        while not all(watcher.beats for watcher in watchers):
+            await asyncio.sleep(0.01)
+    first = [watcher.beats[0] for watcher in watchers]
+    assert max(first) - min(first) > 0.2
+    for watcher in watchers:
+        notices.leave(watcher)
