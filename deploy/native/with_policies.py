@@ -15,11 +15,11 @@ def run_with_policies(
 ) -> int:
     """COMMAND's exit code.  It finds FRONTS in its environment: policy=address, separated by spaces.
 
-    With HOST or FRONTS given, nothing is started: COMMAND gets what was given.
+    The stack has the demo's own password.  With HOST or FRONTS given, nothing is started: COMMAND gets what was given.
     """
     if environ.get("HOST") or environ.get("FRONTS"):
         return run_child(command, environ)
     print("starting a stack, and an nginx for each policy", flush=True)
     with scratch_stack(upstream_conf, environ) as stack, running_fronts(stack) as fronts:
         given = " ".join(f"{name}={url}" for name, url in fronts.items())
-        return run_child(command, {**environ, "FRONTS": given})
+        return run_child(command, {**environ, "FRONTS": given, "DEMO_PASSWORD": ""})

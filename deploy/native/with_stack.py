@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from deploy.native.child import run_child
 from deploy.native.options import Options
 from deploy.native.run import supervisord_of
 from deploy.native.scratch import scratch_stack
@@ -30,14 +28,14 @@ def run_with_stack(command: Sequence[str], options: Options, environ: Mapping[st
     if is_our_stack(host):
         print(f"using the stack at {host}", flush=True)
         ours = options if host == options.url else None  # else it runs in Docker, or elsewhere
-        return _run(command, host, options.upstream_conf, environ, ours)
+        return run_child(command, {**environ} | facts(host, options.upstream_conf, ours))
     if environ.get("HOST"):
         raise Refused(f"no stack answers at HOST={host}; leave HOST away, and one is started")
     print("no stack is running: starting one for this", flush=True)
     login = {name: environ[name] for name in LOGIN if environ.get(name)}
     with scratch_stack(options.upstream_conf, environ, **login) as stack:
         ours = replace(options, stack_dir=stack.folder / "state")
-        return _run(command, stack.url, options.upstream_conf, environ, ours)
+        return run_child(command, {**environ} | facts(stack.url, options.upstream_conf, ours))
 
 
 def is_our_stack(url: str) -> bool:
@@ -64,40 +62,3 @@ def facts(host: str, upstream_conf: Path, native: Options | None = None) -> dict
         "POLICY": upstream.policy,
         "PARTS": ",".join(f"{name}={pid}" for name, pid in parts.items()),
     }
-
-
-def _run(
-    command: Sequence[str],
-    host: str,
-    upstream_conf: Path,
-    environ: Mapping[str, str],
-    native: Options | None,
-) -> int:
-    environ = {**environ, **facts(host, upstream_conf, native)}
-    try:
-        process = subprocess.Popen(command, env=environ)
-    except FileNotFoundError:
-        raise Refused(f"there is no command {command[0]}") from None
-    with _signals_left_to(process), process:
-        code = process.wait()
-    return code if code >= 0 else 128 - code  # ended by a signal: what a shell reports
-
-
-@contextmanager
-def _signals_left_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """While the block runs, signals concern `process`; the stack stays up until it has ended.
-
-    A terminal sends Ctrl-C to both.  SIGTERM comes to this process alone, and is passed on.
-    """
-    handlers = {
-        signal.SIGINT: lambda *_: (
-            None
-        ),  # not SIG_IGN, which the command's own children would inherit
-        signal.SIGTERM: lambda *_: process.terminate(),
-    }
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
