@@ -36,6 +36,7 @@ class Settings:
     out: Path
     report: bool
     parts: dict[str, int]
+    stack: str
 
     @property
     def history(self) -> Path:
@@ -177,4 +178,5 @@ _OPTIONS: tuple[tuple[str, str, Callable[[str], object], str], ...] = (
     ("OUT", str(RESULTS), Path, "folder for the history and the figures of the last run"),
     ("REPORT", "1", _switch, "draw the report: an HTML page, pictures and JSON; 0: do not"),
     ("PARTS", "", _parts, "processes of the stack to watch, such as nginx=123,redis=124"),
+    ("STACK", "", str, "what the stack is made of, for the report"),
 )

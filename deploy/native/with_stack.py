@@ -12,6 +12,7 @@ from deploy.native.child import run_child
 from deploy.native.options import Options
 from deploy.native.run import supervisord_of
 from deploy.native.scratch import scratch_stack
+from deploy.native.versions import versions
 from deploy.refused import Refused
 from deploy.upstream import read_upstream
 
@@ -20,7 +21,7 @@ LOGIN = ("DEMO_PASSWORD", "DEMO_PASSWORD_FILE")
 
 
 def run_with_stack(command: Sequence[str], options: Options, environ: Mapping[str, str]) -> int:
-    """COMMAND's exit code.  It finds HOST, WORKERS, WEIGHTS, POLICY and PARTS in its environment.
+    """COMMAND's exit code.  It finds HOST, WORKERS, WEIGHTS, POLICY, PARTS, STACK in its environment.
 
     A HOST that was given must answer; without one, a stack is started when none runs.
     """
@@ -61,4 +62,5 @@ def facts(host: str, upstream_conf: Path, native: Options | None = None) -> dict
         "WEIGHTS": weights,
         "POLICY": upstream.policy,
         "PARTS": ",".join(f"{name}={pid}" for name, pid in parts.items()),
+        "STACK": versions(native) if native and parts else "",
     }

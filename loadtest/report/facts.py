@@ -25,7 +25,7 @@ from loadtest.tally import describe
 from loadtest.verdict import Verdict
 
 LIBRARIES = ("locust", "gevent", "matplotlib")
-NOT_SHOWN = {"demo_password", "parts", "report"}
+NOT_SHOWN = {"demo_password", "parts", "report", "stack"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def gather(
         curves=curves.values(),
         cpu=_shares(counted.cpu_share, parts, analysis.seconds),
         settings=_shown(settings),
-        versions=_versions(),
+        versions=_versions(settings),
         again=_again(settings),
     )
 
@@ -129,8 +129,9 @@ def _text(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _versions() -> dict[str, str]:
+def _versions(settings: Settings) -> dict[str, str]:
     system = {
+        "stack": settings.stack or "unknown: it does not run natively here",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cores": str(cpu_count()),
         "Python": platform.python_version(),

@@ -2,6 +2,9 @@
 
     python -m tests.mutants [NAME ...]      QUICK=1 for the short form
 
+The long form tries each with three seeds, and draws a report of the first:
+`.stack/mutants/*/loadtest/report.html`.
+
 Exit code 1 when a mutant goes unnoticed, is caught by something else than the invariant named for it,
 or when a right stack is found broken.
 """
@@ -9,9 +12,10 @@ or when a right stack is found broken.
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,9 +25,10 @@ from loadtest.verdict import Code
 from tests.mutants.catalogue import MUTANTS, Mutant
 from tests.mutants.trial import Load, Trial, try_mutant
 
+RESULTS = ROOT / ".stack/mutants"  # logs and histories, and a report of each that was drawn
 UPSTREAM = ROOT / "nginx/upstream.conf"
 QUICK = (Load(seconds=4, users=10, rate=20, seed=1),)
-FULL = tuple(Load(seconds=8, users=16, rate=40, seed=seed) for seed in (1, 2, 3))
+FULL = tuple(Load(seconds=8, users=16, rate=40, seed=seed, report=seed == 1) for seed in (1, 2, 3))
 
 
 def main(names: Sequence[str]) -> int:
@@ -35,17 +40,19 @@ def main(names: Sequence[str]) -> int:
     chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
     quick = os.environ.get("QUICK", "") not in ("", "0")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does, end what was started
-    with scratch_stack(UPSTREAM, os.environ) as stack, tempfile.TemporaryDirectory() as folder:
-        return try_all(chosen, QUICK if quick else FULL, stack, Path(folder))
+    shutil.rmtree(RESULTS, ignore_errors=True)
+    with scratch_stack(UPSTREAM, os.environ) as stack:
+        return try_all(chosen, QUICK if quick else FULL, stack, RESULTS)
 
 
 def try_all(mutants: Sequence[Mutant], loads: Sequence[Load], stack: Scratch, folder: Path) -> int:
     """Print the table line by line, then a sentence; 1 when a line has a complaint."""
     print(f"{'mutant':<36}{'exit code':>9}  {'caught by':<22}{'requests':>9}{'seconds':>9}")
     complaints = 0
-    for number, mutant in enumerate(mutants):
+    for mutant in mutants:
         for load in loads:
-            trial = try_mutant(mutant, stack, folder / f"{number}-{load.seed}", load)
+            where = folder / f"{re.sub('[^a-z]+', '-', mutant.name.lower())}-{load.seed}"
+            trial = try_mutant(mutant, stack, where, load)
             print(_line(trial), flush=True)
             complaints += trial.complaint is not None
     print(_sentence(mutants, complaints))
@@ -54,7 +61,9 @@ def try_all(mutants: Sequence[Mutant], loads: Sequence[Load], stack: Scratch, fo
 
 def _line(trial: Trial) -> str:
     mutant, run = trial.mutant, trial.run
-    by = str(mutant.named or ("the spread" if mutant.code == Code.SPREAD else "nothing"))
+    by = mutant.named if mutant.named in run.broken else "nothing"
+    if run.code == Code.SPREAD:
+        by = "the spread"
     counts = run.verdict.get("counts", {})
     requests = trial.caught.requests if trial.caught else counts.get("requests", 0)
     seconds = f"{trial.caught.seconds:.2f}" if trial.caught else "the end"

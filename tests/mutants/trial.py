@@ -29,11 +29,13 @@ class Load:
     users: int
     rate: int
     seed: int
+    report: bool = False
 
     def options(self, mutant: Mutant) -> list[str]:
         """For the command line of the load test.  A frozen Redis costs time in which little happens."""
         seconds = self.seconds + (FREEZING_SECONDS if mutant.redis_freezes else 0)
-        named = {"duration": seconds, "users": self.users, "rate": self.rate, "seed": self.seed}
+        named = {"duration": seconds, "users": self.users, "rate": self.rate, "seed": self.seed,
+                 "report": int(self.report)}  # fmt: skip
         return [str(part) for name, value in named.items() for part in (f"--{name}", value)]
 
 

@@ -1,5 +1,6 @@
 """The load test against the real stack: it passes.  That it can fail is shown by tests/mutants."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -39,18 +40,21 @@ def test_weights_are_known(stack: Scratch, changed_nginx: ChangedNginx, tmp_path
 
 @pytest.mark.native
 def test_parts_are_known(stack: Scratch) -> None:
-    """The load test is told which processes make up a native stack: nginx, Redis and each worker."""
+    """The load test is told the processes of a native stack, nginx, Redis and each worker, and their versions."""
     options = read_options({"STACK_DIR": str(stack.folder / "state")})
-    told = facts(stack.url, UPSTREAM, options)["PARTS"]
-    parts = dict(part.split("=") for part in told.split(","))
+    told = facts(stack.url, UPSTREAM, options)
+    parts = dict(part.split("=") for part in told["PARTS"].split(","))
     words = {"nginx": "nginx", "redis": "unixsocket"}
     words |= {f"worker-{port}": f"--port\0{port}" for port in stack.worker_ports}
     assert set(parts) == set(words)
     for name, word in words.items():
         assert word in Path(f"/proc/{parts[name]}/cmdline").read_text()
+    pattern = r"Tornado [\d.]+, nginx [\d.]+, (Valkey|Redis) [\d.]+, Python [\d.]+"
+    assert re.fullmatch(pattern, told["STACK"]), told["STACK"]
 
 
 @pytest.mark.native
 def test_parts_elsewhere_are_not() -> None:
-    """For a stack that does not run natively here, no processes are named."""
-    assert facts("http://127.0.0.1:1", UPSTREAM)["PARTS"] == ""
+    """For a stack that does not run natively here, no processes and no versions are named."""
+    told = facts("http://127.0.0.1:1", UPSTREAM)
+    assert (told["PARTS"], told["STACK"]) == ("", "")
