@@ -18,6 +18,8 @@ from pathlib import Path
 from deploy.native.options import Options, read_environ, read_options
 from deploy.native.run import supervisord_of
 from deploy.native.session import session_members
+from deploy.operations.reload import reload as reload_stack
+from deploy.operations.restart import rolling_restart as restart_workers
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
 from deploy.upstream import Server, read_upstream
@@ -37,18 +39,14 @@ def pids(options: Options) -> None:
     print(json.dumps(roles))
 
 
-def reload(options: Options) -> None:
-    """Have nginx read its configuration again; old processes keep their connections for a while."""
-    os.kill(supervisord_of(options).pids()["nginx"], signal.SIGHUP)
+def reload(_: Options) -> None:
+    """`make reload` of an unchanged list of workers: old processes keep their connections for a while."""
+    reload_stack(read_environ(os.environ))
 
 
-def rolling_restart(options: Options) -> None:
-    """Drain, stop and start one worker after the other, each ready before the next goes."""
-    supervisord = supervisord_of(options)
-    for server in read_upstream(options.upstream_conf).workers:
-        supervisord.stop([server.name])
-        supervisord.start_program(server.name)
-        _wait_until_ready(server)
+def rolling_restart(_: Options) -> None:
+    """`make rolling-restart`: each worker ready before the next goes."""
+    restart_workers(read_environ(os.environ))
 
 
 def kill_worker(options: Options) -> None:
