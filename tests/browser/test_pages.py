@@ -79,6 +79,20 @@ def test_wrong_password(open_page: OpenPage, problems: Any) -> None:
     problems.expect("401")
 
 
+def test_too_many_wrong_passwords(open_page: OpenPage, problems: Any) -> None:
+    """When guessing at a name is slowed down, the form says so as text, and for how long."""
+    page = open_page()
+    for _ in range(10):
+        form = {"username": "Guessed", "password": "wrong"}
+        page.context.request.post("/login", form=form)
+    fill_in(page, "Guessed", "demo")
+    expect(page.get_by_role("alert")).to_have_text(
+        re.compile(r"^Too many wrong passwords for this name\. Try again in \d+ s\.$")
+    )
+    expect(page.get_by_label("Name")).to_have_value("Guessed")
+    problems.expect("429")
+
+
 def test_a_name_is_text(open_page: OpenPage) -> None:
     """Markup in a name is shown, not run."""
     page = open_page()
