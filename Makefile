@@ -67,6 +67,9 @@ loadtest: $(VENV)/run $(VENV)/loadtest ## Prove round robin and one session unde
 loadtest-ui: $(VENV)/run $(VENV)/loadtest ## The same from Locust's web page; WEB_PORT=8089
 	@WEB_PORT=$${WEB_PORT:-8089} $(PY) -m deploy with-stack -- $(PY) -m loadtest
 
+bench-loadtest: $(VENV)/run $(VENV)/loadtest ## What the load test's checks and its memory cost
+	@$(PY) -m deploy with-stack -- $(PY) -m loadtest.bench
+
 loadtest-mutants: $(VENV)/run $(VENV)/loadtest ## Break the stack in ten ways: each is noticed; QUICK=1
 	@$(PY) -m tests.mutants
 

@@ -7,6 +7,7 @@ time, this one sorts each session's requests and looks backwards by bisection.
 Exit codes: 0 every promise held, 10 one was broken, 13 the file holds nothing to judge.
 """
 
+import gc
 import sys
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
@@ -249,6 +250,7 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     path = Path(arguments[0])
+    gc.disable()  # a million small objects without a cycle: looking for one takes a fifth of the time
     report = check(read_ops(path), lifetimes_of(read_header(path)))
     for invariant, tally in report.tallies.items():
         print(f"{invariant:24} {tally.checked:>9,} checked {tally.violations:>7,} broken")

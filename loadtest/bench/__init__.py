@@ -1,0 +1,1 @@
+"""What the load test itself costs: its checks, its memory, and judging a long history."""

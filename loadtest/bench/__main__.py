@@ -1,0 +1,76 @@
+"""`make bench-loadtest`: what the load test costs, against what it may cost.
+
+HOST is the stack to load. SECONDS=600 watches memory over ten minutes instead of projecting to them.
+Exit code 1 when a limit is missed.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from loadtest.bench import memory, offline, rate
+
+USERS = 150  # enough that the generator never waits for one of them
+ROUNDS, ROUND_SECONDS = 3, 8
+MILLION = 1_000_000
+LEAST_RATIO = 0.60
+MOST_MEBIBYTES = 1024
+MOST_SECONDS = 30
+
+
+def main(host: str, seconds: int) -> int:
+    """Measure all three and print them."""
+    with tempfile.TemporaryDirectory(prefix="bench-loadtest-") as name:
+        folder = Path(name)
+        cheap = _rate(rate.compare(host, USERS, ROUND_SECONDS, ROUNDS, folder))
+        small = _memory(memory.measure(host, seconds, folder / "memory"))
+        fast = _offline(folder / "memory/history.jsonl", folder / "long.jsonl")
+    return 0 if cheap and small and fast else 1
+
+
+def _rate(cost: rate.Cost) -> bool:
+    for name, speed in (("without checks", cost.plain), ("with all checks", cost.checked)):
+        print(
+            f"{name:<17}{speed.requests_per_second:>8,.0f} requests/s,"
+            f" {speed.cpu_milliseconds:.3f} ms of processor a request"
+        )
+    print(f"  by processor time: {cost.cpu_ratio:.0%}, the rate where only the generator is slow")
+    return _line(
+        "rate with checks",
+        f"{cost.rate_ratio:.0%}",
+        f">= {LEAST_RATIO:.0%}",
+        cost.rate_ratio >= LEAST_RATIO,
+    )
+
+
+def _memory(found: memory.Memory) -> bool:
+    print(
+        f"memory of {found.requests:,} requests in {found.seconds} s: {found.warm:.0f} MiB when warm,"
+        f" {found.loaded:.0f} at the end of the load, {found.peak:.0f} while judging"
+    )
+    ten = found.in_ten_minutes
+    how = "measured" if found.seconds >= memory.TEN_MINUTES else "projected; SECONDS=600 measures"
+    return _line(
+        f"ten minutes, {how}", f"{ten:,.0f} MiB", f"< {MOST_MEBIBYTES:,}", ten < MOST_MEBIBYTES
+    )
+
+
+def _offline(history: Path, target: Path) -> bool:
+    length = offline.enlarge(history, target, MILLION)
+    seconds = offline.seconds_to_check(target)
+    return _line(
+        f"offline check of {length:,}",
+        f"{seconds:.1f} s",
+        f"< {MOST_SECONDS}",
+        seconds < MOST_SECONDS,
+    )
+
+
+def _line(what: str, value: str, limit: str, holds: bool) -> bool:
+    print(f"{what:<46}{value:>10}  {limit:<8} {'holds' if holds else 'MISSED'}", flush=True)
+    return holds
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ["HOST"], int(os.environ.get("SECONDS") or 60)))
