@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from deploy.paths import ROOT
 from deploy.refused import Refused
 
 Command = Callable[[argparse.Namespace], int | None]
@@ -62,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument("words", nargs="*")
     add(user).add_argument("name", help="1 to 64 printable characters")
     add(end_sessions).add_argument("name", help="the user, as shown after logging in")
-    for wrapper in (with_stack, with_policies, with_own_stack):
+    for wrapper in (with_stack, with_policies, with_own_stack, expect):
         add(wrapper).add_argument("words", nargs="+", metavar="COMMAND", help="written after --")
     return parser
 
@@ -223,6 +224,16 @@ def with_own_stack(given: argparse.Namespace) -> int:
 
     environ = read_environ(os.environ)
     return run_with_own_stack(given.words, read_options(environ).upstream_conf, environ)
+
+
+def expect(given: argparse.Namespace) -> None:
+    """Run a command that finds WORKERS, WEIGHTS and POLICY of nginx/upstream.conf in its environment.
+
+    The load test's container does; `with-stack` would start servers it does not have.
+    """
+    from deploy.expect import become
+
+    become(given.words, ROOT / "nginx/upstream.conf", os.environ)
 
 
 def container(_: argparse.Namespace) -> int:

@@ -1,6 +1,8 @@
 """The stored history: JSON lines, one header, then one line a finished request.
 
-Fields that are empty are left out. Times are nanoseconds of the generator's monotonic clock.
+A line has the fields of `operations.Op`, in the order they finished; empty ones are left out. Times are
+nanoseconds of the generator's monotonic clock. With several generator processes the lines of each
+stand together, and the part of a session's label before `-` tells which (`g1-s7`).
 """
 
 import json

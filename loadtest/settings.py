@@ -165,7 +165,7 @@ _OPTIONS: tuple[tuple[str, str, Callable[[str], object], str], ...] = (
     ("WORKERS", "", _workers, "workers that should answer; unknown means: at least two"),
     ("WEIGHTS", "", _weights, "the workers' weights, like 2,1,1; unknown means: all the same"),
     ("POLICY", "round_robin", str, "how nginx balances; evenness is judged for round_robin only"),
-    ("DURATION", "60", _seconds, "length of the run"),
+    ("DURATION", "80", _seconds, "length of the run"),
     ("USERS", "20", _whole(1, 10_000), "closed users: each waits for an answer before going on"),
     ("RATE", "50", _number, "open arrivals a second, beside the users; 0: none"),
     ("SEED", "1", _whole(0, 1 << 32), "seed of the arrivals and of every user's choices"),

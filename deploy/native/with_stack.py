@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from deploy.expect import upstream_facts
 from deploy.native.child import run_child
 from deploy.native.options import Options
 from deploy.native.run import supervisord_of
 from deploy.native.scratch import scratch_stack
 from deploy.native.versions import versions
 from deploy.refused import Refused
-from deploy.upstream import read_upstream
 
 # What the command logs in with; so a stack that is started for it must know it too.
 LOGIN = ("DEMO_PASSWORD", "DEMO_PASSWORD_FILE")
@@ -53,14 +53,10 @@ def facts(host: str, upstream_conf: Path, native: Options | None = None) -> dict
 
     `native` are the stack's options where its processes can be watched from here.
     """
-    upstream = read_upstream(upstream_conf)
-    weights = ",".join(str(server.weight) for server in upstream.served)
     parts = supervisord_of(native).pids() if native else {}
     return {
         "HOST": host,
-        "WORKERS": str(len(upstream.served)),
-        "WEIGHTS": weights,
-        "POLICY": upstream.policy,
         "PARTS": ",".join(f"{name}={pid}" for name, pid in parts.items()),
         "STACK": versions(native) if native and parts else "",
+        **upstream_facts(upstream_conf),
     }

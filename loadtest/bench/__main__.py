@@ -1,31 +1,36 @@
 """`make bench-loadtest`: what the load test costs, against what it may cost.
 
-HOST is the stack to load. SECONDS=600 watches memory over ten minutes instead of projecting to them.
+HOST is the stack to load. SECONDS=600 watches memory over ten minutes instead of projecting to them;
+ROUNDS, ROUND_SECONDS and REQUESTS (the length of the history to check) make it longer or shorter.
 Exit code 1 when a limit is missed.
 """
 
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from loadtest.bench import memory, offline, rate
 
 USERS = 150  # enough that the generator never waits for one of them
-ROUNDS, ROUND_SECONDS = 3, 8
-MILLION = 1_000_000
+DEFAULTS = {"ROUNDS": 3, "ROUND_SECONDS": 8, "SECONDS": 60, "REQUESTS": 1_000_000}
 LEAST_RATIO = 0.60
 MOST_MEBIBYTES = 1024
 MOST_SECONDS = 30
 
 
-def main(host: str, seconds: int) -> int:
+def main(environment: Mapping[str, str]) -> int:
     """Measure all three and print them."""
+    host = environment["HOST"]
+    rounds, round_seconds, seconds, requests = (
+        int(environment.get(name) or default) for name, default in DEFAULTS.items()
+    )
     with tempfile.TemporaryDirectory(prefix="bench-loadtest-") as name:
         folder = Path(name)
-        cheap = _rate(rate.compare(host, USERS, ROUND_SECONDS, ROUNDS, folder))
+        cheap = _rate(rate.compare(host, USERS, round_seconds, rounds, folder))
         small = _memory(memory.measure(host, seconds, folder / "memory"))
-        fast = _offline(folder / "memory/history.jsonl", folder / "long.jsonl")
+        fast = _offline(folder / "memory/history.jsonl", folder / "long.jsonl", requests)
     return 0 if cheap and small and fast else 1
 
 
@@ -56,8 +61,8 @@ def _memory(found: memory.Memory) -> bool:
     )
 
 
-def _offline(history: Path, target: Path) -> bool:
-    length = offline.enlarge(history, target, MILLION)
+def _offline(history: Path, target: Path, requests: int) -> bool:
+    length = offline.enlarge(history, target, requests)
     seconds = offline.seconds_to_check(target)
     return _line(
         f"offline check of {length:,}",
@@ -73,4 +78,4 @@ def _line(what: str, value: str, limit: str, holds: bool) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(os.environ["HOST"], int(os.environ.get("SECONDS") or 60)))
+    sys.exit(main(os.environ))

@@ -40,6 +40,7 @@ def _delete_beside_writers(browser: Browser, session: Visit) -> None:
     """Delete a field while others are written: none of those writers may bring it back."""
     pool = Pool(CONNECTIONS)
     requests = [pool.spawn(browser.add, session, COUNTER) for _ in range(ADDS)]
+    gevent.sleep(0)  # they are sent first, and may be served before, after or around the delete
     browser.delete(session, NOTES[0])
     gevent.joinall(requests, raise_error=True)
     browser.get(session, NOTES[0])

@@ -6,13 +6,15 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import httpx
 import pytest
 
-from deploy.native.scratch import Scratch, scratch_settings, wait_for_start
+from deploy.native.scratch import Scratch, free_ports, scratch_settings, wait_for_start
 from deploy.paths import ROOT
 from deploy.upstream import read_upstream
 from tests.conftest import UPSTREAM, StartStack
@@ -245,6 +247,43 @@ def test_every_target_is_run() -> None:
     run = {name for pair in here for name in pair if name} | by_ci | {"help"}
 
     assert targets() - run == NOT_RUN
+
+
+def test_loadtest_ui(stack: Scratch, tmp_path: Path) -> None:
+    """`make loadtest-ui` opens Locust's page, and Ctrl-C ends it."""
+    (port,) = free_ports(1)
+    settings = {"HOST": stack.url, "WEB_PORT": str(port), "OUT": str(tmp_path)}
+    process = subprocess.Popen(
+        ["make", "--no-print-directory", "loadtest-ui"],
+        cwd=ROOT,
+        env=environ(settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        transport = httpx.HTTPTransport(retries=8)  # until it listens
+        with httpx.Client(transport=transport, trust_env=False) as client:
+            shown = client.get(f"http://127.0.0.1:{port}/").text
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    assert "Workers of the stack" in shown
+    assert "no run was started" in said
+    assert f"http://127.0.0.1:{port}" in said
+
+
+def test_bench_loadtest(stack: Scratch) -> None:
+    """`make bench-loadtest` prints the three figures and what they may be; here in miniature."""
+    short = {"ROUNDS": "1", "ROUND_SECONDS": "2", "SECONDS": "4", "REQUESTS": "5000"}
+    said = make("bench-loadtest", HOST=stack.url, **short).stdout
+    for line in (
+        r"rate with checks +\d+%  >= 60%",
+        r"ten minutes, projected; SECONDS=600 measures +[\d,]+ MiB  < 1,024",
+        r"offline check of [\d,]+ +[\d.]+ s  < 30",
+    ):
+        assert re.search(rf"{line} +(holds|MISSED)\n", said), said
 
 
 def test_readme_names_only_targets_that_exist() -> None:

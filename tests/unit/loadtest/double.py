@@ -229,9 +229,8 @@ class DataAdd(Data):
         else:
             before = self.stored.fields
         if self.world.fault == "add saves a blob":
-            # All but the field itself comes from what was read before the pause.
-            self.stored.fields = before | {key: self.stored.fields.get(key, 0)}
-            before = self.stored.fields
+            # What was deleted during the pause is in what was read before it.
+            self.stored.fields = before = before | self.stored.fields
         if self.world.fault == "adds always give way" or (key, self.number % 7) == ("counter", 0):
             self.fail(409)
             return

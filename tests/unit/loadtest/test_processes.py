@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +58,8 @@ def test_lost_process(tmp_path: Path) -> None:
     with double("none") as host:
         process = start(host, tmp_path, *SHORT, "--processes", "2")
         wait_for_load(process)
+        while len(list(tmp_path.glob("history-of-*.jsonl"))) < 2:
+            time.sleep(0.02)
         generators(process)[1].kill()
         printed, _ = process.communicate(timeout=30)
     assert process.returncode == 13, printed
