@@ -137,6 +137,15 @@ def test_http2(stack: Scratch) -> None:
     assert seen == ["2 302", "2 302", "2 403", "2 421"]
 
 
+def test_http2_needs_tls(stack: Scratch) -> None:
+    """Over plain http nobody gets HTTP/2, also who begins with it."""
+    with socket.create_connection(("127.0.0.1", stack.http_port), timeout=5) as raw:
+        raw.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
+        answer = raw.recv(100)
+
+    assert b"HTTP/1.1 " in answer
+
+
 @pytest.fixture(scope="module")
 def only() -> Iterator[Scratch]:
     """A stack with HTTPS_ONLY=1."""

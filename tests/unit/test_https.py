@@ -162,6 +162,22 @@ def test_expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_https(settings, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({}, "http2 on;"),
+        ({"APP_ENV": "production"}, "http2 off;"),
+        ({"APP_ENV": "production", "HTTP2": "1"}, "http2 on;"),
+        ({"HTTP2": "0"}, "http2 off;"),
+    ],
+)
+def test_http2(tmp_path: Path, settings: dict[str, str], line: str) -> None:
+    """HTTP/2 is on in demo and off in production, unless HTTP2 says otherwise."""
+    write_https(read_https(settings), tmp_path)
+
+    assert line in (tmp_path / "site.conf").read_text().splitlines()
+
+
 PORTS = [
     ({}, 8080, 8443),
     ({}, 8090, 8453),
@@ -174,5 +190,5 @@ PORTS = [
 def test_port(settings: dict[str, str], http_port: int, port: int) -> None:
     """HTTPS_PORT follows HTTP_PORT where it is not given, so that a second stack needs one setting."""
     assert read_https(settings, http_port) == Https(
-        port, False, None, ("localhost", "127.0.0.1", "::1")
+        port, False, True, None, ("localhost", "127.0.0.1", "::1")
     )

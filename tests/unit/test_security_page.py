@@ -58,6 +58,20 @@ def test_figures_are_those_of_nginx() -> None:
         assert f"\n{line}" in limits or f" {line}" in limits, line
 
 
+def captures(text: str) -> list[str]:
+    """What a configuration takes out of a regular expression: $1, or a group with a name."""
+    code = "\n".join(line.partition("#")[0] for line in text.splitlines())
+    return re.findall(r"\$\d|\(\?P?<\w+>", code)
+
+
+def test_no_captures() -> None:
+    """No text in nginx/ is made of what an expression captured; a capture would be seen."""
+    files = {path.name: path.read_text() for path in (ROOT / "nginx").rglob("*.conf")}
+
+    assert {name: found for name, text in files.items() if (found := captures(text))} == {}
+    assert captures('map $a $b { "~^(?<rest>.+)$" $rest; }\nroot /$1; # $2') == ["(?<rest>", "$1"]
+
+
 def test_nginx_is_the_one_described() -> None:
     """The page speaks of the nginx that is locked: a newer one needs a new look."""
     lock = (ROOT / "deploy/requirements/run.txt").read_text()
