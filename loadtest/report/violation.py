@@ -21,12 +21,16 @@ class Found:
 def find_violation(report: Report) -> Found | None:
     """The one to begin with: of the smallest witnesses the earliest; None when all invariants hold.
 
-    Two requests that contradict each other explain more than one that contradicts a count.
+    Two requests that contradict each other explain more than one that contradicts a count, and a
+    promise about one pair more than the one about the counter as a whole.
     """
     broken = [Found(name, tally.witness) for name, tally in report.tallies.items() if tally.witness]
-    return min(
-        broken, key=lambda found: (len(found.witness) == 1, _end(found.witness)), default=None
-    )
+    return min(broken, key=_order, default=None)
+
+
+def _order(found: Found) -> tuple[bool, bool, int]:
+    whole = found.invariant is Invariant.LINEARIZABLE_COUNTER
+    return len(found.witness) == 1, whole, max(op.returned for op in found.witness)
 
 
 class Violation:
@@ -77,7 +81,3 @@ def _text(op: Op) -> str:
     found = str(op.outcome) if op.value is None else f"count {op.value}"
     other = f", answered for {op.seen}" if op.seen not in (None, op.user) else ""
     return f"{op.kind} of {op.session}: {found}{other}"
-
-
-def _end(witness: Witness) -> int:
-    return max(op.returned for op in witness)
