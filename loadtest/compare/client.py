@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 import h11
 
 READ_BYTES = 1 << 16
+IDLE_SECONDS = (
+    30.0  # an older connection is not used again: servers close them after a minute or so
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +38,26 @@ class Client:
         self._port = parts.port or (443 if self._tls else 80)
         self._name = parts.netloc
         self._timeout = timeout_seconds
-        self._idle: list[_Connection] = []
+        self._idle: list[tuple[float, _Connection]] = []  # since when, on the loop's clock
 
     async def open(self, count: int) -> None:
         """Have that many connections open before the first request needs one."""
-        self._idle += [await self._connect() for _ in range(count)]
+        for _ in range(count):
+            self._give_back(await self._connect())
 
     async def request(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes = b""
     ) -> Answer:
         """OSError, TimeoutError included: no answer came."""
         async with asyncio.timeout(self._timeout):
-            connection = self._idle.pop() if self._idle else await self._connect()
+            connection = self._take() or await self._connect()
             try:
                 answer = await connection.exchange(method, target, headers, body)
             except BaseException:
                 connection.close()
                 raise
         if connection.reusable():
-            self._idle.append(connection)
+            self._give_back(connection)
         else:
             connection.close()
         return answer
@@ -61,7 +65,21 @@ class Client:
     def close(self) -> None:
         """Close what is idle; no request may be under way."""
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[1].close()
+
+    def _give_back(self, connection: "_Connection") -> None:
+        self._idle.append((asyncio.get_running_loop().time(), connection))
+
+    def _take(self) -> "_Connection | None":
+        """The connection that was used last, unless that is long ago: then all are closed."""
+        if not self._idle:
+            return None
+        since, connection = self._idle.pop()
+        if asyncio.get_running_loop().time() - since < IDLE_SECONDS:
+            return connection
+        connection.close()
+        self.close()
+        return None
 
     async def _connect(self) -> "_Connection":
         streams = await asyncio.open_connection(self._host, self._port, ssl=self._tls or None)
