@@ -45,7 +45,7 @@ class SessionInfo(ApiHandler):
     """GET /api/session"""
 
     def get(self) -> None:
-        session = self.visitor
+        session, times = self.visitor, self.visitor.times
         self.answer_json(
             200,
             {
@@ -53,9 +53,9 @@ class SessionInfo(ApiHandler):
                 "visits": session.get("visits", 0),
                 "version": session.version,
                 **self.whoami,
-                "created": session.times.created,
-                "idle_expires_in": round(session.times.idle_expires_in, 3),
-                "absolute_expires_in": round(session.times.absolute_expires_in, 3),
+                "created": times.created,
+                "idle_expires_in": round(times.idle_expires_in, 3),
+                "absolute_expires_in": round(times.absolute_expires_in, 3),
             },
         )
 

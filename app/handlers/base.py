@@ -120,9 +120,9 @@ class BaseHandler(RequestHandler):
         Tornado has compared Origin with Host before this; where both ports are the standard ones, only
         the scheme differs.
         """
-        plain = self.request.headers.get("Origin", "").lower().startswith("http:")
-        changes = self.request.method not in ("GET", "HEAD", "OPTIONS")
-        if plain and changes and self.request.protocol == "https":
+        if self.request.method in ("GET", "HEAD", "OPTIONS") or self.request.protocol != "https":
+            return
+        if self.request.headers.get("Origin", "").lower().startswith("http:"):
             raise HTTPError(403)
 
     def on_finish(self) -> None:

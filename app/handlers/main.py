@@ -9,16 +9,16 @@ class Main(BaseHandler):
     session_use = "required"
 
     def get(self) -> None:
-        session = self.visitor
+        session, times = self.visitor, self.visitor.times
         self.render(
             "main.html",
             user=session.user,
             worker=self.services.worker.name,
             visits=session.get("visits", 0),
             version=session.version,
-            created=session.times.created,
-            age=session.times.now - session.times.created,
-            idle_expires_in=session.times.idle_expires_in,
-            absolute_expires_in=session.times.absolute_expires_in,
+            created=times.created,
+            age=times.now - times.created,
+            idle_expires_in=times.idle_expires_in,
+            absolute_expires_in=times.absolute_expires_in,
             slow=self.services.demo_endpoints,
         )

@@ -172,7 +172,10 @@ class _Connection(asyncio.Protocol):
                 continue
             call = self._unanswered.popleft()
             sent_at = call.sent_at
-            if type(answer) is _Refused and str(answer).startswith("NOSCRIPT"):
+            if type(answer) is not _Refused:
+                if not call.answer.done():  # nobody waits where the request was cancelled
+                    call.answer.set_result(answer)
+            elif str(answer).startswith("NOSCRIPT"):
                 unknown.append(call)
             else:
                 call.settle(answer)

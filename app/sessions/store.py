@@ -8,7 +8,7 @@ sent twice.  Only `create` may insert; whatever has ended stays ended.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -101,7 +101,7 @@ class RedisSessions:
         self._throttle_ms = _ms(limits.touch_throttle_seconds)
         self._remembered_place_of = lru_cache(maxsize=PLACES_REMEMBERED)(self._place_of)
 
-    async def load(self, session_id: str, *, touch: bool = True) -> Session | None:
+    def load(self, session_id: str, *, touch: bool = True) -> Coroutine[Any, Any, Session | None]:
         """The live session behind an id, or None for an unknown, ended, expired or malformed one.
 
         One round trip; a second one while a renewed id is in its grace.  Moves the idle deadline at
@@ -112,9 +112,9 @@ class RedisSessions:
         try:
             place = self._remembered_place_of(session_id, touch)
         except identity.NotAnId:
-            return None
+            return _nobody()
         self.counters.loads += 1
-        return await self._load(place)
+        return self._load(place)
 
     async def create(
         self,
@@ -302,7 +302,7 @@ class RedisSessions:
 
     async def _load(self, place: _Place, *, follow: bool = True) -> Session | None:
         try:
-            # Not through _run: each coroutine on the way is paid for twice, down and up again.
+            # Not through _run: each coroutine on the way of every request is paid for down and up.
             answer = await self._pipeline.send(place.request)
             if answer is None:
                 return None
@@ -441,6 +441,10 @@ class RedisSessions:
         if isinstance(error, ScriptError):
             raise StoreUnavailable(str(error), may_have_happened=True) from error
         raise error
+
+
+async def _nobody() -> None:
+    return None
 
 
 def _labels(agent: str, address: str) -> list[str | bytes]:
