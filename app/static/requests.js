@@ -9,7 +9,7 @@ const PACE_MS = 50; // else all twenty would be over before the eye sees the fir
 const SLOW_MS = 3000;
 const SLOW_PACE_MS = 240; // beside a slow request
 const SLOW_WAITING = 3; // a browser has six connections to a site; more waiting ones would block the rest
-const WAITED_MS = 500; // a tile says how long, when it was longer than this
+const WAITED_MS = 500; // an answer that took longer had to wait, for the busy worker or for nginx to give it up
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 const panel = document.querySelector("#requests");
@@ -143,8 +143,8 @@ async function visit(seen, number, duringSlow = () => false) {
   const started = performance.now();
   const answer = await sendVisit();
   const ms = performance.now() - started;
-  seen.answers.push({ ...answer, meanwhile: duringSlow() });
   const waited = seen.slow && ms > WAITED_MS ? ms / 1000 : 0;
+  seen.answers.push({ ...answer, waited, meanwhile: duringSlow() });
   document.dispatchEvent(new CustomEvent("request", { detail: { ...answer, number, waited } }));
   announce({ visits: answer.visits });
   return answer;
@@ -229,12 +229,14 @@ function tally(seen, wanted) {
 }
 
 function slowTally(seen, { worker, seconds }) {
-  const meanwhile = seen.answers.filter((answer) => answer.meanwhile && answer.worker !== worker);
+  const meanwhile = seen.answers.filter(
+    (answer) => answer.meanwhile && !answer.waited && answer.worker !== worker,
+  );
   const others = new Set(meanwhile.map((answer) => answer.worker));
-  const waited = seen.answers.filter((answer) => !answer.meanwhile && answer.worker === worker);
+  const waited = seen.answers.filter((answer) => answer.waited);
   const busy = `${worker} was busy for ${seconds.toFixed(1)} s`;
   const went = `${plural(meanwhile.length, "request")} went on over ${plural(others.size, "other worker")}`;
-  const stood = `${waited.length} waited for it`;
+  const stood = `${waited.length} had to wait`;
   return `${busy}: ${went}, ${stood}; ${sessions(seen).join(", ")}`;
 }
 

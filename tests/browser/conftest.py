@@ -87,6 +87,10 @@ class Problems(list[str]):
         page.on("pageerror", lambda error: self.append(str(error)))
         page.on("request", on_request)
 
+    def allow(self, part: str) -> None:
+        """Take out the problems with `part` in them, if there are any."""
+        self[:] = [problem for problem in self if part not in problem]
+
     def expect(self, part: str) -> None:
         """Take out the problems with `part` in them; there must be one."""
         found = [problem for problem in self if part in problem]

@@ -205,26 +205,28 @@ def test_a_number_given_twice_is_told(open_page: OpenPage) -> None:
     )
 
 
-def test_a_slow_request(open_page: OpenPage, workers: int, picture: Picture) -> None:
-    """While one worker is busy for three seconds, the others answer, and what waits for it is counted."""
+def test_a_slow_request(open_page: OpenPage, workers: int, picture: Picture, problems: Any) -> None:
+    """While one worker is busy for three seconds, the others answer; what had to wait is counted, once."""
     page = open_page()
     log_in(page, "Slow")
     send(page, "Slow request")
     text = page.locator("#summary").inner_text()
     found = re.fullmatch(
         r"(\S+) was busy for (\d+\.\d) s: (\d+) requests went on over (\d+) other workers, "
-        r"(\d+) waited for it; 1 session, 0 inconsistencies",
+        r"(\d+) had to wait; 1 session, 0 inconsistencies",
         text,
     )
     assert found, text
     worker, seconds, went, others, waited = found.groups()
     assert float(seconds) >= 3
-    assert int(others) == workers - 1
+    assert re.search(r":\d+$", worker)
+    assert 0 < int(others) < workers
     assert int(went) >= int(others)
     assert int(went) + int(waited) <= page.locator(".tile").count()
     late = page.locator(".tile", has=page.get_by_text(re.compile(r"^waited \d")))
-    assert int(waited) > 0
-    assert worker.rpartition(":")[2] in late.locator(".label").all_inner_texts()
+    assert late.count() == int(waited) > 0
+    # nginx may give the busy worker up first: the request then goes to another one, and counts once.
+    problems.allow("504")
     picture(page, "slow-request")
 
 

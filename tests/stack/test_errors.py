@@ -51,7 +51,7 @@ def test_no_worker(visitor: Visitor, changed_nginx: ChangedNginx) -> None:
 @pytest.mark.native
 def test_a_slow_worker(changed_nginx: ChangedNginx) -> None:
     """When a worker does not answer in time, the page says so."""
-    url = changed_nginx("proxy.conf", "proxy_read_timeout 30s;", "proxy_read_timeout 300ms;")
+    url = changed_nginx("site.conf", "proxy_read_timeout 15s;", "proxy_read_timeout 300ms;")
     with new_visitor(url) as visitor:
         visitor.log_in()
         answer = visitor.get("/slow", params={"ms": 1500})
