@@ -15,8 +15,8 @@ from tests.mutants.workers.start import start
 class BlobSessions(RedisSessions):
     """Begins and ends sessions as the engine does; the data lies in a key of its own beside them."""
 
-    async def load(self, session_id: str) -> Session | None:
-        session = await super().load(session_id)
+    async def load(self, session_id: str, *, touch: bool = True) -> Session | None:
+        session = await super().load(session_id, touch=touch)
         if session is not None:
             for key, value in (await self._read(session)).items():
                 session.was_stored(key, value, session.version)
@@ -33,7 +33,10 @@ class BlobSessions(RedisSessions):
         return blob[key]
 
     async def _read(self, session: Session) -> dict[str, int]:
-        return json.loads(await redis_client().get(f"blob:{session.digest}") or "{}")
+        blob: dict[str, int] = json.loads(
+            await redis_client().get(f"blob:{session.digest}") or "{}"
+        )
+        return blob
 
 
 if __name__ == "__main__":

@@ -7,11 +7,10 @@ counter, which here has no operation ids to tell them apart, is raised by each.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 from app.sessions import Pipeline, RedisSessions, Session, StoreUnavailable
-from app.sessions.calls import Command, Script
+from app.sessions.calls import Request
 from tests.mutants.workers.start import start
 
 TRIES = 10
@@ -20,16 +19,16 @@ TRIES = 10
 class RetryingPipeline(Pipeline):
     """Sends again what may have happened already."""
 
-    def run(self, script: Script, keys: Sequence[str], args: Command) -> asyncio.Future[Any]:
-        return asyncio.ensure_future(self._run(script, keys, args))
+    def send(self, request: Request) -> asyncio.Future[Any]:
+        return asyncio.ensure_future(self._send(request))
 
-    async def _run(self, script: Script, keys: Sequence[str], args: Command) -> Any:
+    async def _send(self, request: Request) -> Any:
         for _ in range(TRIES - 1):
             try:
-                return await super().run(script, keys, args)
+                return await super().send(request)
             except StoreUnavailable:
                 pass
-        return await super().run(script, keys, args)
+        return await super().send(request)
 
 
 class ForgetfulSessions(RedisSessions):

@@ -19,9 +19,9 @@ class KeptIds(RedisSessions):
         super().__init__(*given, **more)
         self._ids: dict[str, str] = {}
 
-    async def load(self, session_id: str) -> Session | None:
+    async def load(self, session_id: str, *, touch: bool = True) -> Session | None:
         self._ids[digest_of(session_id)] = session_id
-        return await super().load(session_id)
+        return await super().load(session_id, touch=touch)
 
     async def create(
         self, user: str, data: Any = None, *, replacing: Session | None = None, **more: Any

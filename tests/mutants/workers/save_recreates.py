@@ -20,10 +20,10 @@ class RevivingSessions(RedisSessions):
 
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
-        self._read: dict[str, dict[bytes, bytes]] = {}
+        self._read: dict[str, Any] = {}
 
-    async def load(self, session_id: str) -> Session | None:
-        session = await super().load(session_id)
+    async def load(self, session_id: str, *, touch: bool = True) -> Session | None:
+        session = await super().load(session_id, touch=touch)
         if session is not None:
             self._read[session.digest] = await redis_client().hgetall(_key(session))
         return session

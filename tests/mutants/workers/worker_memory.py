@@ -6,11 +6,11 @@ The next request reaches another worker, which knows nothing of the visitor.
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from app.sessions import RedisSessions, Session
 from app.sessions.identity import digest_of, new_id
-from app.sessions.session import Times
 from tests.mutants.workers.start import start
 
 
@@ -21,17 +21,26 @@ class MemorySessions(RedisSessions):
         super().__init__(*given, **more)
         self._held: dict[str, Session] = {}
 
-    async def load(self, session_id: str) -> Session | None:
+    async def load(self, session_id: str, *, touch: bool = True) -> Session | None:
         return self._held.get(digest_of(session_id))
 
-    async def create(self, user: str, data: Any = None, *, replacing: Any = None, **_: Any) -> str:
-        session_id, now = new_id(user), time.time()
+    async def create(
+        self,
+        user: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        replacing: Session | None = None,
+        keep: Collection[str] = (),
+        agent: str = "",
+        address: str = "",
+    ) -> str:
+        session_id, now = new_id(user), round(time.time() * 1000)
         digest = digest_of(session_id)
-        end = now + self.limits.absolute_seconds
-        times = Times(now, now, now, now + self.limits.idle_seconds, end)
+        idle, absolute = self.limits.idle_seconds, self.limits.absolute_seconds
+        times_ms = (now, now, now, now + round(idle * 1000), now + round(absolute * 1000))
         if replacing is not None:
             await self.destroy(replacing)
-        self._held[digest] = Session(digest, user, 1, times, {})
+        self._held[digest] = Session(digest, user, 1, times_ms, b"{}")
         return session_id
 
     async def save(self, session: Session) -> bool:
@@ -46,7 +55,7 @@ class MemorySessions(RedisSessions):
         session.was_stored(key, total, session.version + 1)
         return total if session.digest in self._held else None
 
-    async def destroy(self, session: Session) -> bool:
+    async def destroy(self, session: Session, *, reason: str = "logout") -> bool:
         return self._held.pop(session.digest, None) is not None
 
 

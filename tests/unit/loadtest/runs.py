@@ -27,13 +27,13 @@ class Run:
     @property
     def broken(self) -> set[str]:
         """The invariants that it found broken."""
-        counts = self.verdict["counts"]["violations"]
+        counts = self.verdict.get("counts", {}).get("violations", {})
         return {name for name, count in counts.items() if count}
 
     @property
     def reasons(self) -> str:
         """All reasons of the verdict."""
-        return "\n".join(reason for _, reason in self.verdict["reasons"])
+        return "\n".join(reason for _, reason in self.verdict.get("reasons", []))
 
 
 @contextmanager
