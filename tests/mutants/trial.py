@@ -18,6 +18,7 @@ from tests.mutants.stack import nginx, other_ports, replaced, workers
 from tests.unit.loadtest.runs import Run
 from tests.unit.loadtest.runs import load as run_load
 
+MORE_SECONDS = 3  # on a busy machine, for as many requests as a pass must rest on
 REQUESTS_BEFORE_FREEZING = 200  # by then every user has a session
 
 
@@ -32,8 +33,12 @@ class Load:
     report: bool = False
 
     def options(self, mutant: Mutant) -> list[str]:
-        """For the command line of the load test.  A frozen Redis costs time in which little happens."""
+        """For the command line of the load test.
+
+        A frozen Redis costs time in which little happens, and to pass takes more than to fail.
+        """
         seconds = self.seconds + (FREEZING_SECONDS if mutant.redis_freezes else 0)
+        seconds += 0 if mutant.broken else MORE_SECONDS
         named = {"duration": seconds, "users": self.users, "rate": self.rate, "seed": self.seed,
                  "report": int(self.report)}  # fmt: skip
         return [str(part) for name, value in named.items() for part in (f"--{name}", value)]
