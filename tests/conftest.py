@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,8 +11,21 @@ from pathlib import Path
 import pytest
 
 from deploy.native.scratch import Scratch, scratch_stack
+from deploy.paths import ROOT
+from tests.orphans import orphans
 
 UPSTREAM = Path(__file__).parents[1] / "nginx/upstream.conf"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_stays_behind() -> Iterator[None]:
+    """When all tests are over, no process runs on that outlived whoever started it."""
+    before = orphans(ROOT)
+    yield
+    deadline = time.monotonic() + 10
+    while left := orphans(ROOT) - before:
+        assert time.monotonic() < deadline, f"still running: {left}"
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")

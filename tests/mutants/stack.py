@@ -22,6 +22,7 @@ from deploy.paths import ROOT
 PORT = re.compile(r":\d+\b")
 LISTEN = re.compile(r"\blisten\s[^#;]*?(:\d+)\b")
 READY_SECONDS = 20.0
+STOP_SECONDS = 20.0
 Change = Callable[[str], str]
 
 
@@ -70,7 +71,8 @@ def nginx(stack: Scratch, folder: Path, change: Change) -> Iterator[str]:
         _wait_for(f"{url}/healthz", process, folder / "nginx.log")
         yield url
     finally:
-        _end([process])
+        process.terminate()  # a master that is killed leaves its workers behind
+        process.wait(STOP_SECONDS)
 
 
 def _new_ports(texts: Iterable[str]) -> dict[str, str]:
