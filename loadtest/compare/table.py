@@ -1,5 +1,6 @@
 """The comparison in the terminal."""
 
+import math
 from collections.abc import Iterator
 
 from loadtest.compare.policies import BASE, BY_NAME
@@ -17,7 +18,8 @@ def render(results: Results) -> str:
 
 
 def _block(outcome: Outcome) -> Iterator[str]:
-    yield f"\n{outcome.workload.title}   (noise {outcome.noise:.2f}x)"
+    noise = "unknown" if math.isnan(outcome.noise) else f"{outcome.noise:.2f}x"
+    yield f"\n{outcome.workload.title}   (noise {noise})"
     yield HEAD
     for name, entry in outcome.entries.items():
         yield _line(name, entry)

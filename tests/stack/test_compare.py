@@ -57,7 +57,8 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, A
     """`make compare`, as short as it gets: what it printed, its report, its folder."""
     out = tmp_path_factory.mktemp("compare")
     done = make("compare", **SHORT, WORKLOADS="awaited nat", OUT=str(out))
-    assert done.returncode == 0, done.stdout + done.stderr
+    # 13: the machine was so busy that no cell is valid. That is reported, and checked like the rest.
+    assert done.returncode == 0 or "Error 13" in done.stderr, done.stdout + done.stderr
     return done.stdout, json.loads((out / "report.json").read_text()), out
 
 
