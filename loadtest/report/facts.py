@@ -142,7 +142,7 @@ def _versions(settings: Settings) -> dict[str, str]:
 def _again(settings: Settings) -> dict[str, str]:
     return {
         "the same load": f"make loadtest DURATION={settings.duration} USERS={settings.users}"
-        f" RATE={settings.rate:g} SEED={settings.seed}",
+        f" RATE={settings.rate:g} SEED={settings.seed} PROCESSES={settings.processes}",
         "the stored history": f"python -m loadtest.check_history {settings.history}",
         "this page": f"python -m loadtest.report {settings.out}",
     }
