@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,7 +50,7 @@ class Client:
             if connection:
                 connection.close()
             return Answer(0, type(error).__name__)
-        if connection.is_reusable():
+        if connection.is_reusable() and not self._idle:  # more than one are opened only when needed
             self._idle.append(connection)
         else:
             connection.close()
@@ -124,7 +125,12 @@ class Connection:
         return True
 
     def is_closed_by_server(self) -> bool:
-        return self._reader.at_eof() or self._reader.exception() is not None
+        """Asked of the kernel: the event loop may not have come round to it yet."""
+        if self._writer.is_closing() or self._reader.at_eof() or self._reader.exception():
+            return True
+        poll = select.poll()
+        poll.register(self._writer.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         self._writer.close()

@@ -56,7 +56,7 @@ class StockNative:
     def scale(self, number: int) -> None:
         """Start workers and reload, or end workers and reload, without waiting for anything."""
         ports = self.workers()
-        for port in free_ports(max(0, number - len(ports))):
+        for port in free_ports(number - len(ports)) if number > len(ports) else []:
             self._add(port)
         for port in ports[number:]:
             self._remove(port)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from deploy.proof.client import Answer, Client
 from deploy.refused import Refused
 
-AGAIN_SECONDS = 0.5  # between two tries of an operation whose outcome is unknown
+AGAIN_SECONDS = 2.0  # between two tries of an operation whose outcome is unknown
 SETTLE_SECONDS = 20.0
 
 
