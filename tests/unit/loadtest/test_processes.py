@@ -61,7 +61,7 @@ def test_lost_process(tmp_path: Path) -> None:
         while len(list(tmp_path.glob("history-of-*.jsonl"))) < 2:
             time.sleep(0.02)
         generators(process)[1].kill()
-        printed, _ = process.communicate(timeout=30)
+        printed, _ = process.communicate(timeout=60)
     assert process.returncode == 13, printed
     assert "1 of the generator's processes ended early" in printed
     assert len(list(tmp_path.glob("history-of-*.jsonl"))) == 1
@@ -80,7 +80,7 @@ def test_process_elsewhere(tmp_path: Path) -> None:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         try:
-            printed, _ = process.communicate(timeout=30)
+            printed, _ = process.communicate(timeout=60)
             assert process.returncode == 10, printed
             assert "VIOLATION of no lost update" in printed
             assert worker.wait(20) == 0
@@ -96,7 +96,7 @@ def test_interrupted_run_is_judged(processes: str, tmp_path: Path) -> None:
         process = start(host, tmp_path, *LONG, "--processes", processes)
         wait_for_load(process)
         process.send_signal(signal.SIGINT)
-        printed, _ = process.communicate(timeout=30)
+        printed, _ = process.communicate(timeout=60)
     assert "requests of" in printed.splitlines()[-1]
     assert process.returncode in (0, 13), printed
 
@@ -107,7 +107,7 @@ def test_killed_generator(tmp_path: Path) -> None:
         process = start(host, tmp_path, *LONG)
         wait_for_load(process)
         generators(process)[0].kill()
-        printed, _ = process.communicate(timeout=30)
+        printed, _ = process.communicate(timeout=60)
     assert process.returncode == 2, printed
     assert "nothing was proved" in printed.splitlines()[-1]
 
@@ -148,7 +148,7 @@ def test_web_page(page: tuple[subprocess.Popen[str], httpx.Client]) -> None:
 
     client.post("/stop").raise_for_status()
     process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=30)
+    printed, _ = process.communicate(timeout=60)
     assert process.returncode in (0, 13), printed
     assert "requests of" in printed.splitlines()[-1]
 
@@ -158,6 +158,6 @@ def test_web_page_left_alone(page: tuple[subprocess.Popen[str], httpx.Client]) -
     process, client = page
     client.get("/").raise_for_status()
     process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=30)
+    printed, _ = process.communicate(timeout=60)
     assert process.returncode == 13, printed
     assert "no run was started" in printed

@@ -1,0 +1,41 @@
+"""Locust's web page as `make loadtest-ui` opens it, in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+from playwright.sync_api import Browser, expect
+
+from tests.unit.loadtest.runs import SHORT, double, start
+from tests.unit.loadtest.test_processes import free_port
+
+
+def test_tabs_fill_while_it_runs(browser: Browser, tmp_path: Path) -> None:
+    """After start, one tab counts the answers of each worker, another the checks of each invariant."""
+    port = free_port()
+    with double("none") as host, browser.new_context() as context:
+        process = start(host, tmp_path, *SHORT, "--web-port", str(port))
+        try:
+            assert process.stdout is not None
+            while "press start" not in process.stdout.readline():
+                pass
+            page = context.new_page()
+            page.goto(_until_it_listens(port))
+            page.get_by_role("button", name="Start").click()
+            page.get_by_role("tab", name="Workers of the stack").click(timeout=20_000)
+            expect(page.get_by_role("cell", name="w4")).to_be_visible(timeout=20_000)
+            page.get_by_role("tab", name="Violations").click()
+            row = page.get_by_role("row").filter(has_text="read your writes")
+            expect(row.get_by_role("cell").last).to_have_text("0")
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def _until_it_listens(port: int) -> str:
+    """The page's address, once it can be asked for."""
+    address = f"http://127.0.0.1:{port}"
+    with httpx.Client(transport=httpx.HTTPTransport(retries=8), trust_env=False) as client:
+        client.get(address).raise_for_status()
+    return address
