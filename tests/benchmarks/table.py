@@ -32,10 +32,21 @@ Rounds = Mapping[str, Sequence[Sample]]
 HEADER = ("compared", "answers a second", "by the worker's processor time", "goal")
 
 
-def table(comparisons: Sequence[Comparison], rounds: Rounds) -> list[tuple[str, ...]]:
-    """A row a comparison: medians of the rounds' ratios, with the lowest and the highest."""
+def steady(this: Sequence[Sample], that: Sequence[Sample]) -> bool:
+    """Whether times mean anything here, by what a handler compared with itself gave."""
+    ratios = [one.rate / other.rate for one, other in zip(this, that, strict=True)]
+    return abs(median(ratios) - 1) <= 0.05 and min(ratios) >= 0.8 and max(ratios) <= 1.25
+
+
+def table(
+    comparisons: Sequence[Comparison], rounds: Rounds, *, judge: bool = True
+) -> list[tuple[str, ...]]:
+    """A row a comparison: medians of the rounds' ratios, with the lowest and the highest.
+
+    Without `judge` no goal is called reached or missed.
+    """
     return [
-        (one.what, *_ratios(rounds[one.this], rounds[one.that]), _goal(one, rounds))
+        (one.what, *_ratios(rounds[one.this], rounds[one.that]), _goal(one, rounds, judge))
         for one in comparisons
     ]
 
@@ -51,10 +62,12 @@ def _spread(ratios: Sequence[float]) -> str:
     return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
-def _goal(one: Comparison, rounds: Rounds) -> str:
+def _goal(one: Comparison, rounds: Rounds, judge: bool) -> str:
     """The goal, and whether the median of answers a second reached it."""
     if one.goal is None:
         return ""
+    if not judge:
+        return f"at least {one.goal:.2f}: too noisy to say"
     pairs = zip(rounds[one.this], rounds[one.that], strict=True)
     reached = median(this.rate / that.rate for this, that in pairs) >= one.goal
     return f"at least {one.goal:.2f}: {'reached' if reached else 'missed'}"

@@ -16,7 +16,8 @@ TINY = bench.Size(rounds=1, seconds=0.2, sessions=200)
 
 def test_every_row() -> None:
     """A tiny run has all comparisons with spread and goals, bytes at rest, and 0, 1 and 2 commands."""
-    rows, notes = measure(TINY, Generator(wrk=False))
+    outcome = measure(TINY, Generator(wrk=False))
+    rows = outcome.rows
     assert [row[0] for row in rows] == [one.what for one in bench.COMPARISONS]
     for row in rows:
         for cell in row[1:3]:
@@ -26,7 +27,7 @@ def test_every_row() -> None:
         "at least 0.85",
         "at least 3.00",
     ]
-    text = " ".join(notes)
+    text = " ".join(outcome.facts)
     weight = re.search(r"index: (\d+) bytes of Redis", text)
     assert weight is not None
     assert 200 < int(weight[1]) < 2000

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.__main__ import Outcome, instruction_notes
 from tests.benchmarks.table import (
     BEGIN,
     END,
@@ -14,6 +15,7 @@ from tests.benchmarks.table import (
     Sample,
     as_markdown,
     as_text,
+    steady,
     table,
     write_block,
 )
@@ -37,6 +39,33 @@ def test_goals_are_judged(goal: float, verdict: str) -> None:
     assert row[3] == f"at least {goal:.2f}: {verdict}"
 
 
+@pytest.mark.parametrize(
+    ("rates", "verdict"),
+    [
+        ([100, 99, 101], True),
+        ([100, 100, 126], False),
+        ([100, 100, 79], False),
+        ([106, 106, 100], False),
+    ],
+)
+def test_noise_is_noticed(rates: list[float], verdict: bool) -> None:
+    """Times mean nothing when a handler measured twice differs by much, in the median or in a round."""
+    again = [Sample(rate, 0.001) for rate in rates]
+    assert steady(again, [Sample(100, 0.001)] * 3) is verdict
+
+
+def test_noise_is_not_judged() -> None:
+    """On a busy machine no goal is called reached or missed, and the README gets no times."""
+    (row,) = table([Comparison("read / bare", "read", "bare", 0.9)], ROUNDS, judge=False)
+    assert row[3] == "at least 0.90: too noisy to say"
+    noisy = Outcome([row], "times", ["facts"], steady=False)
+    quiet = Outcome([row], "times", ["facts"], steady=True)
+    assert "0.90 (0.80 to 0.98)" in quiet.block()
+    assert "0.90 (0.80" not in noisy.block()
+    assert "times\n" not in noisy.block()
+    assert "facts" in noisy.block()
+
+
 def test_rounds_without_a_pair() -> None:
     """Rounds that cannot be paired are an error, not a shorter list."""
     with pytest.raises(ValueError, match="zip"):
@@ -49,6 +78,15 @@ def test_printed() -> None:
     header, line = as_text(rows).splitlines()
     assert header.index(HEADER[1]) == line.index("0.90 (")
     assert [text.count("|") for text in as_markdown(rows).splitlines()] == [5, 5, 5]
+
+
+def test_instructions_are_compared() -> None:
+    """Counted instructions are told as ratios, of the comparisons that were counted alone."""
+    (note,) = instruction_notes({"read": 1000, "bare": 900, "cookie": 950})
+    assert "the cookie alone 0.95;" in note
+    assert "bare handler 0.90." in note
+    assert "article" not in note
+    assert instruction_notes({}) == []
 
 
 def test_the_block_is_replaced(tmp_path: Path) -> None:
