@@ -1,0 +1,206 @@
+"""Operating the stack in Docker under load, with the commands that operate the native one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.proof.load import Load, failures
+from tests.compose.conftest import running
+from tests.compose.stack import ROOT, Stack, free_port
+
+RATE = 100.0  # requests a second; a slow machine runs the containers beside it
+LEAST_REQUESTS = 200
+
+
+class Operated:
+    """A stack started from a copy of this folder, so that its upstream file may be edited."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.upstream = folder / "nginx/upstream.conf"
+        compose = {"COMPOSE_FILE": str(folder / "docker-compose.yml")}
+        self._own = {"COMPOSE_PROJECT_NAME": f"test-{secrets.token_hex(4)}", **compose}
+        self.stack = Stack(self._own["COMPOSE_PROJECT_NAME"], free_port(), **compose)
+
+    def operate(self, *words: str) -> tuple[int, str]:
+        """The exit code of `python -m deploy WORDS` in the copy, and what it said."""
+        result = subprocess.run(
+            [sys.executable, "-m", "deploy", *words],
+            cwd=self.folder,
+            env={**os.environ, **self._own, "STACK": "docker", "ENV_FILE": ""},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        return result.returncode, result.stdout + result.stderr
+
+    def done(self, *words: str) -> str:
+        code, said = self.operate(*words)
+        assert code == 0, said
+        return said
+
+    def edit(self, old: str, new: str) -> None:
+        """Change the upstream file as `sed -i` does: a new file takes its name."""
+        text = self.upstream.read_text()
+        assert old in text, old
+        draft = self.upstream.with_suffix(".swp")
+        draft.write_text(text.replace(old, new, 1))
+        draft.replace(self.upstream)
+
+    def answering(self, count: int = 60) -> set[str]:
+        """The ports of the workers that answer requests now."""
+        with httpx.Client(base_url=self.stack.url, trust_env=False, timeout=10) as client:
+            names = {client.get("/login").headers["X-Served-By"] for _ in range(count)}
+        return {name.rpartition(":")[2] for name in names}
+
+    def assert_nothing_lost(self, work: Callable[[], object]) -> None:
+        """No request fails and no session is wrong while `work` runs."""
+
+        async def run() -> Load:
+            load = Load(self.stack.url, RATE)
+            await load.log_in()
+            async with load.running():
+                await asyncio.to_thread(work)
+            assert await load.wrong_sessions() == []
+            load.close()
+            return load
+
+        results = asyncio.run(run()).results
+        assert failures(results, "GET") + failures(results, "POST") == {}
+        assert len(results) > LEAST_REQUESTS
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
+    """One stack for this file."""
+    folder = tmp_path_factory.mktemp("copy")
+    for name in ("app", "deploy", "nginx"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(ROOT / "docker-compose.yml", folder)
+    folder.chmod(0o755)
+    # On a machine that is busy with other things an answer may be late; that is no loss of an operation.
+    proxy = folder / "nginx/snippets/proxy.conf"
+    proxy.write_text(proxy.read_text().replace("proxy_read_timeout 2s;", "proxy_read_timeout 30s;"))
+    operated = Operated(folder)
+    for _ in running(operated.stack):
+        yield operated
+
+
+@pytest.fixture
+def operated(shared: Operated) -> Iterator[Operated]:
+    """That stack, with its upstream file put back and reloaded afterwards."""
+    text = shared.upstream.read_bytes()
+    yield shared
+    shared.upstream.write_bytes(text)
+    shared.done("reload")
+
+
+def test_edited_by_hand(operated: Operated) -> None:
+    """A worker more, one less and a weight, after one edit: started, served, drained, and nothing is lost."""
+    operated.edit("server app:8002 ", "server app:8005 ")
+    operated.edit("server app:8003 ", "server app:8003 weight=3 ")
+    said: list[str] = []
+    operated.assert_nothing_lost(lambda: said.append(operated.done("reload")))
+
+    for words in ("+ 8005", "− 8002", "8003 weight 1 → 3"):
+        assert words in said[0]
+    assert operated.answering() == {"8001", "8003", "8004", "8005"}
+
+
+def test_scale(operated: Operated) -> None:
+    """Four workers become six and then three, without a loss."""
+
+    def scale() -> None:
+        operated.done("scale", "6")
+        assert len(operated.answering()) == 6
+        operated.done("scale", "3")
+
+    operated.assert_nothing_lost(scale)
+    assert operated.answering() == {"8001", "8002", "8003"}
+
+
+def test_drain(operated: Operated) -> None:
+    """A drained worker is asked nothing and runs on; both ways cost nothing."""
+
+    def drain() -> None:
+        operated.done("drain", "8002")
+        assert operated.answering() == {"8001", "8003", "8004"}
+        operated.done("undrain", "8002")
+
+    operated.assert_nothing_lost(drain)
+    assert "8002" in operated.answering()
+
+
+def test_rolling_restart(operated: Operated) -> None:
+    """Every worker is another process afterwards, and nothing is lost."""
+    operated.done("scale", "3")
+    before = boots(operated)
+    operated.assert_nothing_lost(lambda: operated.done("rolling-restart"))
+
+    assert not before & boots(operated)
+
+
+def boots(operated: Operated) -> set[str]:
+    """The starts of the workers that answer one session."""
+    with operated.stack.visitor() as browser:
+        return {browser.get("/api/session").json()["boot"] for _ in range(12)}
+
+
+MISTAKES = {
+    "syntax": ("keepalive 128;", "keepalive 128", "upstream.conf"),
+    "unknown to nginx": ("keepalive 128;", "least_con;", 'unknown directive "least_con"'),
+    "no such name": ("keepalive 128;", "server no.such.invalid:80 resolve;", "can be looked up"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_is_refused(operated: Operated, mistake: str) -> None:
+    """What is wrong is said with file and line; the edit stays, and what was applied goes on serving."""
+    old, new, words = MISTAKES[mistake]
+    operated.edit(old, new)
+    code, said = operated.operate("reload")
+
+    assert code == 1
+    assert words in said
+    assert "nginx/upstream.conf" in said
+    assert "keeps serving" in said
+    assert len(operated.answering()) == 4
+
+
+def test_status(operated: Operated) -> None:
+    """The figures of the workers, nginx and Redis come out of the containers."""
+    facts = json.loads(operated.done("status", "--json"))
+
+    assert facts["healthy"] is True
+    assert [worker["ready"] for worker in facts["workers"]] == [True] * 4
+    assert facts["nginx"]["processes"] >= 1
+    assert facts["redis"]["version"]
+
+
+def test_more_containers(operated: Operated) -> None:
+    """A second container is followed without a loss, and a reload then changes both."""
+
+    def grow() -> None:
+        words = ("up", "--detach", "--wait", "--no-recreate", "--scale", "app=2")
+        operated.stack.compose(*words)
+
+    operated.assert_nothing_lost(grow)
+    operated.done("scale", "2")
+    workers = json.loads(operated.done("status", "--json"))["workers"]
+    operated.stack.compose("up", "--detach", "--wait", "--no-recreate", "--scale", "app=1")
+
+    assert len({worker["worker"].rpartition(":")[0] for worker in workers}) == 2
+    assert [worker["port"] for worker in workers] == [8001, 8002] * 2
