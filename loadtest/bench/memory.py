@@ -9,25 +9,29 @@ from pathlib import Path
 
 import psutil
 
-WARM = 0.3  # the share of a run after which growth counts: by then everything is loaded
 TEN_MINUTES = 600
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Of all processes of one run together; MiB."""
+    """The most that one run held; MiB of all its processes together."""
 
     seconds: int
     requests: int
-    warm: float  # once everything is loaded
-    loaded: float  # at the end of the load
-    peak: float  # while the history is judged, too
+    loading: float
+    judging: float  # and drawing the report, when the generator is gone
 
-    @property
-    def in_ten_minutes(self) -> float:
-        """The peak of a ten-minute run at this rate, if all growth goes on in a straight line."""
-        growth = (self.loaded - self.warm) / (1 - WARM) + (self.peak - self.loaded)
-        return self.warm + growth * max(1.0, TEN_MINUTES / self.seconds)
+
+def in_ten_minutes(short: Memory, long: Memory) -> float:
+    """The most that a ten-minute run at the same rate holds: measured, or a straight line on through
+    two shorter runs."""
+    requests = long.requests / long.seconds * max(TEN_MINUTES, long.seconds)
+    phases = ((short.loading, long.loading), (short.judging, long.judging))
+    slopes = [
+        max(0.0, (after - before) / (long.requests - short.requests)) for before, after in phases
+    ]
+    further = requests - long.requests
+    return max(after + slope * further for (_, after), slope in zip(phases, slopes, strict=True))
 
 
 def measure(host: str, seconds: int, out: Path) -> Memory:
@@ -39,22 +43,20 @@ def measure(host: str, seconds: int, out: Path) -> Memory:
     ) as process:
         samples = []
         while process.poll() is None:
-            samples.append((time.monotonic() - start, _mebibytes(process.pid)))
+            samples.append((time.monotonic() - start, *_mebibytes(process.pid)))
             time.sleep(0.25)
     counts = json.loads((out / "verdict.json").read_text(encoding="utf-8"))["counts"]
-    warm = max(size for moment, size in samples if moment <= WARM * seconds)
-    loaded = max(size for moment, size in samples if moment <= seconds)
-    peak = max(size for _, size in samples)
-    return Memory(seconds, counts["requests"], warm, loaded, peak)
+    loading = max(total for moment, total, _ in samples if moment <= seconds)
+    return Memory(seconds, counts["requests"], loading, max(own for _, _, own in samples))
 
 
-def _mebibytes(pid: int) -> float:
-    """Resident, of a process and all it started."""
-    total = 0
+def _mebibytes(pid: int) -> tuple[float, float]:
+    """Resident: a process with all it started, and it alone."""
+    total = own = 0
     try:
         root = psutil.Process(pid)
-        for process in (root, *root.children(recursive=True)):
-            total += process.memory_info().rss
+        own = root.memory_info().rss
+        total = own + sum(child.memory_info().rss for child in root.children(recursive=True))
     except psutil.NoSuchProcess:
         pass  # it has just ended
-    return total / (1 << 20)
+    return max(total, own) / (1 << 20), own / (1 << 20)

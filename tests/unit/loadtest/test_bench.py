@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.bench.memory import Memory
+from loadtest.bench.memory import Memory, in_ten_minutes
 from loadtest.bench.offline import enlarge, seconds_to_check
 from loadtest.bench.rate import Cost, Speed, measure
 from loadtest.check_history import check
@@ -51,7 +51,8 @@ def test_ratios() -> None:
 
 
 def test_projected_memory() -> None:
-    """What grows with requests is multiplied by the time, what was there from the start is not."""
-    found = Memory(seconds=60, requests=9, warm=100, loaded=107, peak=127)
-    assert found.in_ten_minutes == pytest.approx(100 + 10 * (10 + 20))
-    assert Memory(600, 9, 100, 107, 127).in_ten_minutes == pytest.approx(130)
+    """Two runs give a line, of loading and of judging; the higher of both after ten minutes counts."""
+    short = Memory(seconds=10, requests=1_000, loading=80, judging=90)
+    long = Memory(seconds=60, requests=6_000, loading=85, judging=100)
+    assert in_ten_minutes(short, long) == pytest.approx(100 + 54 * 2)
+    assert in_ten_minutes(short, Memory(600, 60_000, 139, 120)) == pytest.approx(139)
