@@ -9,6 +9,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import httpx
 import pytest
 
 from deploy.proof.load import Load, failures
+from deploy.proof.visitor import Result
 from tests.compose.conftest import running
 from tests.compose.stack import ROOT, Stack, free_port
 
@@ -68,19 +70,24 @@ class Operated:
 
     def assert_nothing_lost(self, work: Callable[[], object]) -> None:
         """No request fails and no session is wrong while `work` runs."""
+        results = self.under_load(work)
+        assert failures(results, "GET") + failures(results, "POST") == {}
+        assert len(results) > LEAST_REQUESTS
 
-        async def run() -> Load:
+    def under_load(self, work: Callable[[], object]) -> list[Result]:
+        """What the load met while `work` ran; fails when a session is wrong."""
+
+        async def run() -> list[Result]:
             load = Load(self.stack.url, RATE)
             await load.log_in()
             async with load.running():
                 await asyncio.to_thread(work)
-            assert await load.wrong_sessions() == []
+            wrong = await load.wrong_sessions()
             load.close()
-            return load
+            assert wrong == []
+            return load.results
 
-        results = asyncio.run(run()).results
-        assert failures(results, "GET") + failures(results, "POST") == {}
-        assert len(results) > LEAST_REQUESTS
+        return asyncio.run(run())
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +211,18 @@ def test_more_containers(operated: Operated) -> None:
 
     assert len({worker["worker"].rpartition(":")[0] for worker in workers}) == 2
     assert [worker["port"] for worker in workers] == [8001, 8002] * 2
+
+
+def test_recreated_container(operated: Operated) -> None:
+    """While the only app container is replaced nobody can answer; once it is ready, nothing is lost any more."""
+    ready: list[float] = []
+
+    def recreate() -> None:
+        operated.stack.compose("up", "--detach", "--no-deps", "--force-recreate", "--wait", "app")
+        ready.append(time.monotonic())
+        time.sleep(3)
+
+    results = [result for result in operated.under_load(recreate) if result.began > ready[0]]
+
+    assert failures(results, "GET") + failures(results, "POST") == {}
+    assert len(results) > LEAST_REQUESTS
