@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from deploy.certificate import make_pair
+from deploy.certificate import Pair, make_pair
 from tests.compose.conftest import running
 from tests.compose.stack import Stack, free_port
 
@@ -46,14 +46,20 @@ def test_only_nginx_reads_the_key(stack: Stack) -> None:
     assert "640" in stack.shell("nginx", f"stat -c %a {FOLDER}/key.pem")
 
 
-def test_given_certificate(tmp_path: Path) -> None:
-    """TLS_CERT and TLS_KEY are shown to visitors, and HTTPS_ONLY leads them there under its name."""
+def given(folder: Path) -> Pair:
+    """A new certificate for shop.example, in the files that the settings name."""
     pair = make_pair(["shop.example"])
-    files = {"TLS_CERT": pair.chain, "TLS_KEY": pair.key}
-    for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
-        (tmp_path / name).chmod(0o644)
-    settings = {name: str(tmp_path / name) for name in files} | {"HTTPS_ONLY": "1"}
+    for name, content in (("TLS_CERT", pair.chain), ("TLS_KEY", pair.key)):
+        (folder / name).write_bytes(content)
+        (folder / name).chmod(0o644)
+    return pair
+
+
+def test_given_certificate(tmp_path: Path) -> None:
+    """TLS_CERT and TLS_KEY are shown, HTTPS_ONLY leads there under its name, and a renewed one is taken over."""
+    pair = given(tmp_path)
+    settings = {name: str(tmp_path / name) for name in ("TLS_CERT", "TLS_KEY")}
+    settings |= {"HTTPS_ONLY": "1"}
     name = f"test-{secrets.token_hex(4)}"
     for stack in running(Stack(name, free_port(), **settings)):
         port = int(stack.https_url.rpartition(":")[2])
@@ -62,6 +68,13 @@ def test_given_certificate(tmp_path: Path) -> None:
 
         assert shown.split() == pair.chain.decode().split()
         assert answer.headers["Location"] == f"https://shop.example:{port}/login"
+
+        renewed = given(tmp_path)
+        stack.compose("up", "--detach", "--wait")
+        stack.compose("restart", "nginx")
+        stack.up()
+        shown = ssl.get_server_certificate(("127.0.0.1", port))
+        assert shown.split() == renewed.chain.decode().split()
 
 
 def test_wrong_certificate_is_refused(stack: Stack) -> None:

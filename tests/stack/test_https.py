@@ -17,6 +17,8 @@ from deploy.certificate import make_pair
 from deploy.native.scratch import Scratch, scratch_stack
 from tests.conftest import UPSTREAM, StartStack
 from tests.stack.conftest import ChangedNginx
+from tests.stack.operating import done
+from tests.stack.processes import wait_until
 from tests.stack.visitor import Visitor, new_visitor
 
 pytestmark = pytest.mark.native
@@ -200,7 +202,7 @@ def test_health_stays_plain(only: Scratch) -> None:
 
 
 def test_given_certificate(start_stack: StartStack, tmp_path: Path) -> None:
-    """TLS_CERT and TLS_KEY are what visitors get, and its names the ones that are served."""
+    """TLS_CERT and TLS_KEY are what visitors get, its names are served, and a reload takes a renewed one over."""
     pair = make_pair(["shop.example"])
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
     chain.write_bytes(pair.chain)
@@ -214,6 +216,20 @@ def test_given_certificate(start_stack: StartStack, tmp_path: Path) -> None:
 
     assert shown.split() == pair.chain.decode().split()
     assert (right.status_code, wrong.status_code) == (200, 421)
+
+    renewed = make_pair(["shop.example"])
+    chain.write_bytes(renewed.chain)
+    key.write_bytes(renewed.key)
+    done(stack, "reload")
+
+    wait_until(
+        lambda: (
+            ssl.get_server_certificate(("127.0.0.1", stack.https_port)).split()
+            == renewed.chain.decode().split()
+        ),
+        seconds=10,
+        what="the renewed certificate is shown",
+    )
 
 
 def test_key_is_private(stack: Scratch) -> None:
