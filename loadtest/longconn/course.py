@@ -81,8 +81,7 @@ class Course:
             _say(f"{held.open:,} of {streams:,} streams: {self.found.stopped_by}")
             await self._holders.give_up()
             return False
-        rate = (streams - before.open) / max(held.seconds, 0.001)
-        self.found.steps.append(await self._measured(streams, rate))
+        self.found.steps.append(await self._measured(streams, held.rate))
         return True
 
     async def _measured(self, streams: int, rate: float) -> Step:

@@ -89,7 +89,7 @@ class Holder:
         for cookie in cookies:
             self._start(self._keep(cookie, 0, begin))
         await self._settle(seconds)
-        return self._state() | {"seconds": time.monotonic() - begin}
+        return self._state()
 
     async def expect(self, mark: str) -> dict[str, Any]:
         """From now on note when each stream hears an alert that contains `mark`."""

@@ -146,6 +146,14 @@ async def test_refusals_are_told() -> None:
     assert state["refused"] == {"connection refused": 1}
 
 
+def test_rates() -> None:
+    """The pace is that of 99 % of the connects, and the peak that of the best half second."""
+    held = Held(connects=Counter({10: 400, 11: 600, 12: 500, 90: 1}))
+    assert held.rate == pytest.approx(1000)
+    assert held.peak_rate == 1200
+    assert Held().rate == 0
+
+
 # Limits
 
 
