@@ -92,24 +92,38 @@ async def test_late_write_after_the_end(
 ) -> None:
     """A slow request that writes after a logout, an end of all or a new login revives nothing, 40 rounds."""
 
-    async def round_() -> None:
-        visitor = new_visitor()
-        await visitor.log_in(workers[0])
-        slow = asyncio.create_task(visitor.get(workers[0], "/slow?ms=700&write=late"))
-        await asyncio.sleep(0.3)
+    async def end(visitor: Visitor) -> None:
         form = {"username": visitor.user, "password": "demo"}
         ended = await visitor.post(workers[1], way, data=form if way == "/login" else None)
         assert ended.status_code == 302
-        late = await slow
-        assert late.status_code == 200  # the answer stands, the write is dropped
-        assert late.json()["saved"] is False
-        assert "Set-Cookie" not in late.headers
+
+    async def stays_ended(visitor: Visitor) -> None:
         for worker in workers:
             assert not await visitor.knows_me(worker)
             assert (await visitor.put(worker, "k", 1)).status_code == 401
 
-    for _ in range(4):
-        await asyncio.gather(*(round_() for _ in range(10)))
+    for _ in range(2):
+        visitors = [new_visitor() for _ in range(20)]
+        await asyncio.gather(*(visitor.log_in(workers[0]) for visitor in visitors))
+        slow = [
+            asyncio.create_task(visitor.get(workers[0], "/slow?ms=2500&write=late"))
+            for visitor in visitors
+        ]
+        await until_in_flight(workers[0], len(visitors))
+        await asyncio.gather(*(end(visitor) for visitor in visitors))
+        for late in await asyncio.gather(*slow):
+            assert late.status_code == 200  # the answer stands, the write is dropped
+            assert late.json()["saved"] is False
+            assert "Set-Cookie" not in late.headers
+        await asyncio.gather(*(stays_ended(visitor) for visitor in visitors))
+
+
+async def until_in_flight(worker: Worker, count: int) -> None:
+    """Return when so many requests have arrived at `worker` and wait there."""
+    deadline = asyncio.get_running_loop().time() + 10
+    while worker.in_flight() < count:
+        assert asyncio.get_running_loop().time() < deadline, f"{worker.in_flight()} of {count}"
+        await asyncio.sleep(0.02)
 
 
 async def test_late_write_after_expiry(
