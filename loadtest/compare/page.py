@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from loadtest.compare import plots
 from loadtest.compare.results import Results
 from loadtest.compare.table import render
+from loadtest.svg import svg_element
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem;
@@ -23,11 +24,11 @@ def page(results: Results, sentences: Sequence[str], about: Sequence[str]) -> st
         parts.append('<p class="warning">Interrupted: this is what was finished before.</p>')
     parts += [f"<p>{html.escape(sentence)}</p>" for sentence in sentences]
     if results.outcomes:
-        parts.append(plots.svg(plots.curves(results)))
-        parts.append(plots.svg(plots.means(results)))
+        parts.append(svg_element(plots.curves(results)))
+        parts.append(svg_element(plots.means(results)))
         parts.append(f"<pre>{html.escape(render(results))}</pre>")
     if results.trapped:
-        parts.append(plots.svg(plots.trap(results.trapped)))
+        parts.append(svg_element(plots.trap(results.trapped)))
     parts.append("<h2>How it was measured</h2>")
     parts += [f"<p>{html.escape(sentence)}</p>" for sentence in about]
     head = f'<meta charset="utf-8"><title>Balancing policies</title><style>{STYLE}</style>'

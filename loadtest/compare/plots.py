@@ -1,6 +1,5 @@
 """The pictures: distribution curves with the model under them, mean latencies, and the trap."""
 
-import io
 import math
 from collections.abc import Sequence
 
@@ -121,11 +120,3 @@ def trap(trapped: Sequence[Trapped]) -> Figure:
     axis.set_xlabel("requests that failed, % (one worker of four answers 500 at once)")
     axis.invert_yaxis()
     return figure
-
-
-def svg(figure: Figure) -> str:
-    """The picture as an element for an HTML page."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from loadtest.longconn import plots
 from loadtest.longconn.results import Found, goals
 from loadtest.longconn.table import render
+from loadtest.svg import svg_element
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem;
@@ -24,7 +25,7 @@ def page(found: Found, about: Sequence[str]) -> str:
         parts.append('<p class="warning">Interrupted: this is what was done before.</p>')
     parts.append(_goals(found))
     if found.steps:
-        parts.append(plots.svg(plots.draw(found)))
+        parts.append(svg_element(plots.draw(found)))
     parts.append(f"<pre>{html.escape(render(found))}</pre>")
     parts += [f"<p>{html.escape(sentence)}</p>" for sentence in about]
     head = f'<meta charset="utf-8"><title>Long connections</title><style>{STYLE}</style>'

@@ -1,6 +1,5 @@
 """The picture: connections against memory, latency and delivery time, with the article's figures."""
 
-import io
 from typing import Any
 
 import matplotlib
@@ -32,14 +31,6 @@ def draw(found: Found) -> Figure:
             fill(axis, found)
             _frame(axis, found)
     return figure
-
-
-def svg(figure: Figure) -> str:
-    """The picture as an element for an HTML page."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
 
 
 def _memory(axis: Axes, found: Found) -> None:
