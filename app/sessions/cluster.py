@@ -7,6 +7,7 @@ server to a cluster is a change of REDIS_URL.
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 from redis.asyncio import RedisCluster
@@ -35,6 +36,8 @@ def is_cluster(url: str) -> bool:
 
 class ClusterLink:
     """Sends each batch through redis-py's cluster pipeline, with its retries off and one time limit."""
+
+    most_a_write = sys.maxsize  # a batch holds a connection to each node for itself
 
     def __init__(self, url: str, timeout_seconds: float, observe: Observe = None) -> None:
         scheme, colon, rest = url.partition(":")

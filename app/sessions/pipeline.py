@@ -1,4 +1,4 @@
-"""Script calls issued in one turn of the event loop leave in one write.
+"""Script calls issued in one turn of the event loop leave in one write, or in a few on a busy turn.
 
 A round trip of its own costs a worker more than the rest of a small request does.  Many requests of a
 busy worker are waiting at the same moment, so what they ask for is collected until the loop comes
@@ -17,7 +17,12 @@ from .server import ServerLink
 
 
 class Link(Protocol):
-    """A way to Redis: settles every call it is given, within the time limit."""
+    """A way to Redis: settles every call it is given, within the time limit.
+
+    So many calls as `most_a_write` do not wait for the loop to come round.
+    """
+
+    most_a_write: int
 
     def send(self, calls: list[Call]) -> None: ...
     async def close(self) -> None: ...
@@ -39,7 +44,7 @@ class Pipeline:
         node of a Redis Cluster.  Raises ValueError for anything else.
         """
         make: Callable[..., Link] = ClusterLink if is_cluster(url) else ServerLink
-        self._link = make(url, timeout_seconds, observe)
+        self._link: Link = make(url, timeout_seconds, observe)
         self._waiting: list[Call] = []
 
     def run(self, script: Script, keys: Sequence[str], args: Command) -> asyncio.Future[Any]:
@@ -57,6 +62,8 @@ class Pipeline:
         if not self._waiting:
             loop.call_soon(self._flush)
         self._waiting.append(Call(request, answer))
+        if len(self._waiting) == self._link.most_a_write:
+            self._flush()
         return answer
 
     async def close(self) -> None:
