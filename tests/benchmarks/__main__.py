@@ -72,7 +72,7 @@ def measure(size: bench.Size, generator: Generator, *, count_instructions: bool 
                 samples = bench.rounds(targets, generator, size)
                 asked = bench.commands(server, targets[-1])
             weight = asyncio.run(bench.bytes_at_rest(server, size.sessions))
-            counts = instructions.count(server.socket_url, folder) if count_instructions else {}
+            counts = instructions.count(server.url, folder) if count_instructions else {}
             kind = _server_kind(server)
         finally:
             server.stop()
@@ -83,8 +83,7 @@ def measure(size: bench.Size, generator: Generator, *, count_instructions: bool 
         times=f"Medians of {size.rounds} rounds, with the lowest and the highest. One worker, "
         f"{generator.name} with {CONNECTIONS} connections and {bench.VISITORS} visitors, {size.seconds:g} s "
         f"a handler and round; the session read answered up to {fastest:.0f} a second. "
-        f"{os.cpu_count()} processors, shared by the worker, the generator and Redis, which is reached by its "
-        "socket file, as in `make run`.",
+        f"{os.cpu_count()} processors, shared by the worker, Redis and the generator.",
         facts=[
             f"Python {platform.python_version()}, Tornado {version('tornado')}, "
             f"uvloop {version('uvloop')}, {kind}.",

@@ -54,8 +54,8 @@ QUICK = Size(rounds=5, seconds=0.3, sessions=2_000)
 @contextmanager
 def handlers(server: RedisServer, folder: Path) -> Iterator[list[Target]]:
     """The handlers of site.py in one process, and a worker of the application in another."""
-    command = [sys.executable, "-m", "tests.benchmarks.site", server.socket_url, str(VISITORS)]
-    worker = Worker(folder, server.socket_url)
+    command = [sys.executable, "-m", "tests.benchmarks.site", server.url, str(VISITORS)]
+    worker = Worker(folder, server.url)
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, env=clean_environment(), cwd=ROOT, text=True
     ) as site:

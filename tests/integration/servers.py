@@ -53,21 +53,16 @@ def wait_until(fact: Callable[[], bool], *, seconds: float, what: str) -> None:
 
 
 class RedisServer:
-    """One server process on a port of its own; it keeps nothing on disk, so a restart is empty.
-
-    `url` names the port, `socket_url` the same server by a file, as in `make run`.
-    """
+    """One server process on a port of its own; it keeps nothing on disk, so a restart is empty."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.socket_url = f"unix://{folder / 'redis.sock'}"
         self.admin = Redis(port=self.port, socket_timeout=5, retry=None)  # its errors show at once
         folder.mkdir(parents=True, exist_ok=True)
         self._command = [
             *(binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)),
             *("--save", "", "--appendonly", "no", "--logfile", str(folder / "redis.log")),
-            *("--unixsocket", str(folder / "redis.sock")),
             *options,
         ]
         self.process: subprocess.Popen[bytes] | None = None
