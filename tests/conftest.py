@@ -14,17 +14,28 @@ from deploy.native.scratch import Scratch, scratch_stack
 from deploy.paths import ROOT
 from tests.orphans import orphans
 
+ORPHANS_BEFORE = pytest.StashKey[set[tuple[int, str]]]()
 UPSTREAM = Path(__file__).parents[1] / "nginx/upstream.conf"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def nothing_stays_behind() -> Iterator[None]:
-    """When all tests are over, no process runs on that outlived whoever started it."""
-    before = orphans(ROOT)
-    yield
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remember the processes that have nothing to do with these tests."""
+    session.stash[ORPHANS_BEFORE] = orphans(ROOT)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """When all tests are over, no process runs on that outlived whoever started it; else the run fails."""
+    if hasattr(
+        session.config, "workerinput"
+    ):  # one of several test processes: others are still at work
+        return
     deadline = time.monotonic() + 10
-    while left := orphans(ROOT) - before:
-        assert time.monotonic() < deadline, f"still running: {left}"
+    while left := orphans(ROOT) - session.stash[ORPHANS_BEFORE]:
+        if time.monotonic() > deadline:
+            print(f"\nSTILL RUNNING after the tests: {sorted(left)}")
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            return
         time.sleep(0.1)
 
 

@@ -197,6 +197,7 @@ def test_users_file(tmp_path: Path) -> None:
         (f" ann:{HASH}", "cannot be a name"),
         (f"bob:{HASH}", "second time"),
     ],
+    ids=["bare name", "empty", "plain", "cut short", "argon2i", "no name", "blank before", "twice"],
 )
 def test_bad_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:
     """A bad line stops the start with the file, the line number and the reason, not the hash."""
