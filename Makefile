@@ -72,7 +72,7 @@ loadtest-ui: $(VENV)/run $(VENV)/loadtest ## The same from Locust's web page; WE
 bench-loadtest: $(VENV)/run $(VENV)/loadtest ## What the load test's checks and its memory cost
 	@$(PY) -m deploy with-stack -- $(PY) -m loadtest.bench
 
-loadtest-mutants: $(VENV)/run $(VENV)/loadtest ## Break the stack in ten ways: each is noticed; QUICK=1
+loadtest-mutants: $(VENV)/run $(VENV)/loadtest ## Break the stack in twelve ways: each is noticed; QUICK=1
 	@$(PY) -m tests.mutants
 
 compare: $(VENV)/run $(VENV)/loadtest ## Round robin against four other policies, 6 min; QUICK=1 for 80 s

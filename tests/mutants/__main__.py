@@ -47,7 +47,7 @@ def main(names: Sequence[str]) -> int:
 
 def try_all(mutants: Sequence[Mutant], loads: Sequence[Load], stack: Scratch, folder: Path) -> int:
     """Print the table line by line, then a sentence; 1 when a line has a complaint."""
-    print(f"{'mutant':<36}{'exit code':>9}  {'caught by':<22}{'requests':>9}{'seconds':>9}")
+    print(f"{'mutant':<36}{'exit code':>9}  {'caught by':<26}{'requests':>9}{'seconds':>9}")
     complaints = 0
     for mutant in mutants:
         for load in loads:
@@ -67,7 +67,7 @@ def _line(trial: Trial) -> str:
     counts = run.verdict.get("counts", {})
     requests = trial.caught.requests if trial.caught else counts.get("requests", 0)
     seconds = f"{trial.caught.seconds:.2f}" if trial.caught else "the end"
-    line = f"{mutant.name:<36}{run.code:>9}  {by:<22}{requests:>9,}{seconds:>9}"
+    line = f"{mutant.name:<36}{run.code:>9}  {by:<26}{requests:>9,}{seconds:>9}"
     return f"{line}\n    WRONG: {trial.complaint}" if trial.complaint else line
 
 

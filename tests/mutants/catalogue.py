@@ -54,6 +54,14 @@ MUTANTS = (
         workers=_module("save_recreates"),
     ),
     Mutant(
+        "ended device only leaves the list", 10, Invariant.END_IS_FINAL,
+        workers=_module("end_unlists"),
+    ),
+    Mutant(
+        "write puts back what was deleted", 10, Invariant.DELETE_IS_FINAL,
+        workers=_module("write_restores"),
+    ),
+    Mutant(
         "one second of cache per worker", 10, Invariant.READ_YOUR_WRITES,
         workers=_module("read_cache"),
     ),
