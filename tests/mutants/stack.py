@@ -1,4 +1,4 @@
-"""A broken stack beside a right one: other workers on its Redis, or another nginx before its workers."""
+"""Broken workers beside those of a right stack, on its Redis, and the upstream that names them."""
 
 from __future__ import annotations
 
@@ -6,24 +6,15 @@ import os
 import re
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.native.nginx import nginx_in
 from deploy.native.options import read_options
 from deploy.native.programs import redis_url
 from deploy.native.scratch import ISOLATED, UNSET, Scratch, free_ports
 from deploy.paths import ROOT
-
-PORT = re.compile(r":\d+\b")
-LISTEN = re.compile(r"\blisten\s[^#;]*?(:\d+)\b")
-READY_SECONDS = 20.0
-STOP_SECONDS = 20.0
-Change = Callable[[str], str]
+from tests.second_nginx import Change, wait_for
 
 
 @contextmanager
@@ -45,50 +36,10 @@ def workers(stack: Scratch, module: str, logs: Path) -> Iterator[list[int]]:
         ]
     try:
         for port, process in zip(ports, processes, strict=True):
-            _wait_for(f"http://127.0.0.1:{port}/readyz", process, logs / "workers.log")
+            wait_for(f"http://127.0.0.1:{port}/readyz", process, logs / "workers.log")
         yield ports
     finally:
         _end(processes)
-
-
-@contextmanager
-def nginx(stack: Scratch, folder: Path, change: Change) -> Iterator[str]:
-    """Another nginx on a port of its own, with `stack`'s files but for the upstream; its address."""
-    source = stack.folder / "state/nginx/conf"
-    files = {path.relative_to(source): path.read_text() for path in source.rglob("*.conf")}
-    moved = _new_ports(files.values())
-    for name, text in files.items():
-        copy = folder / "conf" / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        text = PORT.sub(lambda match: moved.get(match[0], match[0]), text)
-        copy.write_text(change(text) if name.name == "upstream.conf" else text)
-    with open(folder / "access.log", "wb") as access, open(folder / "nginx.log", "wb") as log:
-        process = subprocess.Popen(
-            nginx_in(folder), stdin=subprocess.DEVNULL, stdout=access, stderr=log
-        )
-    url = f"http://127.0.0.1{moved[f':{stack.http_port}']}"
-    try:
-        _wait_for(f"{url}/healthz", process, folder / "nginx.log")
-        yield url
-    finally:
-        process.terminate()  # a master that is killed leaves its workers behind
-        process.wait(STOP_SECONDS)
-
-
-def _new_ports(texts: Iterable[str]) -> dict[str, str]:
-    """`:PORT` for each `:PORT` that nginx listens on."""
-    old = sorted({match[1] for text in texts for match in LISTEN.finditer(text)})
-    return {name: f":{port}" for name, port in zip(old, free_ports(len(old)), strict=True)}
-
-
-def replaced(old: str, new: str) -> Change:
-    """The upstream with the first `old` replaced by `new`; nothing may replace nothing."""
-
-    def change(text: str) -> str:
-        assert old in text, f"{old!r} is not in the upstream"
-        return text.replace(old, new, 1)
-
-    return change
 
 
 def other_ports(stack: Scratch, ports: Sequence[int]) -> Change:
@@ -103,17 +54,6 @@ def _environ(stack: Scratch) -> Mapping[str, str]:
     state = str(stack.folder / "state")
     isolated = {**os.environ, **ISOLATED, **dict.fromkeys(UNSET, ""), "STACK_DIR": state}
     return {**isolated, "REDIS_URL": redis_url(read_options(isolated))}
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            urllib.request.urlopen(url, timeout=2).close()
-            return
-        except (OSError, urllib.error.URLError):
-            time.sleep(0.02)
-    raise RuntimeError(f"{url} did not come up\n{log.read_text()}")
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -14,7 +14,8 @@ from loadtest.operations import Invariant, Lifetimes, Op
 from loadtest.tally import Witness
 from tests.mutants.catalogue import Mutant
 from tests.mutants.freeze import FREEZING_SECONDS, stuttering_redis
-from tests.mutants.stack import nginx, other_ports, replaced, workers
+from tests.mutants.stack import other_ports, workers
+from tests.second_nginx import Change, second_nginx
 from tests.unit.loadtest.runs import Run
 from tests.unit.loadtest.runs import load as run_load
 
@@ -120,11 +121,11 @@ def _replay(
 def _built(mutant: Mutant, stack: Scratch, folder: Path) -> Iterator[str]:
     """The address of the mutant while it runs."""
     with ExitStack() as parts:
-        change = replaced(*mutant.upstream)
+        change = _edited(*mutant.upstream)
         if mutant.workers:
             ports = parts.enter_context(workers(stack, mutant.workers, folder))
             change = other_ports(stack, ports)
-        host = parts.enter_context(nginx(stack, folder, change))
+        front = parts.enter_context(second_nginx(stack, folder, "upstream.conf", change))
         if mutant.redis_freezes:
             log = folder / "access.log"
 
@@ -132,4 +133,14 @@ def _built(mutant: Mutant, stack: Scratch, folder: Path) -> Iterator[str]:
                 return log.read_bytes().count(b"\n") >= REQUESTS_BEFORE_FREEZING
 
             parts.enter_context(stuttering_redis(stack, begun))
-        yield host
+        yield front.url
+
+
+def _edited(old: str, new: str) -> Change:
+    """The upstream with the first `old` replaced by `new`, as the catalogue has it."""
+
+    def change(text: str) -> str:
+        assert old in text, f"{old!r} is not in the upstream"
+        return text.replace(old, new, 1)
+
+    return change
