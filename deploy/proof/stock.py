@@ -18,13 +18,15 @@ OURS = (
 )
 LINE = re.compile(rf"^\s*(?:{'|'.join(OURS)})\s[^;\n]*;.*$", re.MULTILINE)
 CONNECTION = re.compile(r'^\s*proxy_set_header Connection "";.*$', re.MULTILINE)
+AGAIN = re.compile(r"^error_page 502 = @again;.*$", re.MULTILINE)
 SERVER = re.compile(r"^(\s*server\s+[\w.]+:\d+)[^;]*;", re.MULTILINE)
 PACE_SECONDS = 1.0  # between two workers of a restart, as in a shell loop with `sleep 1`
 
 
 def plain(text: str) -> str:
     """A configuration file without what this project adds to nginx's defaults."""
-    text = CONNECTION.sub("", LINE.sub("", text))
+    for ours in (LINE, CONNECTION, AGAIN):
+        text = ours.sub("", text)
     return SERVER.sub(r"\1;", text) if "upstream app" in text else text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ from tests.compose.stack import ROOT, Stack, free_port
 
 RATE = 100.0  # requests a second; a slow machine runs the containers beside it
 LEAST_REQUESTS = 200
+README = (ROOT / "README.md").read_text()
 
 
 class Operated:
@@ -198,19 +200,33 @@ def test_status(operated: Operated) -> None:
 
 
 def test_more_containers(operated: Operated) -> None:
-    """A second container is followed without a loss, and a reload then changes both."""
+    """Three containers for one and one for three are followed without a loss; a reload changes all."""
+    workers: list[dict[str, object]] = []
 
-    def grow() -> None:
-        words = ("up", "--detach", "--wait", "--no-recreate", "--scale", "app=2")
-        operated.stack.compose(*words)
+    def grow_and_shrink() -> None:
+        to = ("up", "--detach", "--wait", "--no-recreate", "--scale")
+        operated.stack.compose(*to, "app=3")
+        operated.done("scale", "2")
+        workers.extend(json.loads(operated.done("status", "--json"))["workers"])
+        operated.stack.compose(*to, "app=1")
 
-    operated.assert_nothing_lost(grow)
-    operated.done("scale", "2")
-    workers = json.loads(operated.done("status", "--json"))["workers"]
-    operated.stack.compose("up", "--detach", "--wait", "--no-recreate", "--scale", "app=1")
+    operated.assert_nothing_lost(grow_and_shrink)
+    assert len({str(worker["worker"]).rpartition(":")[0] for worker in workers}) == 3
+    assert [worker["port"] for worker in workers] == [8001, 8002] * 3
 
-    assert len({worker["worker"].rpartition(":")[0] for worker in workers}) == 2
-    assert [worker["port"] for worker in workers] == [8001, 8002] * 2
+
+def test_new_code(operated: Operated) -> None:
+    """The README's commands for a new image put new code in place of the old, and nothing is lost."""
+    (commands,) = re.findall(r"```\n(docker compose build app .*?)```", README, re.DOTALL)
+    (operated.folder / "app/__init__.py").write_text('"""New code."""\n')
+    results: list[subprocess.CompletedProcess[str]] = []
+
+    def deploy() -> None:
+        results.append(operated.stack.command("bash", "-euc", commands))
+
+    operated.assert_nothing_lost(deploy)
+    assert results[0].returncode == 0, results[0].stderr
+    assert "New code" in operated.stack.shell("app", "cat app/__init__.py")
 
 
 def test_recreated_container(operated: Operated) -> None:

@@ -83,10 +83,11 @@ def test_killed_worker(start_stack: StartStack) -> None:
 def test_killed_worker_needs_another_try(
     start_stack: StartStack, changed_nginx: ChangedNginx
 ) -> None:
-    """Without `proxy_next_upstream` the same costs requests, and the check above notices it."""
+    """Without a try at another worker the same costs requests, and the check above notices it."""
     stack = start_stack()
     tries = "proxy_next_upstream error timeout;"
-    url = changed_nginx("proxy.conf", tries, "proxy_next_upstream off;", before=stack)
+    none = "proxy_next_upstream off; error_page 502 /static/errors/502.html;"
+    url = changed_nginx("proxy.conf", tries, none, before=stack)
     with new_visitor(url) as member:
         member.log_in()
         with reading(url, member.cookies) as answers:

@@ -210,9 +210,8 @@ def test_nginx_errors_look_alike(path: Path) -> None:
 
 def test_no_other_nginx_errors() -> None:
     """Each error page of nginx is made, and each that is named in its configuration is there."""
-    configured = re.findall(
-        r"error_page (\d+) /static/errors/(\d+)\.html;", (ROOT / "nginx/site.conf").read_text()
-    )
+    text = (ROOT / "nginx/snippets/error-pages.conf").read_text()
+    configured = re.findall(r"error_page (\d+) /static/errors/(\d+)\.html;", text)
     made = sorted(path.stem for path in error_pages.pages())
     assert sorted(path.stem for path in error_pages.FOLDER.iterdir()) == made
     assert configured == [(status, status) for status in made]
