@@ -30,6 +30,7 @@ from app.cookie import SessionCookie
 from app.handlers.base import Services, Worker
 from app.leaving import stop_listening
 from app.logs import write_logs
+from app.memory import keep_small, settle
 from app.metrics import Metrics
 from app.sessions import (
     Limits,
@@ -154,9 +155,11 @@ async def serve(settings: Settings, accounts: Accounts, worker: Worker, options:
         asyncio.create_task(_become_ready(worker, sessions)),
         asyncio.create_task(alerts.run()),
         asyncio.create_task(worker.traffic.keep_time()),
+        asyncio.create_task(keep_small(alerts.crowd, (sessions.forget, services.cookie.forget))),
     ]
     for task in running:
         task.add_done_callback(_complain)
+    settle()
     await stop.wait()
     await drain(server, worker, alerts, settings.drain_seconds)
     for task in running:

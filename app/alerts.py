@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 import ujson
 from tornado.iostream import IOStream
 
+from app.memory import Crowd
 from app.sessions import Notices, Session
 from app.streams import Stream, event
 
@@ -51,6 +52,7 @@ class Alerts:
     def __init__(self, notices: Notices, worker: dict[str, str]) -> None:
         """`worker` is what each stream is told first."""
         self.open: set[Stream] = set()
+        self.crowd = Crowd()
         self.dropped = 0  # alerts that came faster than the streams could be told
         self._notices = notices
         self._worker = worker
@@ -91,6 +93,7 @@ class Alerts:
         """Take over a connection on which the header and the greeting have been sent."""
         stream = Stream(connection, chunked=chunked, on_close=self._forget)
         self.open.add(stream)
+        self.crowd.is_now(len(self.open))
         if connection.closed():
             self._forget(stream)
         elif self._draining:
@@ -106,6 +109,7 @@ class Alerts:
 
     def _forget(self, stream: Stream) -> None:
         self.open.discard(stream)
+        self.crowd.is_now(len(self.open))
         self._notices.leave(stream)
 
     def _heard(self, message: bytes) -> None:
@@ -120,9 +124,11 @@ class Alerts:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                alert = _alert(self._waiting.popleft())
-                async for stream in _in_turns(self.open if alert else ()):
-                    stream.send(alert)
+                await self._tell(_alert(self._waiting.popleft()))
+
+    async def _tell(self, alert: bytes) -> None:
+        async for stream in _in_turns(self.open if alert else ()):
+            stream.send(alert)
 
 
 class Allowance:

@@ -101,8 +101,11 @@ class Subscription:
             self._wake.set()
             speaking = asyncio.create_task(self._speak(connection))
             while True:
-                answer = await connection.read_response(disable_decoding=True, timeout=math.inf)
-                self._take(answer, listener)
+                # No name for the answer: it would be held until the next one comes.
+                self._take(
+                    await connection.read_response(disable_decoding=True, timeout=math.inf),
+                    listener,
+                )
         finally:
             self._linked = False
             if speaking is not None:
@@ -124,11 +127,15 @@ class Subscription:
         while self._linked:
             await self._wake.wait()
             self._wake.clear()
-            news, self._news = self._news, {}
-            for joining, command in ((True, "SUBSCRIBE"), (False, "UNSUBSCRIBE")):
-                channels = (channel for channel, joins in news.items() if joins is joining)
-                for some in _portions(channels):
-                    await connection.send_command(command, *some, check_health=False)
+            await self._say_news(connection)
+
+    async def _say_news(self, connection: AbstractConnection) -> None:
+        """Apart, so that the names of channels are not held until there is news again."""
+        news, self._news = self._news, {}
+        for joining, command in ((True, "SUBSCRIBE"), (False, "UNSUBSCRIBE")):
+            channels = (channel for channel, joins in news.items() if joins is joining)
+            for some in _portions(channels):
+                await connection.send_command(command, *some, check_health=False)
 
     async def _learn_nodes(self, connection: AbstractConnection) -> None:
         await connection.send_command("CLUSTER", "SLOTS")
