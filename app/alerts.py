@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 
@@ -12,6 +11,7 @@ import ujson
 from tornado.iostream import IOStream
 
 from app.memory import Crowd
+from app.pace import retry, spread_ms
 from app.sessions import Notices, Session
 from app.streams import Stream, event
 
@@ -20,10 +20,6 @@ MAX_TEXT_CHARACTERS = 500
 MAX_STREAMS_PER_SESSION = 20  # on one worker: a browser opens one a page
 MAX_WAITING = 100  # alerts not yet passed on; beyond that the oldest are dropped
 STREAMS_A_TURN = 200  # told before the event loop may answer a request again
-AGAIN_MS = (
-    1000,
-    3000,
-)  # after a lost connection, so that a worker's browsers do not return at once
 BURST, PER_SECOND = (
     50,
     10.0,
@@ -85,27 +81,33 @@ class Alerts:
     def greeting(self, session: Session) -> bytes:
         """What a stream begins with."""
         facts = {"visits": session.get("visits", 0), "version": session.version}
-        retry = b"retry: %d\n\n" % random.randint(*AGAIN_MS)
         hello = {**self._worker, "heard_now": self._notices.heard_now}
-        return retry + event("hello", hello) + event("session", facts)
+        return self._heartbeat() + event("hello", hello) + event("session", facts)
 
     def add(self, connection: IOStream, session: Session, *, chunked: bool) -> None:
         """Take over a connection on which the header and the greeting have been sent."""
-        stream = Stream(connection, chunked=chunked, on_close=self._forget)
+        stream = Stream(
+            connection, chunked=chunked, on_close=self._forget, heartbeat=self._heartbeat
+        )
         self.open.add(stream)
         self.crowd.is_now(len(self.open))
         if connection.closed():
             self._forget(stream)
         elif self._draining:
-            stream.close(RECONNECT)
+            stream.close(reconnect(len(self.open)))
         else:
             self._notices.watch(session, session.get("visits", 0), stream)
 
     async def drain(self) -> None:
         """Send every browser to another worker; streams that are still asked for too."""
         self._draining = True
+        count = len(self.open)
         async for stream in _in_turns(self.open):
-            stream.close(RECONNECT)
+            stream.close(reconnect(count))
+
+    def _heartbeat(self) -> bytes:
+        """A comment and no event: keeps proxies patient, and says when to come back after a loss."""
+        return b":\n" + retry(len(self.open)) + b"\n"
 
     def _forget(self, stream: Stream) -> None:
         self.open.discard(stream)
@@ -150,7 +152,9 @@ class Allowance:
         return True
 
 
-RECONNECT = event("reconnect", {"within_ms": 2000})
+def reconnect(streams: int) -> bytes:
+    """The last word to each of so many streams: pages and other clients alike spread their return."""
+    return retry(streams) + event("reconnect", {"within_ms": spread_ms(streams)})
 
 
 def _alert(message: bytes) -> bytes:

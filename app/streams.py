@@ -16,20 +16,25 @@ from app.sessions import Watch
 BUFFER_BYTES = (
     64 * 1024
 )  # what may wait for a browser beyond the kernel's own buffers; then it is dropped
-HEARTBEAT = b":\n\n"
 
 
 class Stream:
     """Tells a browser what becomes of its session.  Nothing here raises: a lost browser is no error."""
 
-    __slots__ = ("_chunked", "_connection", "_on_close", "watch")
+    __slots__ = ("_chunked", "_connection", "_heartbeat", "_on_close", "watch")
 
     def __init__(
-        self, connection: IOStream, *, chunked: bool, on_close: Callable[[Stream], None]
+        self,
+        connection: IOStream,
+        *,
+        chunked: bool,
+        on_close: Callable[[Stream], None],
+        heartbeat: Callable[[], bytes],
     ) -> None:
         """`connection` has sent the response's header; `on_close` is called once, whoever closes."""
         self._connection = connection
         self._chunked = chunked
+        self._heartbeat = heartbeat
         self._on_close: Callable[[Stream], None] | None = on_close
         self.watch: Watch | None = None
         connection.max_write_buffer_size = BUFFER_BYTES
@@ -69,8 +74,8 @@ class Stream:
         self.close(event("ended", {"reason": reason}))
 
     def beat(self) -> None:
-        """A comment: it keeps proxies from giving up, and finds out that a browser has gone."""
-        self.send(HEARTBEAT)
+        """No event: it keeps proxies from giving up, and finds out that a browser has gone."""
+        self.send(self._heartbeat())
 
     def _framed(self, data: bytes) -> bytes:
         return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data

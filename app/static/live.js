@@ -70,11 +70,13 @@ const on = {
   },
 };
 
-// EventSource would try again by itself, but all pages at the same moment, and not after an error page.
+// EventSource comes back by itself after the pause the server chose for this page: the more streams a
+// worker holds, the longer.  It gives up after an error page; then we ask why, and wait longer each time.
 async function lost() {
+  say(AWAY);
+  if (source.readyState === EventSource.CONNECTING) return;
   close();
   failures += 1;
-  say(AWAY);
   const answer = await fetch("/events", { method: "HEAD", cache: "no-store" }).catch(() => null);
   if (answer?.status === 401) leave("ended");
   else openAfter(Math.min(LONGEST_WAIT_MS, 500 * 2 ** failures) * (0.5 + Math.random() / 2));

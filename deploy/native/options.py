@@ -31,6 +31,7 @@ class Options:
     redis_url: str | None
     drain_seconds: float
     nginx_processes: str = "auto"
+    nginx_leaves_seconds: int = 60
 
     @property
     def logs(self) -> Path:
@@ -101,6 +102,7 @@ def read_options(environ: Mapping[str, str]) -> Options:
         redis_url=redis_url,
         drain_seconds=_number(environ, "DRAIN_SECONDS", 10, most=300),
         nginx_processes=_processes(environ),
+        nginx_leaves_seconds=int(_number(environ, "NGINX_LEAVES_SECONDS", 60, most=86400)),
     )
 
 

@@ -21,6 +21,7 @@ LISTEN = re.compile(r"(\blisten\s+)(8080|8443)\b")
 HTTPS = re.compile(r"(\binclude\s+)/etc/nginx/https/([\w.]+);")
 STATIC = re.compile(r"(\balias\s+)/srv/static/;")
 PROCESSES = re.compile(r"(\bworker_processes\s+)auto;")
+LEAVES = re.compile(r"(\bworker_shutdown_timeout\s+)60s;")
 FILES = re.compile(r"(\b(?:worker_rlimit_nofile|worker_connections)\s+)(\d+)")
 
 
@@ -61,11 +62,12 @@ def tls_line(code: str, options: Options) -> str:
 
 
 def frame_line(code: str, most: int, options: Options) -> str:
-    """As many processes as NGINX_PROCESSES says.
+    """As many processes as NGINX_PROCESSES says, which leave as soon as NGINX_LEAVES_SECONDS does.
 
     No more files and connections than this machine allows, or nginx would complain at each start.
     """
     code = PROCESSES.sub(rf"\g<1>{options.nginx_processes};", code)
+    code = LEAVES.sub(rf"\g<1>{options.nginx_leaves_seconds}s;", code)
     return FILES.sub(lambda match: f"{match[1]}{min(int(match[2]), most)}", code)
 
 

@@ -14,20 +14,20 @@ from collections.abc import Sequence
 
 from loadtest.check_history import check
 from loadtest.compare import plots
-from loadtest.compare.crowd import LoginFailed
 from loadtest.compare.drive import Run
 from loadtest.compare.findings import findings
 from loadtest.compare.measure import Measured, measure
 from loadtest.compare.page import page
 from loadtest.compare.policies import BASE
 from loadtest.compare.results import Results, as_json, results_of
-from loadtest.compare.settings import Settings, WrongSetting, read_settings
+from loadtest.compare.settings import Settings, read_settings
 from loadtest.compare.table import render
 from loadtest.history import HistoryWriter, lifetimes_of, read_header, read_ops
 from loadtest.model import Checker
 from loadtest.operations import Lifetimes
 from loadtest.preflight import NotReachable, survey
 from loadtest.recorder import Recorder
+from loadtest.refusals import exit_code_of
 from loadtest.tally import Report, describe
 from loadtest.verdict import Code
 
@@ -36,20 +36,13 @@ INTERRUPTED = 130
 
 def main() -> int:
     """One comparison; returns its exit code."""
-    try:
-        settings = read_settings(os.environ)
-        if not survey(settings.fronts[BASE], settings.password):
-            raise NotReachable("GET /slow is missing: the stack needs DEMO_ENDPOINTS=1")
-        return _compare(settings)
-    except WrongSetting as error:
-        print(f"error: {error}", file=sys.stderr)
-        return Code.HARNESS
-    except (NotReachable, LoginFailed) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return Code.NOT_REACHABLE
+    return exit_code_of(_compare)
 
 
-def _compare(settings: Settings) -> int:
+def _compare() -> int:
+    settings = read_settings(os.environ)
+    if not survey(settings.fronts[BASE], settings.password):
+        raise NotReachable("GET /slow is missing: the stack needs DEMO_ENDPOINTS=1")
     history = settings.out / "history.jsonl"
     lifetimes = Lifetimes()
     recorder = Recorder(Checker(lifetimes), HistoryWriter(history, lifetimes, seed=settings.seed))

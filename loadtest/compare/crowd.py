@@ -8,6 +8,7 @@ from loadtest.compare.client import Answer, Client, cookie_of
 from loadtest.compare.workloads import SLOW_SECONDS, USERS, Arrival, Call
 from loadtest.operations import Kind, Op, Outcome
 from loadtest.recorder import Recorder
+from loadtest.refusals import LoginFailed
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 JSON = {"Content-Type": "application/json"}
@@ -18,10 +19,6 @@ TARGETS = {
     Call.WAIT: ("GET", f"/slow?ms={SLOW_SECONDS * 1000:.0f}&kind=wait"),
     Call.BLOCK: ("GET", f"/slow?ms={SLOW_SECONDS * 1000:.0f}&kind=block"),
 }
-
-
-class LoginFailed(Exception):
-    """A user could not log in; the message says what the stack answered."""
 
 
 @dataclass(slots=True)

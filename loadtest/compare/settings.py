@@ -7,13 +7,10 @@ from urllib.parse import urlsplit
 
 from loadtest.compare.policies import AGAIN, BASE, BY_NAME
 from loadtest.compare.workloads import WORKLOADS, Workload
+from loadtest.refusals import WrongSetting
 
 RESULTS = Path(__file__).parents[2] / ".stack" / "compare"
 TRAPS = ("failing_round_robin", "failing_least_conn", "failing_retried")
-
-
-class WrongSetting(ValueError):
-    """A setting that cannot be used; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)

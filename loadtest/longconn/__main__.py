@@ -11,18 +11,19 @@ import platform
 import signal
 import sys
 
-from loadtest.compare.crowd import Crowd, LoginFailed
+from loadtest.compare.crowd import Crowd
 from loadtest.history import HistoryWriter
 from loadtest.longconn import plots
 from loadtest.longconn.course import run_course
 from loadtest.longconn.page import page
 from loadtest.longconn.results import Found, as_json
-from loadtest.longconn.settings import Settings, WrongSetting, read_settings
+from loadtest.longconn.settings import Settings, read_settings
 from loadtest.longconn.table import render
 from loadtest.model import Checker
 from loadtest.operations import Lifetimes
 from loadtest.preflight import NotReachable, survey
 from loadtest.recorder import Recorder
+from loadtest.refusals import exit_code_of
 from loadtest.verdict import Code
 
 INTERRUPTED = 130
@@ -30,19 +31,12 @@ INTERRUPTED = 130
 
 def main() -> int:
     """One run; returns its exit code."""
-    try:
-        settings = read_settings(os.environ)
-        survey(settings.host, settings.password)
-        return _run(settings)
-    except WrongSetting as error:
-        print(f"error: {error}", file=sys.stderr)
-        return Code.HARNESS
-    except (NotReachable, LoginFailed) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return Code.NOT_REACHABLE
+    return exit_code_of(_run)
 
 
-def _run(settings: Settings) -> int:
+def _run() -> int:
+    settings = read_settings(os.environ)
+    survey(settings.host, settings.password)
     lifetimes = Lifetimes()
     recorder = Recorder(
         Checker(lifetimes), HistoryWriter(settings.out / "history.jsonl", lifetimes)
@@ -98,7 +92,8 @@ def _about(settings: Settings) -> list[str]:
         f" Python {platform.python_version()}.",
         "Memory is what processes have for themselves in user space (RssAnon), without the kernel's"
         " socket buffers, less what they had before the first stream. Latency counts from the moment a"
-        " request was due. A stream that is lost comes back after the pause the server asked for.",
+        " request was due; p99 is the median of those of single seconds. A stream that is lost comes"
+        " back after the pause the server asked for, which grows with their number.",
     ]
 
 

@@ -19,7 +19,9 @@ from loadtest.longconn.stack import Stack
 SLOWEST_CONNECTS = 150.0  # a second; slower than that, a step is given up
 ALERT_SECONDS = 20.0
 BACK_SECONDS = 120.0
-OLD_NGINX_SECONDS = 75.0  # worker_shutdown_timeout is 60 s
+OLD_NGINX_SECONDS = 75.0  # worker_shutdown_timeout is 60 s, or NGINX_LEAVES_SECONDS
+CALM_SECONDS = 1.0  # the streams opened last are looked at once more
+GIVEN_BACK_SECONDS = 5.0  # a worker waits until the crowd has gone, and has some rounds to do
 LOGOUTS = 3
 WARM_UP = 40
 DISTURBANCES = (
@@ -86,6 +88,7 @@ class Course:
 
     async def _measured(self, streams: int, rate: float) -> Step:
         memory = await self._bytes_per_stream(streams)
+        await asyncio.sleep(CALM_SECONDS)
         probe = await self._prober.measure(self._settings.probe_seconds)
         p50, p99, missed = await self._deliver()
         logouts = [
@@ -158,8 +161,9 @@ class Course:
         """Close everything, and see whether the memory comes back."""
         await self._holders.close_all()
         if self._stack.reachable:
-            await asyncio.sleep(2)
-            await self._prober.measure(2)
+            await asyncio.sleep(GIVEN_BACK_SECONDS)
+        self.found.zero_again = await self._prober.measure(self._settings.probe_seconds)
+        if self._stack.reachable:
             self.found.memory_after = await self._stack.memory()
         await log_out(self._client, self._cookies)
         await self._crowd.log_out(self._client)

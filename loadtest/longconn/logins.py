@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from loadtest.compare.client import Client, cookie_of
-from loadtest.compare.crowd import FORM, LoginFailed
+from loadtest.compare.crowd import FORM
+from loadtest.refusals import LoginFailed
 
 AT_ONCE = 8
 

@@ -35,7 +35,7 @@ def page(found: Found, about: Sequence[str]) -> str:
 
 def _goals(found: Found) -> str:
     rows = [
-        f'<tr class="{"met" if goal.met else "missed"}"><td>{"met" if goal.met else "missed"}</td>'
+        f'<tr class="{goal.word.lower()}"><td>{goal.word.lower()}</td>'
         f"<td>{html.escape(goal.text)}</td><td>{html.escape(goal.measured)}</td></tr>"
         for goal in goals(found)
     ]

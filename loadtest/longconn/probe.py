@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import statistics
 import time
 from collections.abc import Sequence
 
@@ -13,9 +14,9 @@ from loadtest.latency import percentile
 from loadtest.longconn.results import Probe
 from loadtest.operations import Op, Outcome
 
-RATE = 60.0  # a second
-VISIT_SHARE = 0.1  # few, as what they write stays in Redis, whose memory is looked at
-PIECE_SECONDS = 2.0
+RATE = 150.0  # a second
+VISIT_SHARE = 0.05  # few, as what they write stays in Redis, whose memory is looked at
+WINDOW_SECONDS = 1.0
 
 
 class Prober:
@@ -27,15 +28,16 @@ class Prober:
         self._seed = 0
 
     async def measure(self, seconds: float) -> Probe:
-        """Send for so long."""
-        return _summed(await self._send(seconds))
+        """Send for so long, a window after the other."""
+        count = max(1, round(seconds / WINDOW_SECONDS))
+        return _summed([await self._send(WINDOW_SECONDS) for _ in range(count)])
 
     async def measure_while(self, task: asyncio.Task[None]) -> Probe:
         """Send until `task` is done, and at least once."""
-        ops = await self._send(PIECE_SECONDS)
+        windows = [await self._send(WINDOW_SECONDS)]
         while not task.done():
-            ops += await self._send(PIECE_SECONDS)
-        return _summed(ops)
+            windows.append(await self._send(WINDOW_SECONDS))
+        return _summed(windows)
 
     async def _send(self, seconds: float) -> list[Op | None]:
         self._seed += 1
@@ -50,13 +52,26 @@ class Prober:
         return ops
 
 
-def _summed(ops: Sequence[Op | None]) -> Probe:
+def _summed(windows: Sequence[Sequence[Op | None]]) -> Probe:
+    ops = [op for window in windows for op in window]
     sent = [op for op in ops if op is not None]
     unknown = sum(op.outcome is Outcome.UNKNOWN for op in sent)
-    answered = sorted(round(latency(op) * 1e6) for op in sent if op.outcome is Outcome.OK) or [0]
-    p50, p99 = (percentile(answered, share) / 1e6 for share in (0.5, 0.99))
     failed = len(ops) - unknown - sum(op.outcome is Outcome.OK for op in sent)
-    return Probe(len(ops), failed, unknown, p50, p99)
+    each = [_percentile(window, 0.99) for window in windows]
+    return Probe(
+        asked=len(ops),
+        failed=failed,
+        unknown=unknown,
+        p50=_percentile(ops, 0.5),
+        p99=statistics.median(each),
+        windows=each,
+    )
+
+
+def _percentile(ops: Sequence[Op | None], share: float) -> float:
+    """Of the answered ones, in ms."""
+    answered = [op for op in ops if op is not None and op.outcome is Outcome.OK]
+    return percentile(sorted(round(latency(op) * 1e6) for op in answered) or [0], share) / 1e6
 
 
 def now() -> float:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from loadtest.refusals import WrongSetting
+
 RESULTS = Path(__file__).parents[2] / ".stack" / "longconn"
 MOST = 36_000
 QUICK = 300
@@ -12,10 +14,6 @@ STEPS = (1_500, 6_000, 10_000, 18_000, MOST)
 ARTICLE = (1_500, 6_000)  # connections of one process, and of several, in the article's words
 STREAMS_PER_SESSION = 4  # one on each of four workers, so that each worker watches each session
 STREAMS_PER_PROCESS = 9_000  # of the generator: half of what 20,000 open files would allow
-
-
-class WrongSetting(ValueError):
-    """A setting that cannot be used; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from loadtest.longconn.results import Found, Step, goals
+from loadtest.longconn.results import Found, Probe, Step, goals
 from loadtest.longconn.stack import ROLES
 
 HEAD = (
@@ -19,7 +19,7 @@ def render(found: Found) -> str:
 def sentences(found: Found) -> Iterator[str]:
     """The goals, and which limit ended the run."""
     for goal in goals(found):
-        yield f"{'met   ' if goal.met else 'MISSED'}  {goal.text}: {goal.measured}"
+        yield f"{goal.word:6}  {goal.text}: {goal.measured}"
     yield _limit(found)
     if found.interrupted:
         yield "Interrupted: this is what was done before."
@@ -28,9 +28,15 @@ def sentences(found: Found) -> Iterator[str]:
 def _steps(found: Found) -> Iterator[str]:
     yield HEAD
     if found.zero:
-        yield f"{0:>8}{'':50}{found.zero.p50:9.1f}{found.zero.p99:9.1f}"
+        yield _without("0", found.zero)
     for step in found.steps:
         yield _line(step)
+    if found.zero_again:
+        yield _without("0 again", found.zero_again)
+
+
+def _without(name: str, probe: Probe) -> str:
+    return f"{name:>8}{'':50}{probe.p50:9.1f}{probe.p99:9.1f}"
 
 
 def _line(step: Step) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,10 @@ import pytest
 
 from deploy.native.fronts import FRONTS, running_fronts
 from deploy.native.scratch import Scratch
-from deploy.paths import ROOT
 from loadtest.compare.difference import LEAST_MS
 from loadtest.history import read_ops
 from loadtest.operations import Kind, Op, Outcome
+from tests.stack.measuring import finish, start
 from tests.stack.test_makefile import make
 
 pytestmark = pytest.mark.native
@@ -30,26 +28,9 @@ SHORT = {"QUICK": "1", "ROUNDS": "2", "RUN_SECONDS": "0.3"}
 TRAPS = ["failing_round_robin", "failing_least_conn", "failing_retried"]
 
 
-def start(fronts: dict[str, str], out: Path, **settings: str) -> subprocess.Popen[str]:
+def start_with(fronts: dict[str, str], out: Path, **settings: str) -> subprocess.Popen[str]:
     given = " ".join(f"{name}={url}" for name, url in fronts.items())
-    return subprocess.Popen(
-        [sys.executable, "-m", "loadtest.compare"],
-        cwd=ROOT,
-        env={**os.environ, **SHORT, "FRONTS": given, "OUT": str(out), **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(process: subprocess.Popen[str], out: Path) -> tuple[str, dict[str, Any]]:
-    """What was printed, and the report for machines."""
-    try:
-        printed, _ = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    report = out / "report.json"
-    return printed, json.loads(report.read_text()) if report.exists() else {}
+    return start("loadtest.compare", out, **(SHORT | {"FRONTS": given} | settings))
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +129,7 @@ def test_trap_is_sprung(compared: tuple[str, dict[str, Any], Path]) -> None:
 def test_the_same_policy_five_times(stack: Scratch, tmp_path: Path) -> None:
     """When every policy is secretly round robin, the report says that there is no difference."""
     fronts = dict.fromkeys(POLICIES, stack.url)
-    process = start(fronts, tmp_path, WORKLOADS="blocking", RUN_SECONDS="0.5", ROUNDS="3")
+    process = start_with(fronts, tmp_path, WORKLOADS="blocking", RUN_SECONDS="0.5", ROUNDS="3")
     printed, report = finish(process, tmp_path)
     content = report["workloads"]["blocking"]
     words = {cell["against_round_robin"]["word"] for cell in content["policies"].values()}
@@ -163,7 +144,9 @@ def test_the_same_policy_five_times(stack: Scratch, tmp_path: Path) -> None:
 def test_interrupted_comparison_reports(stack: Scratch, tmp_path: Path) -> None:
     """Ctrl-C ends it at once, with a report of the rounds that were finished."""
     fronts = {"round_robin": stack.url}
-    process = start(fronts, tmp_path, WORKLOADS="awaited blocking", RUN_SECONDS="0.4", ROUNDS="50")
+    process = start_with(
+        fronts, tmp_path, WORKLOADS="awaited blocking", RUN_SECONDS="0.4", ROUNDS="50"
+    )
     assert process.stdout is not None
     for line in process.stdout:
         if "round 1 of 50, awaited" in line:

@@ -5,39 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 
 from deploy.native.scratch import Scratch
-from deploy.paths import ROOT
 from tests.conftest import StartStack
+from tests.stack.measuring import finish, start
 from tests.stack.test_makefile import make
 
 pytestmark = pytest.mark.native
-
-
-def start(out: Path, **settings: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "loadtest.longconn"],
-        cwd=ROOT,
-        env={**os.environ, "QUICK": "1", "OUT": str(out), **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(process: subprocess.Popen[str], out: Path) -> tuple[str, dict[str, Any]]:
-    """What was printed, and the report for machines."""
-    try:
-        printed, _ = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    return printed, json.loads((out / "report.json").read_text())
 
 
 def test_streams_survive_disturbances(tmp_path: Path) -> None:
@@ -64,15 +43,16 @@ def test_streams_survive_disturbances(tmp_path: Path) -> None:
 
 def check_words(printed: str, report: dict[str, Any]) -> None:
     """Each goal is printed with its verdict, and the verdict follows from the figures."""
+    words = {True: "met   ", False: "MISSED", None: "unsure"}
     for goal in report["goals"]:
-        word = "met   " if goal["met"] else "MISSED"
-        assert f"{word}  {goal['text']}: {goal['measured']}" in printed
+        assert f"{words[goal['met']]}  {goal['text']}: {goal['measured']}" in printed
     by_text = {goal["text"]: goal["met"] for goal in report["goals"]}
-    ratio = report["steps"][-1]["probe"]["p99"] / report["zero"]["p99"]
-    assert by_text["normal requests' p99 at most 2 times that without streams"] == (ratio <= 2)
-    assert by_text["logout closes a stream within 1 s"] == (
-        report["steps"][-1]["logout_seconds"] <= 1
-    )
+    zero, again, step = (report[name] for name in ("zero", "zero_again", "steps"))
+    ratio = step[-1]["probe"]["p99"] / median(zero["windows"] + again["windows"])
+    noise = max(zero["p99"], again["p99"]) / min(zero["p99"], again["p99"])
+    latency = by_text["normal requests' p99 at most 2 times that without streams"]
+    assert latency == (None if noise > 2 else ratio <= 2)
+    assert by_text["logout closes a stream within 1 s"] == (step[-1]["logout_seconds"] <= 1)
 
 
 def test_limit_is_found(start_stack: StartStack, tmp_path: Path) -> None:
@@ -82,7 +62,7 @@ def test_limit_is_found(start_stack: StartStack, tmp_path: Path) -> None:
     conf.write_text(conf.read_text().replace("worker_connections 16384", "worker_connections 100"))
     master = int((stack.folder / "state/nginx/nginx.pid").read_text())
     os.kill(master, signal.SIGHUP)  # `make reload` would write the figure back
-    process = start(tmp_path, HOST=stack.url, N="120", STACK_COMMAND="")
+    process = start("loadtest.longconn", tmp_path, HOST=stack.url, N="120", STACK_COMMAND="")
     printed, report = finish(process, tmp_path)
     assert report["steps"] == []
     assert "raise NGINX_PROCESSES" in report["stopped_by"]
@@ -91,7 +71,7 @@ def test_limit_is_found(start_stack: StartStack, tmp_path: Path) -> None:
 
 def test_interrupted_run_reports(stack: Scratch, tmp_path: Path) -> None:
     """Ctrl-C ends it at once, with a report of what was done, and no stream is left open."""
-    process = start(tmp_path, HOST=stack.url, STACK_COMMAND="", N="100")
+    process = start("loadtest.longconn", tmp_path, HOST=stack.url, STACK_COMMAND="", N="100")
     assert process.stdout is not None
     for line in process.stdout:
         if "no streams:" in line:

@@ -100,6 +100,15 @@ def test_nginx_processes() -> None:
         read_options({"NGINX_PROCESSES": "many"})
 
 
+def test_nginx_leaves() -> None:
+    """NGINX_LEAVES_SECONDS takes the place of a minute, which stays where nothing is said."""
+    line = "worker_shutdown_timeout 60s;"
+    assert frame_line(line, 4096, read_options({})) == line
+    chosen = read_options({"NGINX_LEAVES_SECONDS": "5"})
+    assert frame_line(line, 4096, chosen) == "worker_shutdown_timeout 5s;"
+    assert line in (ROOT / "nginx/nginx.conf").read_text()
+
+
 def test_environment_wins(tmp_path: Path) -> None:
     """A variable that is set wins over the file ENV_FILE names, even when it is set to nothing."""
     file = tmp_path / "env"

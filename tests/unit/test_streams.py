@@ -27,7 +27,12 @@ class Pair:
         ours.setblocking(False)
         self.connection = IOStream(ours)
         self.closed: list[Stream] = []
-        self.stream = Stream(self.connection, chunked=chunked, on_close=self.closed.append)
+        self.stream = Stream(
+            self.connection,
+            chunked=chunked,
+            on_close=self.closed.append,
+            heartbeat=lambda: b":\n\n",
+        )
 
     async def received(self) -> bytes:
         """All that reaches the browser until the end."""

@@ -14,12 +14,13 @@ from loadtest.compare.findings import findings, trap_sentence
 from loadtest.compare.measure import Measured
 from loadtest.compare.policies import AGAIN, BASE
 from loadtest.compare.results import Results, as_json, results_of
-from loadtest.compare.settings import WrongSetting, read_settings
+from loadtest.compare.settings import read_settings
 from loadtest.compare.simulate import least_conn, pinned, random_two, round_robin, simulate
 from loadtest.compare.table import render
 from loadtest.compare.trap import Trapped
 from loadtest.compare.workloads import PAGE_REQUESTS, WORKLOADS, Arrival, Call
 from loadtest.operations import Outcome
+from loadtest.refusals import WrongSetting
 from tests.unit.loadtest.compare_runs import WARM_UP, cell, run
 
 WORKLOAD = {workload.name: workload for workload in WORKLOADS}

@@ -13,9 +13,10 @@ from loadtest.longconn import limits
 from loadtest.longconn.holder import Holder
 from loadtest.longconn.holders import Held
 from loadtest.longconn.results import RELOAD, Fault, Found, Probe, Step, as_json, goals
-from loadtest.longconn.settings import MOST, WrongSetting, read_settings
+from loadtest.longconn.settings import MOST, read_settings
 from loadtest.longconn.stream import Stream, request_to
 from loadtest.longconn.table import render
+from loadtest.refusals import WrongSetting
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -186,7 +187,7 @@ def test_memory_is_looked_at_before(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # Goals
 
-PROBE = Probe(asked=360, failed=0, unknown=0, p50=2.0, p99=10.0)
+PROBE = Probe(asked=360, failed=0, unknown=0, p50=2.0, p99=10.0, windows=[9.0, 10.0, 11.0])
 STEP = Step(
     18_000, 900.0, {"worker": 12_288.0, "nginx": 20_480.0, "redis": 0.0}, PROBE, 0.5, 1.5, 0, 0.1
 )
@@ -195,6 +196,7 @@ RELOADED = replace(FAULT, name=RELOAD, cuts_writes=False, memory={"worker": 310 
 FOUND = Found(
     wanted=18_000,
     zero=PROBE,
+    zero_again=PROBE,
     steps=[STEP],
     faults=[FAULT],
     memory_full={"worker": 300 * 2**20},
@@ -254,6 +256,21 @@ def test_missed_goal_is_called_missed(worse: Found, said: str) -> None:
     assert said in text
     assert "MISSED" in render(worse)
     assert [goal["met"] for goal in as_json(worse)["goals"]].count(False) == 1
+
+
+@pytest.mark.parametrize(
+    ("again", "at_the_step", "met"),
+    [(15.0, 21.0, True), (15.0, 27.0, False), (30.0, 21.0, None), (30.0, 90.0, None)],
+)
+def test_noise_decides_nothing(again: float, at_the_step: float, met: bool | None) -> None:
+    """p99 is set beside both measurements without streams; where those two differ, it says so instead."""
+    after = replace(PROBE, p99=again, windows=[again] * 3)
+    step = replace(STEP, probe=replace(PROBE, p99=at_the_step))
+    found = replace(FOUND, zero_again=after, steps=[step])
+    [goal] = [goal for goal in goals(found) if "at most 2 times" in goal.text]
+    assert goal.met is met
+    assert f"the same without streams twice: {again / 10:.2f}" in goal.measured
+    assert ("unsure  normal requests" in render(found)) is (met is None)
 
 
 def test_a_killed_workers_write_may_be_cut_off() -> None:
