@@ -246,8 +246,9 @@ def container(_: argparse.Namespace) -> int:
 def proof_operations(given: argparse.Namespace) -> int:
     """Measure what each operation costs under load, here and with stock settings.
 
-    Starts stacks of its own; takes four minutes, or one with --quick.  Writes its table into the README
-    unless it is the quick one.
+    Starts stacks of its own, and in Docker too where an engine answers; takes ten minutes, or three with
+    --quick.  Writes its tables into the README unless it is the quick one.  STACK=native or STACK=docker
+    measures only that.
     """
     from deploy.proof.run import prove
 

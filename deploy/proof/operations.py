@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from deploy.proof.load import throughput
-from deploy.proof.target import Target
+from deploy.proof.target import ContainerTarget, Target
 from deploy.proof.visitor import Result
 
 FROZEN_SECONDS = 5.0
 NOTICED_SECONDS = 2.0  # after this long the other workers carry the load
 LEAST_SHARE = 0.8
+SETTLE_SECONDS = 3.0  # nginx has looked every name up again
 RESETS_SECONDS = 0.05  # a reset of a killed process's connections arrives this soon
 
 
@@ -25,14 +27,15 @@ class Moments:
 
 
 Allowed = Callable[[Sequence[Result], Moments], bool]
+Where = TypeVar("Where", bound=Target, contravariant=True)
 
 
 @dataclass(frozen=True)
-class Operation:
+class Operation(Generic[Where]):
     """`allowed` looks at all requests and says whether the losses are within what is promised."""
 
     name: str
-    run: Callable[[Target, Moments], None]
+    run: Callable[[Where, Moments], None]
     allowed: Allowed
     promise: str = "none"
     moments: Moments = field(default_factory=Moments)
@@ -67,8 +70,13 @@ def soon_carried_by_others(results: Sequence[Result], moments: Moments) -> bool:
     )
 
 
-def operations(*, quick: bool) -> list[Operation]:
-    """All of them; `quick` does each fewer times."""
+def nothing_lost_afterwards(results: Sequence[Result], moments: Moments) -> bool:
+    """Whatever began after the operation had ended was answered with success."""
+    return not any(result.failure and result.began > moments.ended for result in results)
+
+
+def operations(*, quick: bool) -> list[Operation[Target]]:
+    """Those of every stack; `quick` does each fewer times."""
     reloads, restarts, most = (4, 1, 6) if quick else (12, 3, 8)
     drains = "drain and undrain one worker" if quick else "drain and undrain each worker"
     return [
@@ -83,6 +91,16 @@ def operations(*, quick: bool) -> list[Operation]:
             soon_carried_by_others,
             "POSTs it was sent before nginx noticed",
         ),
+    ]
+
+
+def container_operations() -> list[Operation[ContainerTarget]]:
+    """Those that only Docker has."""
+    while_away = "while there is no container"
+    return [
+        Operation("scale app 1 → 3 → 1", _containers, nothing_lost),
+        Operation("a container of a new image", _replace, nothing_lost),
+        Operation("recreate the app container", _recreate, nothing_lost_afterwards, while_away),
     ]
 
 
@@ -134,9 +152,26 @@ def _kill(target: Target, moments: Moments) -> None:
 
 def _freeze(target: Target, moments: Moments) -> None:
     port = target.workers()[1]
-    moments.began = time.monotonic()
     target.send_signal(port, "STOP")
+    moments.began = time.monotonic()
     time.sleep(FROZEN_SECONDS)
     target.send_signal(port, "CONT")
     moments.ended = time.monotonic()
     time.sleep(1)
+
+
+def _containers(target: ContainerTarget, _: Moments) -> None:
+    target.containers(3)
+    target.containers(1)
+    time.sleep(SETTLE_SECONDS)
+
+
+def _replace(target: ContainerTarget, _: Moments) -> None:
+    target.replace()
+    time.sleep(SETTLE_SECONDS)
+
+
+def _recreate(target: ContainerTarget, moments: Moments) -> None:
+    target.recreate()
+    moments.ended = time.monotonic()
+    time.sleep(SETTLE_SECONDS)

@@ -5,41 +5,96 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from deploy.native.scratch import scratch_stack
 from deploy.paths import ROOT
+from deploy.proof.compose import compose_stack, engine_answers
 from deploy.proof.load import RATE, SESSIONS, Load, failures
-from deploy.proof.operations import Operation, operations
+from deploy.proof.operations import Operation, container_operations, operations
 from deploy.proof.ours import OursNative
+from deploy.proof.ours_docker import OursDocker
 from deploy.proof.stock import StockNative
+from deploy.proof.stock_docker import StockDocker
 from deploy.proof.table import Measured, Row, table, write_into
-from deploy.proof.target import Target
+from deploy.proof.target import ContainerTarget, Target
+from deploy.refused import Refused
 
 UPSTREAM = ROOT / "nginx/upstream.conf"
-PLACE = "proof-operations"
+NO_ENGINE = "Docker: no engine answers, so only the stack without Docker was measured"
+SHORT = ("SIGKILL", "scale app", "recreate")  # with --quick; the rest is tested in tests/compose
+T = TypeVar("T", bound=Target)
 
 
 def prove(environ: Mapping[str, str], *, quick: bool) -> int:
-    """0 when ours lost no more than promised and no session was wrong, and the stock stack did lose some."""
-    work = operations(quick=quick)
+    """0 when ours lost no more than promised and no session was wrong, and the stock stacks did lose some.
+
+    STACK=native or STACK=docker measures only that one.
+    """
+    kind = environ.get("STACK", "")
+    docker = kind != "native" and engine_answers()
+    if kind == "docker" and not docker:
+        raise Refused("no Docker engine answers")
     print(f"{RATE:g} requests a second, half of them POST, from {SESSIONS} sessions", flush=True)
+    problems = [] if kind == "docker" else _native(environ, quick=quick)
+    if docker:
+        problems += _docker(quick=quick)
+    elif kind != "native":
+        print(NO_ENGINE)
+    print(
+        "\n".join(problems)
+        or "PASS: nothing was lost beyond what is promised, and stock settings do lose"
+    )
+    return 1 if problems else 0
+
+
+def _native(environ: Mapping[str, str], *, quick: bool) -> list[str]:
+    work = operations(quick=quick)
     with scratch_stack(UPSTREAM, environ) as stack:
         ours = asyncio.run(measure("ours", OursNative(stack), work))
     with scratch_stack(UPSTREAM, environ) as stack:
         stock = asyncio.run(measure("stock", StockNative(stack), work))
+    return _report("proof-operations", work, ours, stock, write=not quick)
+
+
+def _docker(*, quick: bool) -> list[str]:
+    work: list[Operation[ContainerTarget]] = [*operations(quick=quick), *container_operations()]
+    rate = RATE
+    if quick:
+        work = [operation for operation in work if operation.name.startswith(SHORT)]
+        rate = RATE / 2  # twelve workers start on whatever machine this is
+        print(f"in Docker {rate:g} requests a second", flush=True)
+    with compose_stack() as stack:
+        ours = asyncio.run(measure("ours in Docker", OursDocker(stack), work, rate))
+    with compose_stack() as stack:
+        stock = asyncio.run(measure("stock in Docker", StockDocker(stack), work, rate))
+    return _report("proof-operations-docker", work, ours, stock, write=not quick)
+
+
+def _report(
+    place: str,
+    work: Sequence[Operation[T]],
+    ours: Sequence[Measured],
+    stock: Sequence[Measured],
+    *,
+    write: bool,
+) -> list[str]:
+    """Print the table, and write it into the README; what does not hold."""
     rows = [
         Row(operation.name, operation.promise, one, other)
         for operation, one, other in zip(work, ours, stock, strict=True)
     ]
-    print(f"\n{table(rows)}\n")
-    if not quick:
-        write_into(ROOT / "README.md", PLACE, table(rows))
+    print(f"\n{table(rows)}\n", flush=True)
+    if write:
+        write_into(ROOT / "README.md", place, table(rows))
     return judge(rows)
 
 
-async def measure(name: str, target: Target, work: Sequence[Operation]) -> list[Measured]:
-    """Do each operation under load."""
-    load = Load(target.url)
+async def measure(
+    name: str, target: T, work: Sequence[Operation[T]], rate: float = RATE
+) -> list[Measured]:
+    """Do each operation under `rate` requests a second."""
+    load = Load(target.url, rate)
     await load.log_in()
     found = []
     for operation in work:
@@ -53,8 +108,8 @@ async def measure(name: str, target: Target, work: Sequence[Operation]) -> list[
     return found
 
 
-def judge(rows: Sequence[Row]) -> int:
-    """Say what does not hold; the exit code."""
+def judge(rows: Sequence[Row]) -> list[str]:
+    """What does not hold."""
     problems = [f"{row.operation}: more was lost than may be" for row in rows if not row.ours.kept]
     problems += [
         f"{row.operation}: {row.ours.wrong} wrong sessions" for row in rows if row.ours.wrong
@@ -62,14 +117,10 @@ def judge(rows: Sequence[Row]) -> int:
     stock = [row.stock for row in rows if row.stock]
     if stock and not any(measured.lost for measured in stock):
         problems.append("the stock stack lost nothing, so this run could not have seen a loss")
-    print(
-        "\n".join(problems)
-        or "PASS: nothing was lost beyond what is promised, and stock settings do lose"
-    )
-    return 1 if problems else 0
+    return problems
 
 
-def _measured(load: Load, operation: Operation, wrong: Sequence[str]) -> Measured:
+def _measured(load: Load, operation: Operation[T], wrong: Sequence[str]) -> Measured:
     gets, posts = failures(load.results, "GET"), failures(load.results, "POST")
     if gets or posts:
         print(f"GET {dict(gets)} POST {dict(posts)}", end=" ", flush=True)

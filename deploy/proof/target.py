@@ -17,3 +17,16 @@ class Target(Protocol):
     def drain(self, port: int) -> None: ...
     def undrain(self, port: int) -> None: ...
     def send_signal(self, port: int, name: str) -> None: ...
+
+
+class ContainerTarget(Target, Protocol):
+    """In Docker the containers of the workers change, too."""
+
+    def recreate(self) -> None:
+        """The only one is replaced by another of the same image; returns when that is healthy."""
+
+    def containers(self, number: int) -> None:
+        """So many; returns when all are healthy, and those that left have ended."""
+
+    def replace(self) -> None:
+        """Others take the place of all, as for a new image."""

@@ -200,19 +200,19 @@ def test_status(operated: Operated) -> None:
 
 
 def test_more_containers(operated: Operated) -> None:
-    """Three containers for one and one for three are followed without a loss; a reload changes all."""
+    """A second container is followed without a loss, and so is its end; a reload changes both."""
     workers: list[dict[str, object]] = []
 
     def grow_and_shrink() -> None:
         to = ("up", "--detach", "--wait", "--no-recreate", "--scale")
-        operated.stack.compose(*to, "app=3")
+        operated.stack.compose(*to, "app=2")
         operated.done("scale", "2")
         workers.extend(json.loads(operated.done("status", "--json"))["workers"])
         operated.stack.compose(*to, "app=1")
 
     operated.assert_nothing_lost(grow_and_shrink)
-    assert len({str(worker["worker"]).rpartition(":")[0] for worker in workers}) == 3
-    assert [worker["port"] for worker in workers] == [8001, 8002] * 3
+    assert len({str(worker["worker"]).rpartition(":")[0] for worker in workers}) == 2
+    assert [worker["port"] for worker in workers] == [8001, 8002] * 2
 
 
 def test_new_code(operated: Operated) -> None:
