@@ -82,7 +82,10 @@ class Alerts:
         """What a stream begins with."""
         facts = {"visits": session.get("visits", 0), "version": session.version}
         hello = {**self._worker, "heard_now": self._notices.heard_now}
-        return self._heartbeat() + event("hello", hello) + event("session", facts)
+        crowd = 2 * len(
+            self.open
+        )  # others are still to come, and heartbeats will say how many came
+        return b":\n" + retry(crowd) + b"\n" + event("hello", hello) + event("session", facts)
 
     def add(self, connection: IOStream, session: Session, *, chunked: bool) -> None:
         """Take over a connection on which the header and the greeting have been sent."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 
-STREAMS_A_SECOND = 250
+STREAMS_A_SECOND = 150
 LEAST_MS = 1000  # another worker, or the same one again, may be ready by then
 LEAST_SPREAD_MS = 2000
 

@@ -18,7 +18,7 @@ from loadtest.longconn.stack import Stack
 
 SLOWEST_CONNECTS = 150.0  # a second; slower than that, a step is given up
 ALERT_SECONDS = 20.0
-BACK_SECONDS = 120.0
+BACK_SECONDS = 150.0
 OLD_NGINX_SECONDS = 75.0  # worker_shutdown_timeout is 60 s, or NGINX_LEAVES_SECONDS
 CALM_SECONDS = 1.0  # the streams opened last are looked at once more
 GIVEN_BACK_SECONDS = 5.0  # a worker waits until the crowd has gone, and has some rounds to do

@@ -25,8 +25,8 @@ from loadtest.longconn.stream import Stream, request_to
 AT_ONCE = 250  # connections this process opens at the same time
 ANSWER_SECONDS = 10.0  # from connecting until the server has said that it is a stream
 BUCKET_SECONDS = 0.5
-STALLED_SECONDS = 20.0  # longer than an answer may take, so that every stream had a second try
-AGAIN_SECONDS = (1.0, 4.0)  # after a refusal; the server's own `retry` counts after a loss
+STALLED_SECONDS = 25.0  # longer than an answer may take, so that every stream had a second try
+LONGEST_AGAIN_SECONDS = 15.0  # after refusals; the server's own `retry` counts after a loss
 KNOWN = {
     errno.EMFILE: "no file left in the generator",
     errno.EADDRNOTAVAIL: "no local port left",
@@ -141,6 +141,7 @@ class Holder:
         `since` is when it was lost.
         """
         await asyncio.sleep(delay)
+        tries = 0
         while not self._closing:
             async with self._slots:
                 why = await self._connect(cookie)
@@ -148,7 +149,8 @@ class Holder:
                 self._longest_away = max(self._longest_away, time.monotonic() - since)
                 return
             self._refused[why] += 1
-            await asyncio.sleep(random.uniform(*AGAIN_SECONDS))
+            tries += 1
+            await asyncio.sleep(again_seconds(tries))
 
     async def _connect(self, cookie: str) -> str:
         """Open one stream; the reason why not, or nothing."""
@@ -217,6 +219,11 @@ class Holder:
             "refused": dict(self._refused),
             "connects": {str(bucket): count for bucket, count in self._buckets.items()},
         }
+
+
+def again_seconds(tries: int) -> float:
+    """The pause after so many refusals in a row: doubled each time, and by chance, as pages do it."""
+    return min(LONGEST_AGAIN_SECONDS, 2.0**tries) * random.uniform(0.5, 1)
 
 
 async def _until(fact: Callable[[], bool], seconds: float) -> None:

@@ -39,5 +39,5 @@ def test_a_fixed_pause_would_be_a_herd() -> None:
 
 def test_a_drain_says_the_same_to_pages() -> None:
     """A worker that drains tells pages the time over which its streams come back."""
-    assert reconnect(9_000).endswith(b'data: {"within_ms":36000}\n\n')
+    assert reconnect(9_000).endswith(b'data: {"within_ms":60000}\n\n')
     assert spread_ms(0) == 2000
