@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from loadtest.longconn import limits
-from loadtest.longconn.holder import Holder
+from loadtest.longconn.holder import LONGEST_AGAIN_SECONDS, Holder, again_seconds
 from loadtest.longconn.holders import Held
 from loadtest.longconn.results import RELOAD, Fault, Found, Probe, Step, as_json, goals
 from loadtest.longconn.settings import MOST, read_settings
@@ -278,6 +278,14 @@ def test_a_killed_workers_write_may_be_cut_off() -> None:
     cut = replace(FOUND, faults=[replace(FAULT, probe=replace(PROBE, unknown=1))])
     assert missed(cut) == []
     assert "1 were cut off" in render(cut)
+
+
+def test_refusals_are_waited_for_longer_each_time() -> None:
+    """The pause after refusals doubles and is a matter of chance, so that nobody comes back in step."""
+    for tries, longest in ((1, 2.0), (2, 4.0), (3, 8.0), (9, LONGEST_AGAIN_SECONDS)):
+        pauses = [again_seconds(tries) for _ in range(200)]
+        assert longest / 2 <= min(pauses) < max(pauses) <= longest
+        assert len(set(pauses)) > 100
 
 
 # Settings
