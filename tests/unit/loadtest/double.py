@@ -183,6 +183,9 @@ class Visits(Handler):
         elif fault == "each worker counts":
             self.stored.by_worker[self.worker] += 1
             self.stored.visits = self.stored.by_worker[self.worker]
+        elif fault == "one worker starts anew" and self.worker == "w4":
+            self.finish({"visits": 1})
+            return
         else:
             self.stored.visits += 2 if fault == "applies twice" else 1
         self.finish({"visits": self.stored.visits})
