@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from redis import Redis
@@ -138,6 +138,17 @@ class ClusterOfThree:
         assert node is not None
         return next(server for server in self.nodes if server.port == node.port)
 
+    def announce(self, ports: Sequence[int]) -> None:
+        """Have the nodes send clients to these ports, 0 for their own, and wait until all say so."""
+        for node, port in zip(self.nodes, ports, strict=True):
+            node.admin.config_set("cluster-announce-port", port)
+        said = {port or node.port for node, port in zip(self.nodes, ports, strict=True)}
+        wait_until(
+            lambda: all(_ports_told_by(node) == said for node in self.nodes),
+            seconds=START_SECONDS,
+            what=f"a cluster that is reached at {said}",
+        )
+
     def _node(self, folder: Path) -> RedisServer:
         return RedisServer(
             folder,
@@ -150,6 +161,12 @@ class ClusterOfThree:
             info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3"
             for info in (node.admin.execute_command("CLUSTER INFO") for node in self.nodes)
         )
+
+
+def _ports_told_by(node: RedisServer) -> set[int]:
+    """Where this node sends clients to; it hears of the others' ports by gossip."""
+    addresses = node.admin.execute_command("CLUSTER NODES")
+    return {int(address.rpartition(":")[2]) for address in addresses}
 
 
 Place = RedisServer | ClusterOfThree

@@ -161,8 +161,7 @@ async def test_lost_answers(breakable: Place, make: Callable[[], RedisSessions])
     hops = [LossyHop(node.port) for node in breakable.nodes]
     ports = [await hop.start() for hop in hops]
     if isinstance(breakable, ClusterOfThree):  # the nodes tell clients to come through the hops
-        for node, port in zip(breakable.nodes, ports, strict=True):
-            node.admin.config_set("cluster-announce-port", port)
+        breakable.announce(ports)
         pipeline = Pipeline(f"redis+cluster://127.0.0.1:{ports[0]}", timeout_seconds=5)
     else:
         pipeline = Pipeline(f"redis://127.0.0.1:{ports[0]}", timeout_seconds=5)
@@ -185,8 +184,7 @@ async def test_lost_answers(breakable: Place, make: Callable[[], RedisSessions])
     finally:
         await pipeline.close()
         if isinstance(breakable, ClusterOfThree):
-            for node in breakable.nodes:
-                node.admin.config_set("cluster-announce-port", 0)
+            breakable.announce([0, 0, 0])
         for hop in hops:
             await hop.stop()
 
