@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 
 from redis import Redis
@@ -120,9 +121,9 @@ class ClusterOfThree:
             last = SLOTS - 1 if number == 2 else (number + 1) * share - 1
             node.admin.execute_command("CLUSTER ADDSLOTSRANGE", number * share, last)
             node.admin.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
-        for node in self.nodes[1:]:
-            bus = int(node.admin.config_get("cluster-port")["cluster-port"])
-            self.nodes[0].admin.execute_command("CLUSTER MEET", "127.0.0.1", node.port, bus)
+        for one, other in combinations(self.nodes, 2):  # gossip alone takes as long as chance wants
+            bus = int(other.admin.config_get("cluster-port")["cluster-port"])
+            one.admin.execute_command("CLUSTER MEET", "127.0.0.1", other.port, bus)
         wait_until(self._whole, seconds=START_SECONDS, what="a cluster of three")
 
     def stop(self) -> None:
