@@ -69,7 +69,7 @@ async def _all_runs(settings: Settings, driver: Driver, found: Measured) -> None
         for workload in settings.workloads:
             await _one_round(settings, driver, workload, number, found)
             done += workload.weight
-            left = (time.monotonic() - start) / done * (total - done)
+            left = max(0.0, (time.monotonic() - start) / done * (total - done))
             said = f"  round {number + 1} of {settings.rounds}, {workload.name}"
             print(f"{said:32}{done / total:5.0%}   about {left:.0f} s left", flush=True)
     for name, url in settings.traps.items():

@@ -73,7 +73,7 @@ def _outcome(
         name: Entry(
             cell,
             simulated(cell, by_policy[name], workers, fast_seconds),
-            NOTHING if math.isnan(noise) else compare(cell, base, noise),
+            NOTHING if math.isnan(noise) else compare(cell, base, again, noise),
         )
         for name, cell in cells.items()
     }

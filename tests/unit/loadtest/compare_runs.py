@@ -1,5 +1,6 @@
 """Runs made up for tests of the comparison: answers with latencies of the test's choosing."""
 
+import math
 import random
 from collections.abc import Callable
 
@@ -35,9 +36,18 @@ def run(latency: Latency, number: int = 0, policy: str = "round_robin", **more: 
     return Run(policy, "blocking", number, WARM_UP, arrivals, ops, cpu_share=0.1)
 
 
-def cell(mean: float, seed: str, rounds: int = 4, policy: str = "round_robin") -> Cell:
-    """A cell with heavily scattered latencies around `mean` milliseconds."""
+def cell(
+    mean: float, seed: str, rounds: int = 4, policy: str = "round_robin", unsteady: float = 0.0
+) -> Cell:
+    """A cell with heavily scattered latencies around `mean` milliseconds.
+
+    `unsteady` is the scatter of whole rounds, the standard deviation of their means' logarithm.
+    """
     dice = random.Random(seed)
+    scale = [mean * math.exp(dice.gauss(0, unsteady)) for _ in range(rounds)]
     return make_cell(
-        [run(lambda _: dice.expovariate(1 / mean), number, policy) for number in range(rounds)]
+        [
+            run(lambda _, ms=scale[number]: dice.expovariate(1 / ms), number, policy)
+            for number in range(rounds)
+        ]
     )
