@@ -1,4 +1,4 @@
-"""Another nginx before the workers of a running stack, with one of its files changed on purpose."""
+"""Another nginx before the workers of a running stack, with files of its own changed on purpose."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +31,14 @@ class SecondNginx:
 
 
 @contextmanager
-def second_nginx(stack: Scratch, folder: Path, file: str, change: Change) -> Iterator[SecondNginx]:
-    """Runs on ports of its own, with `stack`'s files but for `file`; configuration and logs in `folder`."""
-    moved = _copied(stack.folder / "state/nginx/conf", folder / "conf", file, change)
+def second_nginx(
+    stack: Scratch, folder: Path, changes: Mapping[str, Change]
+) -> Iterator[SecondNginx]:
+    """Runs on ports of its own, with `stack`'s files but for the `changes` by name.
+
+    Configuration and logs are in `folder`.
+    """
+    moved = _copied(stack.folder / "state/nginx/conf", folder / "conf", changes)
     with open(folder / "access.log", "wb") as access, open(folder / "nginx.log", "wb") as log:
         process = subprocess.Popen(
             nginx_in(folder), stdin=subprocess.DEVNULL, stdout=access, stderr=log
@@ -72,16 +77,17 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise RuntimeError(f"{url} did not come up\n{log.read_text()}")
 
 
-def _copied(source: Path, target: Path, file: str, change: Change) -> dict[str, str]:
-    """Copy a configuration with new ports and the change; new `:PORT` by old."""
+def _copied(source: Path, target: Path, changes: Mapping[str, Change]) -> dict[str, str]:
+    """Copy a configuration with new ports and the changes; new `:PORT` by old."""
     files = {path.relative_to(source): path.read_text() for path in source.rglob("*.conf")}
     moved = _new_ports(files.values())
-    assert file in {name.name for name in files}, f"there is no {file}"
+    missing = changes.keys() - {name.name for name in files}
+    assert not missing, f"there is no {missing.pop()}"
     for name, text in files.items():
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         text = PORT.sub(lambda match: moved.get(match[0], match[0]), text)
-        copy.write_text(change(text) if name.name == file else text)
+        copy.write_text(changes.get(name.name, str)(text))
     return moved
 
 

@@ -125,7 +125,7 @@ def _built(mutant: Mutant, stack: Scratch, folder: Path) -> Iterator[str]:
         if mutant.workers:
             ports = parts.enter_context(workers(stack, mutant.workers, folder))
             change = other_ports(stack, ports)
-        front = parts.enter_context(second_nginx(stack, folder, "upstream.conf", change))
+        front = parts.enter_context(second_nginx(stack, folder, {"upstream.conf": change}))
         if mutant.redis_freezes:
             log = folder / "access.log"
 

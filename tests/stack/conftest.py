@@ -37,15 +37,25 @@ def changed_nginx(stack: Scratch, tmp_path: Path) -> Iterator[ChangedNginx]:
     """Starts another nginx before the workers of a stack, with `old` replaced by `new` in one file.
 
     Returns its address, with `https` the one over https.  This is how a test shows that it would
-    notice the line missing.
+    notice the line missing.  `dealt`: the kernel deals new connections out to the nginx processes;
+    otherwise whichever wakes first takes them, and that may be the same one every time.
     """
     with ExitStack() as running:
 
         def start(
-            file: str, old: str, new: str, before: Scratch = stack, *, https: bool = False
+            file: str,
+            old: str,
+            new: str,
+            before: Scratch = stack,
+            *,
+            https: bool = False,
+            dealt: bool = False,
         ) -> str:
+            changes = {file: replaced(old, new)}
+            if dealt:
+                changes["site.conf"] = replaced(" default_server ", " default_server reuseport ")
             folder = Path(mkdtemp(dir=tmp_path))
-            front = second_nginx(before, folder, file, replaced(old, new))
+            front = second_nginx(before, folder, changes)
             at = running.enter_context(front)
             return at.https_url if https else at.url
 
