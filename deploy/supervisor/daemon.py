@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from supervisor.xmlrpc import SupervisorTransport
+from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from deploy.paths import ROOT
 from deploy.upstream import worker_port
@@ -131,10 +131,10 @@ class Supervisord:
 
     def remove_programs(self, names: Iterable[str]) -> None:
         """Stop these, all at once, and forget them."""
-        known = [name for name in names if name in self.states()]
-        self.stop(known)
-        for name in known:
-            self._ask("removeProcessGroup", name)
+        left = [name for name in names if name in self.states()]
+        while left:
+            self.stop(left)
+            left = [name for name in left if not self._forget(name)]
 
     def shut_down(self, process: subprocess.Popen[bytes]) -> None:
         """End supervisord itself, `process`, after stopping what still runs; returns when it is gone."""
@@ -145,6 +145,16 @@ class Supervisord:
         except (OSError, xmlrpc.client.Error):
             process.terminate()
         process.wait()
+
+    def _forget(self, name: str) -> bool:
+        """Whether it could be; not when it had just ended by itself and has been started again since."""
+        try:
+            self._ask("removeProcessGroup", name)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode != Faults.STILL_RUNNING:
+                raise
+            return False
+        return True
 
     def _ask_to_stop(self, name: str) -> None:
         try:
