@@ -20,11 +20,7 @@ MAX_TEXT_CHARACTERS = 500
 MAX_STREAMS_PER_SESSION = 20  # on one worker: a browser opens one a page
 MAX_WAITING = 100  # alerts not yet passed on; beyond that the oldest are dropped
 STREAMS_A_TURN = 200  # told before the event loop may answer a request again
-BURST, PER_SECOND = (
-    50,
-    10.0,
-)  # alerts this worker takes: each costs as many writes as there are streams
-
+BURST, PER_SECOND = 50, 10.0  # alerts this worker takes: each is written to every stream
 
 # What the login page says to a browser whose stream heard the reason.  It shows no other text: the reason
 # comes back in the address, which anybody could have written.
@@ -82,9 +78,7 @@ class Alerts:
         """What a stream begins with."""
         facts = {"visits": session.get("visits", 0), "version": session.version}
         hello = {**self._worker, "heard_now": self._notices.heard_now}
-        crowd = 2 * len(
-            self.open
-        )  # others are still to come, and heartbeats will say how many came
+        crowd = 2 * len(self.open)  # others are to come, and heartbeats will say how many came
         return b":\n" + retry(crowd) + b"\n" + event("hello", hello) + event("session", facts)
 
     def add(self, connection: IOStream, session: Session, *, chunked: bool) -> None:

@@ -17,6 +17,7 @@ from tornado.httpserver import HTTPServer
 KEPT_OPEN_SECONDS = 2.5
 AT_LEAST_SECONDS = 1.0
 SETTLE_SECONDS = 0.02  # some turns of the event loop
+TURNS = 3  # each accepts; few, as nginx may knock meanwhile
 
 SO_ATTACH_FILTER = 26
 # Linux, socket(7) and linux/filter.h: drop a TCP packet whose SYN bit (byte 13) is set, pass all others.
@@ -30,8 +31,8 @@ async def stop_listening(
 ) -> None:
     """Go on accepting until no connection is idle, for at most `at_most_seconds` or KEPT_OPEN_SECONDS.
 
-    A connection with a request in flight needs no waiting for: its answer closes it.  `no_keep_alive` of the shared parameters and the
-    set of connections are not documented by Tornado: tests guard both.
+    A connection with a request in flight needs no waiting for: its answer closes it.  `no_keep_alive`
+    of the shared parameters and the set of connections are not documented by Tornado: tests guard both.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -61,7 +62,5 @@ async def _accept_the_last(server: HTTPServer) -> None:
             listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, option)
         except OSError as error:
             log.warning("no filter on the listening socket: %s", error.strerror)
-    for _ in range(
-        3
-    ):  # turns of the event loop, each of which accepts; short, as nginx may knock now
+    for _ in range(TURNS):
         await asyncio.sleep(0.001)

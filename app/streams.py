@@ -13,9 +13,8 @@ from tornado.iostream import IOStream, StreamBufferFullError, StreamClosedError
 
 from app.sessions import Watch
 
-BUFFER_BYTES = (
-    64 * 1024
-)  # what may wait for a browser beyond the kernel's own buffers; then it is dropped
+# What may wait for a browser beyond the kernel's own buffers; then it is dropped.
+BUFFER_BYTES = 64 * 1024
 
 
 class Stream:

@@ -17,10 +17,7 @@ from app.sessions import Pipeline, Session, StoreUnavailable
 from app.sessions.calls import Script, ScriptError
 
 _SCRIPT = Script.read(Path(__file__).with_suffix(".lua"))
-NETWORK_BITS = {
-    4: 24,
-    6: 64,
-}  # what one customer is usually given; more would put strangers together
+NETWORK_BITS = {4: 24, 6: 64}  # what one customer is given; more would put strangers together
 
 
 @dataclass(frozen=True)

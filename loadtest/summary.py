@@ -8,10 +8,8 @@ from typing import Any
 from loadtest.verdict import Code
 
 ADDED = ("requests", "sessions", "arrivals", "dropped", "cookies_withheld")
-HIGHEST = (
-    "cpu_share",
-    "seconds",
-)  # one process at its limit spoils the run, however idle others are
+# One process at its limit spoils the run, however idle others are.
+HIGHEST = ("cpu_share", "seconds")
 
 
 def combine(summaries: list[dict[str, Any]]) -> dict[str, Any]:

@@ -26,9 +26,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """When all tests are over, no process runs on that outlived whoever started it; else the run fails."""
-    if hasattr(
-        session.config, "workerinput"
-    ):  # one of several test processes: others are still at work
+    if hasattr(session.config, "workerinput"):  # one of several processes: others are at work
         return
     deadline = time.monotonic() + 10
     while left := orphans(ROOT) - session.stash[ORPHANS_BEFORE]:

@@ -33,9 +33,8 @@ def run(options: Options, environ: Mapping[str, str]) -> None:
     """Run the stack in the foreground until told to stop.  Refused says why it cannot, or ended by itself."""
     upstream = read_upstream(options.upstream_conf)
     check_upstream(upstream)
-    options.stack_dir.mkdir(
-        mode=0o700, parents=True, exist_ok=True
-    )  # it will hold who is logged in
+    private = 0o700  # it will hold who is logged in
+    options.stack_dir.mkdir(mode=private, parents=True, exist_ok=True)
     options.logs.mkdir(exist_ok=True)
     try:
         with held(options.stack_dir / "run.pid"):

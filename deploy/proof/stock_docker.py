@@ -22,9 +22,8 @@ class StockDocker:
     def __init__(self, stack: ComposeScratch) -> None:
         self.url = stack.url
         self._stack = stack
-        self._files = (
-            stack.folder / "stock"
-        )  # the app containers would refuse an upstream without a zone
+        # A copy: the app containers would refuse an upstream without a zone.
+        self._files = stack.folder / "stock"
         shutil.copytree(stack.nginx, self._files)
         for path in self._files.rglob("*.conf"):
             path.write_text(plain(path.read_text()))

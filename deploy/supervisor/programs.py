@@ -43,9 +43,7 @@ class Program:
             "directory": str(ROOT),
             "priority": str(self.priority),
             "autorestart": "unexpected",  # whatever the exit code, but for the one below
-            "exitcodes": str(
-                WRONG_SETTINGS
-            ),  # trying again cannot help; listener.py ends the stack
+            "exitcodes": str(WRONG_SETTINGS),  # no use in another try; listener.py ends the stack
             "startsecs": START_SECONDS,  # died sooner: a failed start, tried thrice more, then FATAL
             "stopsignal": self.stop_signal,
             "stopwaitsecs": str(self.stop_seconds),

@@ -74,9 +74,8 @@ class Found:
     memory_full: dict[str, int] = field(default_factory=dict)  # at the last step
     faults: list[Fault] = field(default_factory=list)
     stopped_by: str = ""
-    fullest: dict[str, tuple[int, int]] = field(
-        default_factory=dict
-    )  # files of the fullest process
+    # By role: the open files of its fullest process, and how many it may have.
+    fullest: dict[str, tuple[int, int]] = field(default_factory=dict)
     memory_before: dict[str, int] = field(default_factory=dict)
     memory_after: dict[str, int] = field(default_factory=dict)
     violations: int = 0

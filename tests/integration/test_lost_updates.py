@@ -119,9 +119,8 @@ async def test_update_of_an_ended_session(store: RedisSessions, place: Place) ->
     def overtaken(session: Session) -> None:
         session["n"] = 1
         place.admin.hincrby(key_of(session_id), "version", 1)
-        place.admin.hdel(
-            key_of(session_id), "user"
-        )  # the save still conflicts, the load finds none
+        # The save still conflicts, the load finds none.
+        place.admin.hdel(key_of(session_id), "user")
 
     assert await store.update(session, overtaken) is False
     assert (session.ended, store.counters.gone) == (True, 1)

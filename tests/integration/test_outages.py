@@ -144,10 +144,7 @@ async def test_frozen_writes_count_once(
     await asyncio.sleep(0.2)  # what is still in its buffers
     applied = (await load(store, session_id))["n"]
     assert 0 <= applied <= 12
-    for name in (
-        "a",
-        "b",
-    ):  # the client repeats: counted once, whether the first try arrived or not
+    for name in "ab":  # the client repeats: counted once, whether the first try arrived or not
         await store.increment(session, "n", operation=name)
         again = await store.increment(session, "n", operation=name)
         assert again is not None

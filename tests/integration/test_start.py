@@ -127,10 +127,8 @@ def test_secret_from_a_file(tmp_path: Path) -> None:
 
 def test_taken_port(tmp_path: Path, server: RedisServer) -> None:
     """A port that is taken is named in one line, status 1."""
-    settings = {
-        "SESSION_SECRETS": SECRET,
-        "PYTHONWARNINGS": "ignore",
-    }  # Tornado leaves a socket open
+    # Ignored: Tornado leaves a socket open.
+    settings = {"SESSION_SECRETS": SECRET, "PYTHONWARNINGS": "ignore"}
     ended = start(tmp_path, "app", "--port", str(server.port), **settings)
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1].startswith(

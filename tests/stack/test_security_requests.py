@@ -328,9 +328,8 @@ def test_idle_ones_make_room(changed_nginx: ChangedNginx) -> None:
 ONE_ADDRESS = "127.0.0.9"
 MOST = 1000  # limit_conn in nginx/snippets/limits.conf
 NOT_EXEMPT = ("limits.conf", "    127.0.0.0/8 1;\n", "    127.0.0.1 1;\n")
-HALF = (
-    request("PUT", "/api/data/k", "Content-Length: 2", host="x") + b"1"
-)  # waits for its last byte
+# Its last byte never comes.
+HALF = request("PUT", "/api/data/k", "Content-Length: 2", host="x") + b"1"
 
 
 def refused_of(port: int, count: int, everything: ExitStack) -> int:
