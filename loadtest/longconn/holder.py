@@ -50,7 +50,8 @@ class Holder:
         self._closing = False
         self._mark = ""
         self._heard: list[int] = []
-        self._buckets: Counter[int] = Counter()
+        self._tried: Counter[int] = Counter()  # connects by the moment they began
+        self._buckets: Counter[int] = Counter()  # those that became streams, by that moment
         self._refused: Counter[str] = Counter()
         self._lost = 0
         self._longest_away = 0.0
@@ -59,7 +60,7 @@ class Holder:
 
     def opened(self, stream: Stream) -> None:
         self._open.add(stream)
-        self._buckets[int(time.monotonic() / BUCKET_SECONDS)] += 1
+        self._buckets[_bucket()] += 1
         self._answer(stream, 200)
 
     def refused(self, stream: Stream, status: int) -> None:
@@ -164,6 +165,7 @@ class Holder:
             sock.setblocking(False)
             if self._source:
                 sock.bind((self._source, 0))
+            self._tried[_bucket()] += 1
             async with asyncio.timeout(ANSWER_SECONDS):
                 await loop.sock_connect(sock, self._to)
                 await loop.create_connection(lambda: stream, sock=sock)
@@ -205,6 +207,7 @@ class Holder:
         await _until(settled, seconds)
 
     def _forget(self) -> None:
+        self._tried.clear()
         self._buckets.clear()
         self._refused.clear()
         self._lost = 0
@@ -217,8 +220,14 @@ class Holder:
             "lost": self._lost,
             "longest_away": self._longest_away,
             "refused": dict(self._refused),
+            "tried": {str(bucket): count for bucket, count in self._tried.items()},
             "connects": {str(bucket): count for bucket, count in self._buckets.items()},
         }
+
+
+def _bucket() -> int:
+    """The half second it is, the same in every process of this machine."""
+    return int(time.monotonic() / BUCKET_SECONDS)
 
 
 def again_seconds(tries: int) -> float:

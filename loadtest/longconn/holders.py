@@ -21,7 +21,8 @@ class Held:
     lost: int = 0
     longest_away: float = 0.0  # seconds that any one stream was not open
     refused: Counter[str] = field(default_factory=Counter)
-    connects: Counter[int] = field(default_factory=Counter)
+    tried: Counter[int] = field(default_factory=Counter)  # by half seconds, when a connect began
+    connects: Counter[int] = field(default_factory=Counter)  # when it had become a stream
 
     @property
     def rate(self) -> float:
@@ -36,8 +37,8 @@ class Held:
 
     @property
     def peak_rate(self) -> float:
-        """The most connects a second, over half a second."""
-        return max(self.connects.values(), default=0) / BUCKET_SECONDS
+        """The most connects begun a second, over half a second, those that were refused included."""
+        return max(self.tried.values(), default=0) / BUCKET_SECONDS
 
 
 class Holders:
@@ -131,5 +132,6 @@ def _sum(answers: Sequence[dict[str, Any]]) -> Held:
         held.lost += answer["lost"]
         held.longest_away = max(held.longest_away, answer["longest_away"])
         held.refused.update(answer["refused"])
+        held.tried.update({int(b): count for b, count in answer["tried"].items()})
         held.connects.update({int(b): count for b, count in answer["connects"].items()})
     return held

@@ -139,6 +139,7 @@ async def test_refusals_are_told() -> None:
         state = await holder.open(["sid=1"], 0.2)
         await holder.close()
     assert state["refused"] == {"status 429": 1}
+    assert (sum(state["tried"].values()), state["connects"]) == (1, {})
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     holder = Holder(f"http://127.0.0.1:{port}", "")
@@ -148,8 +149,9 @@ async def test_refusals_are_told() -> None:
 
 
 def test_rates() -> None:
-    """The pace is that of 99 % of the connects, and the peak that of the best half second."""
-    held = Held(connects=Counter({10: 400, 11: 600, 12: 500, 90: 1}))
+    """The pace is that of 99 % of the streams, the peak that of the half second with most tries."""
+    made = Counter({10: 400, 11: 600, 12: 500, 90: 1})
+    held = Held(tried=Counter({9: 300, 10: 600, 11: 600, 12: 1}), connects=made)
     assert held.rate == pytest.approx(1000)
     assert held.peak_rate == 1200
     assert Held().rate == 0
