@@ -78,9 +78,9 @@ loadtest-mutants: $(VENV)/run $(VENV)/loadtest ## Break the stack in twelve ways
 compare: $(VENV)/run $(VENV)/loadtest ## Round robin against four other policies, 6 min; QUICK=1 for 80 s
 	@$(PY) -m deploy with-policies -- $(PY) -m loadtest.compare
 
-longconn: $(VENV)/run $(VENV)/loadtest ## 36,000 event streams and what they cost, 7 min; QUICK=1 for 300
-	@NGINX_PROCESSES=$${NGINX_PROCESSES:-8} NGINX_LEAVES_SECONDS=$${NGINX_LEAVES_SECONDS:-5} \
-		PYTHONMALLOC=$${PYTHONMALLOC:-malloc} $(PY) -m deploy with-own-stack -- $(PY) -m loadtest.longconn
+longconn: $(VENV)/run $(VENV)/loadtest ## 36,000 event streams and what they cost, 5 min; QUICK=1 for 300
+	@NGINX_PROCESSES=$${NGINX_PROCESSES:-8} PYTHONMALLOC=$${PYTHONMALLOC:-malloc} \
+		$(PY) -m deploy with-own-stack -- $(PY) -m loadtest.longconn
 
 bench: $(VENV)/test ## What a session costs a worker, 2 min; QUICK=1 for 40 s
 	@$(PY) -m tests.benchmarks

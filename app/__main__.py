@@ -130,6 +130,7 @@ async def serve(settings: Settings, accounts: Accounts, worker: Worker, options:
     )
     sessions = RedisSessions(pipeline, _limits(settings))
     alerts = _alerts(pipeline, settings, worker)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, alerts.move)
     metrics.watch(
         sessions.counters,
         {
@@ -155,7 +156,9 @@ async def serve(settings: Settings, accounts: Accounts, worker: Worker, options:
         asyncio.create_task(_become_ready(worker, sessions)),
         asyncio.create_task(alerts.run()),
         asyncio.create_task(worker.traffic.keep_time()),
-        asyncio.create_task(keep_small(alerts.crowd, (sessions.forget, services.cookie.forget))),
+        asyncio.create_task(
+            keep_small(alerts.crowd, (sessions.forget, services.cookie.forget, alerts.shrink))
+        ),
     ]
     for task in running:
         task.add_done_callback(_complain)

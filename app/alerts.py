@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 
@@ -11,7 +12,7 @@ import ujson
 from tornado.iostream import IOStream
 
 from app.memory import Crowd
-from app.pace import retry, spread_ms
+from app.pace import STREAMS_A_SECOND, retry, spread_ms
 from app.sessions import Notices, Session
 from app.streams import Stream, event
 
@@ -20,6 +21,8 @@ MAX_TEXT_CHARACTERS = 500
 MAX_STREAMS_PER_SESSION = 20  # on one worker: a browser opens one a page
 MAX_WAITING = 100  # alerts not yet passed on; beyond that the oldest are dropped
 STREAMS_A_TURN = 200  # told before the event loop may answer a request again
+MOVED_SECONDS = 50  # before worker_shutdown_timeout in nginx/nginx.conf cuts off what is left
+TICK_SECONDS = 0.1
 BURST, PER_SECOND = 50, 10.0  # alerts this worker takes: each is written to every stream
 
 # What the login page says to a browser whose stream heard the reason.  It shows no other text: the reason
@@ -49,6 +52,7 @@ class Alerts:
         self._notices = notices
         self._worker = worker
         self._draining = False
+        self._moving: asyncio.Task[None] | None = None
         self._waiting: deque[bytes] = deque(maxlen=MAX_WAITING)
         self._wake = asyncio.Event()
         self._allowance = Allowance(BURST, PER_SECOND)
@@ -78,8 +82,7 @@ class Alerts:
         """What a stream begins with."""
         facts = {"visits": session.get("visits", 0), "version": session.version}
         hello = {**self._worker, "heard_now": self._notices.heard_now}
-        crowd = 2 * len(self.open)  # others are to come, and heartbeats will say how many came
-        return b":\n" + retry(crowd) + b"\n" + event("hello", hello) + event("session", facts)
+        return self._heartbeat() + event("hello", hello) + event("session", facts)
 
     def add(self, connection: IOStream, session: Session, *, chunked: bool) -> None:
         """Take over a connection on which the header and the greeting have been sent."""
@@ -95,12 +98,38 @@ class Alerts:
         else:
             self._notices.watch(session, session.get("visits", 0), stream)
 
+    def move(self) -> None:
+        """Ask the streams there are now, by and by, to come again: nginx's new processes have taken over.
+
+        What is still open when the old ones leave they cut off at one blow, and a worker that loses
+        thousands of streams at once answers nobody else meanwhile.  These are away for seconds only.
+        """
+        if self._moving is not None:
+            self._moving.cancel()  # those it had not come to are among those there are now
+        if not self._draining:
+            self._moving = asyncio.create_task(self._move(list(self.open)))
+
+    async def _move(self, streams: list[Stream]) -> None:
+        a_tick = math.ceil(max(STREAMS_A_SECOND, len(streams) / MOVED_SECONDS) * TICK_SECONDS)
+        for number, stream in enumerate(streams, 1):
+            if stream in self.open:
+                stream.close(reconnect(1))
+            if number % a_tick == 0:
+                await asyncio.sleep(TICK_SECONDS)
+
     async def drain(self) -> None:
         """Send every browser to another worker; streams that are still asked for too."""
         self._draining = True
+        if self._moving is not None:
+            self._moving.cancel()
         count = len(self.open)
         async for stream in _in_turns(self.open):
             stream.close(reconnect(count))
+
+    def shrink(self) -> None:
+        """Keep no room for streams that have gone."""
+        self.open = set(self.open)
+        self._notices.shrink()
 
     def _heartbeat(self) -> bytes:
         """A comment and no event: keeps proxies patient, and says when to come back after a loss."""

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from tornado.ioloop import IOLoop
+
 LOOK_SECONDS = 1.0
 CROWD = 250  # streams that must have gone: fewer are not worth a pause
 CALM = 0.05  # of the crowd: while more come or go from look to look, it is not over
@@ -59,6 +61,7 @@ async def give_back(forget: Iterable[Callable[[], None]]) -> None:
     """Drop what is not needed and return whole free pages; the worker pauses for some milliseconds."""
     for one in forget:
         one()
+    _renew_tables()
     sys._clear_type_cache()  # it holds names of attributes, of which each request makes a copy
     await _renew_spares()
     gc.collect()
@@ -71,6 +74,13 @@ def settle() -> None:
     """Call when the start is over: what is there now stays, and no collection need look at it."""
     gc.collect()
     gc.freeze()
+
+
+def _renew_tables() -> None:
+    """Have Tornado keep tables of open connections for those there are: Python's only grow."""
+    loop: Any = IOLoop.current()  # BaseAsyncIOLoop; nothing of it may be held across a turn
+    loop.readers, loop.writers = set(loop.readers), set(loop.writers)
+    loop.handlers = dict(loop.handlers.items())
 
 
 async def _renew_spares() -> None:

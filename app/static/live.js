@@ -65,7 +65,7 @@ const on = {
   },
 
   reconnect({ within_ms: within }) {
-    say("The worker is stopping; another one takes over.");
+    say("This stream ends; the page opens another one.");
     openAfter(Math.random() * within);
   },
 };

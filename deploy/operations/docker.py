@@ -88,6 +88,9 @@ class AppContainer:
     def restart(self, port: int) -> None:
         self.ask("restart", str(port))
 
+    def move_streams(self) -> None:
+        self.ask("move-streams")
+
     def figures(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.ask("figures")
         return found

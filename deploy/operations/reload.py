@@ -33,6 +33,8 @@ def apply(stack: Stack, text: str | None = None) -> None:
     old = {place.host: set(place.ports()) for place in stack.places()}
     with nullcontext() if text is None else edited(stack.upstream_conf, text):
         upstream = _serve(stack, old)
+    for place in stack.places():
+        place.move_streams()
     _retire(stack, upstream, old)
     print(f"serving: {len(upstream.served)} servers, {algorithm(upstream)}")
 

@@ -45,6 +45,7 @@ ACTIONS: dict[str, Callable[[Workers, list[str]], Any]] = {
     "start": lambda workers, words: workers.start([int(word) for word in words]),
     "stop": lambda workers, words: workers.stop([int(word) for word in words]),
     "restart": lambda workers, words: workers.restart(int(words[0])),
+    "move-streams": lambda workers, words: workers.move_streams(),
     "figures": lambda workers, words: workers.figures(),
     "applied": lambda workers, words: workers.applied(),
     "keep": lambda workers, words: workers.keep(words[0]),

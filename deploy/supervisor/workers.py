@@ -80,6 +80,12 @@ class Workers:
                 self._supervisord.stop([name])
                 raise
 
+    def move_streams(self) -> None:
+        """Have event streams come again through nginx's new processes, before the old ones leave."""
+        for port in self.ports():
+            if not readiness(port):  # one that is only starting would end, and has no streams
+                self._supervisord.signal_program(worker_name(port), "USR1")
+
     def figures(self) -> list[dict[str, Any]]:
         """How each worker is."""
         known = {info["name"]: info for info in self._supervisord.processes()}

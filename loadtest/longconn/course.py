@@ -19,7 +19,7 @@ from loadtest.longconn.stack import Stack
 SLOWEST_CONNECTS = 150.0  # a second; slower than that, a step is given up
 ALERT_SECONDS = 20.0
 BACK_SECONDS = 150.0
-OLD_NGINX_SECONDS = 75.0  # worker_shutdown_timeout is 60 s, or NGINX_LEAVES_SECONDS
+OLD_NGINX_SECONDS = 75.0  # worker_shutdown_timeout is 60 s
 CALM_SECONDS = 1.0  # the streams opened last are looked at once more
 GIVEN_BACK_SECONDS = 5.0  # a worker waits until the crowd has gone, and has some rounds to do
 LOGOUTS = 3
@@ -140,6 +140,7 @@ class Course:
             back_seconds=now() - begin,
             longest_away=held.longest_away,
             peak_connects_per_second=held.peak_rate,
+            connects_per_half_second=held.tries,
             refused=dict(held.refused),
             all_back=held.open >= held.wanted,
             probe=probe,

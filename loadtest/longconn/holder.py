@@ -27,6 +27,7 @@ ANSWER_SECONDS = 10.0  # from connecting until the server has said that it is a 
 BUCKET_SECONDS = 0.5
 STALLED_SECONDS = 25.0  # longer than an answer may take, so that every stream had a second try
 LONGEST_AGAIN_SECONDS = 15.0  # after refusals; the server's own `retry` counts after a loss
+IP_BIND_ADDRESS_NO_PORT = 24  # ip(7); the socket module has no name for it
 KNOWN = {
     errno.EMFILE: "no file left in the generator",
     errno.EADDRNOTAVAIL: "no local port left",
@@ -164,6 +165,7 @@ class Holder:
             sock = socket.socket()
             sock.setblocking(False)
             if self._source:
+                _pick_port_late(sock)
                 sock.bind((self._source, 0))
             self._tried[_bucket()] += 1
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -223,6 +225,12 @@ class Holder:
             "tried": {str(bucket): count for bucket, count in self._tried.items()},
             "connects": {str(bucket): count for bucket, count in self._buckets.items()},
         }
+
+
+def _pick_port_late(sock: socket.socket) -> None:
+    """Have the kernel choose the port when it connects; among thousands that are taken it is slow before."""
+    if sys.platform == "linux":
+        sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
 
 
 def _bucket() -> int:

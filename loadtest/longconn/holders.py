@@ -40,6 +40,13 @@ class Held:
         """The most connects begun a second, over half a second, those that were refused included."""
         return max(self.tried.values(), default=0) / BUCKET_SECONDS
 
+    @property
+    def tries(self) -> list[int]:
+        """Connects begun in each half second, from the first that saw one to the last."""
+        if not self.tried:
+            return []
+        return [self.tried[n] for n in range(min(self.tried), max(self.tried) + 1)]
+
 
 class Holders:
     """The generator processes.  They end with this object's block, or with this process."""

@@ -52,6 +52,7 @@ class Fault:
     back_seconds: float  # from the disturbance until every stream was open again
     longest_away: float  # seconds that any one stream was not open
     peak_connects_per_second: float
+    connects_per_half_second: list[int]  # begun, from the first on
     refused: dict[str, int]
     all_back: bool
     probe: Probe

@@ -102,7 +102,7 @@ def test_a_worker_drains(open_page: OpenPage, own: Scratch) -> None:
     os.kill(pid_listening(supervisord_pid(own), port, own), signal.SIGTERM)
     expect(holder).not_to_have_text(re.compile(f"^({re.escape(worker)})?$"))
     listening(page)
-    assert page.evaluate("states[0]") == "The worker is stopping; another one takes over."
+    assert page.evaluate("states[0]") == "This stream ends; the page opens another one."
     page.context.request.post("/api/visits", data={"op": "after"})
     expect(page.locator(".facts [data-field=visits]")).to_have_text("1", timeout=SOON_MS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -372,6 +373,27 @@ async def test_a_drain_sends_browsers_on(
     assert "cut off" not in both[0].log
     again = await listen(visitor, both[1])
     assert again.named("hello")[0]["worker"] == both[1].name
+
+
+async def test_streams_move(
+    shared_single: Place, start_workers: StartWorkers, new_visitor: NewVisitor, listen: Listen
+) -> None:
+    """On SIGUSR1 the streams there are end one after the other, to come again; the worker goes on."""
+    (worker,) = start_workers(shared_single.url, 1)
+    visitors = [new_visitor() for _ in range(2)]
+    for visitor in visitors:
+        await visitor.log_in(worker)
+    streams = [await listen(visitor, worker) for visitor in visitors for _ in range(16)]
+    worker.signal(signal.SIGUSR1)
+    for stream in streams:
+        await stream.until(lambda stream=stream: stream.ended_at is not None)
+        assert stream.events[-1] == ("reconnect", {"within_ms": 2000})
+    ends = sorted(stream.ended_at or 0 for stream in streams)
+    assert ends[-1] - ends[0] > 0.15  # 32 streams at 150 a second take two pauses of a tenth
+    again = await listen(visitors[0], worker)
+    worker.signal(signal.SIGUSR1)
+    await again.until(lambda: again.ended_at is not None)
+    assert worker.readiness() == 200
 
 
 async def test_a_slow_reader_is_dropped(

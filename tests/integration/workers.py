@@ -84,6 +84,11 @@ class Worker:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
     def wait(self, seconds: float) -> int:
         """Its exit status, which has to come within `seconds`."""
         assert self.process is not None

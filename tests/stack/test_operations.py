@@ -32,6 +32,8 @@ from tests.stack.operating import (
     upstream_of,
 )
 from tests.stack.processes import boot_of, is_listening, supervisord_of
+from tests.stack.test_events import SOON_SECONDS, Stream
+from tests.stack.visitor import new_visitor
 
 pytestmark = pytest.mark.native
 
@@ -131,6 +133,18 @@ def test_loss_is_noticed(start_stack: StartStack) -> None:
 
 
 # --- what an edit does -----------------------------------------------------------------------------
+
+
+def test_streams_move(stack: Scratch) -> None:
+    """A reload has event streams come again through the new nginx, long before the old one cuts them off."""
+    with new_visitor(stack.url) as member:
+        member.log_in()
+        streams = [Stream(member) for _ in range(8)]
+        assert all(stream.begun.wait(5) for stream in streams)
+        done(stack, "reload")
+        assert all(stream.hears('"within_ms":2000', SOON_SECONDS) for stream in streams)
+        assert all(stream.over.wait(SOON_SECONDS) for stream in streams)
+        assert Stream(member).begun.wait(5)
 
 
 def test_edited_by_hand(stack: Scratch) -> None:

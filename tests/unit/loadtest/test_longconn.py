@@ -193,7 +193,7 @@ PROBE = Probe(asked=360, failed=0, unknown=0, p50=2.0, p99=10.0, windows=[9.0, 1
 STEP = Step(
     18_000, 900.0, {"worker": 12_288.0, "nginx": 20_480.0, "redis": 0.0}, PROBE, 0.5, 1.5, 0, 0.1
 )
-FAULT = Fault("SIGKILL of a worker", True, 4500, 9.0, 5.0, 800.0, {}, True, PROBE, {})
+FAULT = Fault("SIGKILL of a worker", True, 4500, 9.0, 5.0, 800.0, [400], {}, True, PROBE, {})
 RELOADED = replace(FAULT, name=RELOAD, cuts_writes=False, memory={"worker": 310 * 2**20})
 FOUND = Found(
     wanted=18_000,
