@@ -56,7 +56,7 @@ class Alerts:
         self._waiting: deque[bytes] = deque(maxlen=MAX_WAITING)
         self._wake = asyncio.Event()
         self._allowance = Allowance(BURST, PER_SECOND)
-        notices.hear(CHANNEL, self._heard)
+        notices.hear(CHANNEL, self._heard, self._hears_again)
 
     async def run(self) -> None:
         """Hear and pass on until cancelled."""
@@ -81,8 +81,7 @@ class Alerts:
     def greeting(self, session: Session) -> bytes:
         """What a stream begins with."""
         facts = {"visits": session.get("visits", 0), "version": session.version}
-        hello = {**self._worker, "heard_now": self._notices.heard_now}
-        return self._heartbeat() + event("hello", hello) + event("session", facts)
+        return self._heartbeat() + self._hello() + event("session", facts)
 
     def add(self, connection: IOStream, session: Session, *, chunked: bool) -> None:
         """Take over a connection on which the header and the greeting have been sent."""
@@ -140,10 +139,21 @@ class Alerts:
         self.crowd.is_now(len(self.open))
         self._notices.leave(stream)
 
+    def _hello(self) -> bytes:
+        return event("hello", {**self._worker, "heard_now": self._notices.heard_now})
+
     def _heard(self, message: bytes) -> None:
         if len(self._waiting) == MAX_WAITING:
             self.dropped += 1
-        self._waiting.append(message)
+        self._tell_all(_alert(message))
+
+    def _hears_again(self) -> None:
+        """A stream that began while others were not heard has told its page so."""
+        if self.open:
+            self._tell_all(self._hello())
+
+    def _tell_all(self, words: bytes) -> None:
+        self._waiting.append(words)
         self._wake.set()
 
     async def _pass_on(self) -> None:
@@ -152,11 +162,11 @@ class Alerts:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                await self._tell(_alert(self._waiting.popleft()))
+                await self._tell(self._waiting.popleft())
 
-    async def _tell(self, alert: bytes) -> None:
-        async for stream in _in_turns(self.open if alert else ()):
-            stream.send(alert)
+    async def _tell(self, words: bytes) -> None:
+        async for stream in _in_turns(self.open if words else ()):
+            stream.send(words)
 
 
 class Allowance:

@@ -86,7 +86,7 @@ class Notices:
         self._field = f"d:{field}"
         self._heartbeat_seconds = heartbeat_seconds
         self._watches: dict[str, Watch] = {}  # by channel
-        self._hearers: dict[str, Callable[[bytes], None]] = {}
+        self._hearers: dict[str, tuple[Callable[[bytes], None], Callable[[], None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -98,9 +98,14 @@ class Notices:
         """Whether what others do is heard at once; otherwise it is noticed at the next heartbeat."""
         return self._subscription.hears
 
-    def hear(self, channel: str, hearer: Callable[[bytes], None]) -> None:
-        """Pass each message that `say` sends on `channel`, from any process, to `hearer`."""
-        self._hearers[channel] = hearer
+    def hear(
+        self, channel: str, hearer: Callable[[bytes], None], begins: Callable[[], None]
+    ) -> None:
+        """Pass each message that `say` sends on `channel`, from any process, to `hearer`.
+
+        `begins` is called when they are heard from now on: at the start, and after each outage.
+        """
+        self._hearers[channel] = hearer, begins
         self._subscription.join(channel)
 
     async def say(self, session: Session, channel: str, message: str) -> bool:
@@ -147,9 +152,13 @@ class Notices:
         """What happened before is not heard: look."""
         if watch := self._watches.get(channel):
             self._start_looking(watch)
+        elif channel in self._hearers:
+            _, begins = self._hearers[channel]
+            begins()
 
     def heard(self, channel: str, message: bytes) -> None:
-        if hearer := self._hearers.get(channel):
+        if channel in self._hearers:
+            hearer, _ = self._hearers[channel]
             hearer(message)
         elif watch := self._watches.get(channel):
             try:

@@ -328,6 +328,20 @@ async def test_pubsub_is_what_makes_it_prompt(
     assert await stream.over(3) == "ended"
 
 
+async def test_streams_learn_that_others_are_heard_again(
+    server: RedisServer, start_workers: StartWorkers, new_visitor: NewVisitor, listen: Listen
+) -> None:
+    """A stream that began while pub/sub was down says that others are not heard, and later that they are."""
+    (worker,) = start_workers(server.url, 1)
+    visitor = new_visitor()
+    await visitor.log_in(worker)
+    cut(server)
+    stream = await listen(visitor, worker)
+    mend(server)
+    await stream.until(lambda: len(stream.named("hello")) == 2, 3)
+    assert [hello["heard_now"] for hello in stream.named("hello")] == [False, True]
+
+
 @pytest.mark.parametrize("outage", ["stopped", "frozen"])
 async def test_redis_away(
     server: RedisServer,

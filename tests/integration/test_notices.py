@@ -116,7 +116,7 @@ async def test_an_ended_session_is_silent(
     heard: list[bytes] = []
     both = [notices_at(place), notices_at(place)]
     for notices in both:
-        notices.hear("news", heard.append)
+        notices.hear("news", heard.append, lambda: None)
     await asyncio.sleep(0.3)
     session = await load(store, await store.create("ann"))
     assert await both[0].say(session, "news", "hello")
@@ -135,7 +135,7 @@ async def test_a_node_dies(
     """When the cluster's node that a process listens to dies, it listens to another one."""
     for cluster in running(ClusterOfThree(tmp_path)):
         notices, heard = notices_at(cluster), list[bytes]()
-        notices.hear("news", heard.append)
+        notices.hear("news", heard.append, lambda: None)
         async with asyncio.timeout(5):
             while not notices.heard_now:
                 await asyncio.sleep(0.01)
