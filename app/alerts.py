@@ -143,8 +143,6 @@ class Alerts:
         return event("hello", {**self._worker, "heard_now": self._notices.heard_now})
 
     def _heard(self, message: bytes) -> None:
-        if len(self._waiting) == MAX_WAITING:
-            self.dropped += 1
         self._tell_all(_alert(message))
 
     def _hears_again(self) -> None:
@@ -153,6 +151,8 @@ class Alerts:
             self._tell_all(self._hello())
 
     def _tell_all(self, words: bytes) -> None:
+        if len(self._waiting) == MAX_WAITING:
+            self.dropped += 1
         self._waiting.append(words)
         self._wake.set()
 

@@ -68,9 +68,8 @@ class Subscription:
         self._tell(channel, joining=False)
 
     def shrink(self) -> None:
-        """Keep tables no larger than what is joined now: Python's only grow."""
+        """Keep a table no larger than what is joined now: Python's only grow."""
         self._channels = set(self._channels)
-        self._news = dict(self._news.items())
 
     async def run(self, listener: Listener) -> None:
         """Hear until cancelled; a lost connection is made anew."""

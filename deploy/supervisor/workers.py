@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+import xmlrpc.client
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,9 @@ class Workers:
     def move_streams(self) -> None:
         """Have event streams come again through nginx's new processes, before the old ones leave."""
         for port in self.ports():
-            if not readiness(port):  # one that is only starting would end, and has no streams
+            if readiness(port):
+                continue  # one that is only starting would end, and has no streams
+            with suppress(xmlrpc.client.Fault):  # it has ended since, and its streams with it
                 self._supervisord.signal_program(worker_name(port), "USR1")
 
     def figures(self) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadtest.compare.cells import Cell, make_cell
-from loadtest.compare.difference import NOTHING, Difference, compare, noise_of
+from loadtest.compare.difference import Difference, compare, noise_of
 from loadtest.compare.drive import Run
 from loadtest.compare.measure import Measured
 from loadtest.compare.model import Simulated, simulated
@@ -73,7 +73,7 @@ def _outcome(
         name: Entry(
             cell,
             simulated(cell, by_policy[name], workers, fast_seconds),
-            NOTHING if math.isnan(noise) else compare(cell, base, again, noise),
+            compare(cell, base, again, noise),
         )
         for name, cell in cells.items()
     }

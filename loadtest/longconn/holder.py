@@ -52,7 +52,7 @@ class Holder:
         self._mark = ""
         self._heard: list[int] = []
         self._tried: Counter[int] = Counter()  # connects by the moment they began
-        self._buckets: Counter[int] = Counter()  # those that became streams, by that moment
+        self._connects: Counter[int] = Counter()  # those that became streams, by that moment
         self._refused: Counter[str] = Counter()
         self._lost = 0
         self._longest_away = 0.0
@@ -61,7 +61,7 @@ class Holder:
 
     def opened(self, stream: Stream) -> None:
         self._open.add(stream)
-        self._buckets[_bucket()] += 1
+        self._connects[_bucket()] += 1
         self._answer(stream, 200)
 
     def refused(self, stream: Stream, status: int) -> None:
@@ -197,11 +197,11 @@ class Holder:
 
     async def _settle(self, seconds: float) -> None:
         """Until all are open, the time is up, or none has been opened for a while."""
-        opened, since = sum(self._buckets.values()), time.monotonic()
+        opened, since = sum(self._connects.values()), time.monotonic()
 
         def settled() -> bool:
             nonlocal opened, since
-            if (now := sum(self._buckets.values())) != opened:
+            if (now := sum(self._connects.values())) != opened:
                 opened, since = now, time.monotonic()
             stalled = time.monotonic() - since > STALLED_SECONDS
             return stalled or len(self._open) >= self._wanted
@@ -210,7 +210,7 @@ class Holder:
 
     def _forget(self) -> None:
         self._tried.clear()
-        self._buckets.clear()
+        self._connects.clear()
         self._refused.clear()
         self._lost = 0
         self._longest_away = 0.0
@@ -223,7 +223,7 @@ class Holder:
             "longest_away": self._longest_away,
             "refused": dict(self._refused),
             "tried": {str(bucket): count for bucket, count in self._tried.items()},
-            "connects": {str(bucket): count for bucket, count in self._buckets.items()},
+            "connects": {str(bucket): count for bucket, count in self._connects.items()},
         }
 
 

@@ -81,8 +81,7 @@ class Worker:
 
     def terminate(self) -> None:
         """Ask it to drain."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
 
     def signal(self, number: int) -> None:
         """Send it a signal."""

@@ -16,9 +16,7 @@ from tests.stack.conftest import ChangedNginx
 from tests.stack.visitor import Visitor, worker_of
 
 WORKERS = len(read_upstream(UPSTREAM).served)
-CONNECTIONS = (
-    9  # not a multiple of the workers, so that rotations of their own cannot add up evenly
-)
+CONNECTIONS = 9  # no multiple of the workers: rotations of their own cannot add up evenly
 MOST_ROUNDS = 60
 ZONE = "zone app 512k;"
 
