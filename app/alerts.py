@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 
@@ -109,12 +108,16 @@ class Alerts:
             self._moving = asyncio.create_task(self._move(list(self.open)))
 
     async def _move(self, streams: list[Stream]) -> None:
-        a_tick = math.ceil(max(STREAMS_A_SECOND, len(streams) / MOVED_SECONDS) * TICK_SECONDS)
-        for number, stream in enumerate(streams, 1):
-            if stream in self.open:
-                stream.close(reconnect(1))
-            if number % a_tick == 0:
-                await asyncio.sleep(TICK_SECONDS)
+        clock = asyncio.get_running_loop().time
+        begin, count = clock(), len(streams)
+        per_second = max(STREAMS_A_SECOND, count / MOVED_SECONDS)
+        while streams:
+            left = max(0.0, count - per_second * (clock() - begin))
+            while len(streams) > left:
+                stream = streams.pop()  # what has been moved is not kept by being listed here
+                if stream in self.open:
+                    stream.close(reconnect(1))
+            await asyncio.sleep(TICK_SECONDS)
 
     async def drain(self) -> None:
         """Send every browser to another worker; streams that are still asked for too."""

@@ -21,6 +21,9 @@ CROWD = 250  # streams that must have gone: fewer are not worth a pause
 CALM = 0.05  # of the crowd: while more come or go from look to look, it is not over
 ROUNDS = 3  # what is in use at one, such as a timer, is a spare at the next
 TURNS_SECONDS = 0.01  # until the event loop has let go of handles: some turns of it
+TABLE_BYTES = 16 * 1024  # smaller ones are no matter
+CHUNKS = 16  # of one size, at most; it was 7 before glibc 2.42
+LEAST_CHUNK, MOST_CHUNK, CHUNK_STEP = 24, 1040, 16
 SPARES = 256  # of one kind, at most: uvloop keeps 250 handles, asyncio 255 iterators of futures
 
 
@@ -61,13 +64,15 @@ async def give_back(forget: Iterable[Callable[[], None]]) -> None:
     """Drop what is not needed and return whole free pages; the worker pauses for some milliseconds."""
     for one in forget:
         one()
-    _renew_tables()
     sys._clear_type_cache()  # it holds names of attributes, of which each request makes a copy
     await _renew_spares()
+    _renew_tables()
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
-    if trim is not None:
-        trim(0)
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):  # glibc alone has it
+        libc.malloc_trim(0)
+        _renew_chunks(libc)
+        libc.malloc_trim(0)
 
 
 def settle() -> None:
@@ -77,10 +82,15 @@ def settle() -> None:
 
 
 def _renew_tables() -> None:
-    """Have Tornado keep tables of open connections for those there are: Python's only grow."""
+    """Have the event loop keep tables of open connections for those there are: Python's only grow."""
     loop: Any = IOLoop.current()  # BaseAsyncIOLoop; nothing of it may be held across a turn
     loop.readers, loop.writers = set(loop.readers), set(loop.writers)
     loop.handlers = dict(loop.handlers.items())
+    for table in gc.get_referents(asyncio.get_running_loop()):  # uvloop's own cannot be named
+        if isinstance(table, dict | set) and sys.getsizeof(table) > TABLE_BYTES:
+            kept = list(table.items() if isinstance(table, dict) else table)
+            table.clear()
+            table.update(kept)
 
 
 async def _renew_spares() -> None:
@@ -107,6 +117,15 @@ async def _renew_spares() -> None:
     await asyncio.sleep(TURNS_SECONDS)
     for spares in kinds:
         spares.clear()
+
+
+def _renew_chunks(libc: ctypes.CDLL) -> None:
+    """The same with the chunks glibc keeps of each small size (tcache in its manual's "Tunables")."""
+    libc.malloc.restype = ctypes.c_void_p
+    for size in range(LEAST_CHUNK, MOST_CHUNK, CHUNK_STEP):
+        chunks = [ctypes.c_void_p(libc.malloc(size)) for _ in range(2 * CHUNKS)]
+        for chunk in reversed(chunks):
+            libc.free(chunk)
 
 
 def _nothing() -> None:

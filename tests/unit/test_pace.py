@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import weakref
 from collections import Counter
 
 import pytest
 
-from app.alerts import reconnect
+from app.alerts import Alerts, reconnect
 from app.pace import LEAST_MS, STREAMS_A_SECOND, retry, spread_ms
 
 
@@ -41,3 +43,36 @@ def test_a_drain_says_the_same_to_pages() -> None:
     """A worker that drains tells pages the time over which its streams come back."""
     assert reconnect(9_000).endswith(b'data: {"within_ms":60000}\n\n')
     assert spread_ms(0) == 2000
+
+
+class Nobody:
+    """In the place of Notices: tells nothing."""
+
+    def hear(self, *_: object) -> None:
+        pass
+
+
+class Moving:
+    """In the place of a stream: closes at once."""
+
+    def __init__(self, alerts: Alerts) -> None:
+        self._alerts = alerts
+        alerts.open.add(self)  # type: ignore[arg-type]
+
+    def close(self, last: bytes) -> None:
+        assert b"event: reconnect" in last
+        self._alerts.open.discard(self)  # type: ignore[arg-type]
+
+
+async def test_streams_that_have_moved_are_not_kept() -> None:
+    """A move goes on for up to a minute, and holds only those that it has still to move."""
+    alerts = Alerts(Nobody(), {})  # type: ignore[arg-type]
+    kept = weakref.WeakSet(Moving(alerts) for _ in range(STREAMS_A_SECOND // 3))
+    alerts.move()
+    steps = []
+    async with asyncio.timeout(10):
+        while alerts.open:
+            await asyncio.sleep(0.01)
+            steps.append(len(alerts.open))
+            assert len(kept) <= len(alerts.open) + 1  # the one that was last
+    assert len(set(steps)) > 2  # in more than one go
