@@ -69,12 +69,12 @@ class Workers:
         """
         name = worker_name(port)
         with self._attended([port]):
-            before = self._info(name)
-            if before["statename"] in DIED | {"EXITED"}:
-                self._supervisord.start_program(name)
-            else:
+            before = self._past_its_start(name)
+            if before["statename"] in RUNS:
                 self._supervisord.signal_program(name, "TERM")
                 self._wait_until_gone(name, before["pid"])
+            elif before["statename"] != "BACKOFF":  # there supervisord tries again by itself
+                self._supervisord.start_program(name)
             try:
                 self._wait_until_ready([port])
             except Refused:
@@ -134,6 +134,12 @@ class Workers:
                 path.parent.mkdir(exist_ok=True)
                 locks.enter_context(held(path))
             yield
+
+    def _past_its_start(self, name: str) -> dict[str, Any]:
+        """What supervisord knows of it, once it no longer takes an end for a failed start."""
+        while (info := self._info(name))["statename"] == "STARTING":
+            time.sleep(0.02)
+        return info
 
     def _wait_until_gone(self, name: str, pid: int) -> None:
         """Return when another process has taken over; one that does not end in time is killed."""

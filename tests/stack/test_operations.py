@@ -267,6 +267,14 @@ def test_taken_port(stack: Scratch) -> None:
     assert re.search(rf"line \d+: port {port} is in use by another program", said)
 
 
+def test_workers_that_have_just_started(start_stack: StartStack) -> None:
+    """Workers may be restarted at once after a start, and again after a restart."""
+    stack = start_stack()
+    done(stack, "scale", "2")
+    restart_all(stack)
+    restart_all(stack)
+
+
 def test_worker_that_cannot_start(start_stack: StartStack) -> None:
     """A new worker that ends at its start is refused, a restart stops at the first, and the stack lives on."""
     stack = start_stack()
