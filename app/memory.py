@@ -70,7 +70,7 @@ async def give_back(forget: Iterable[Callable[[], None]]) -> None:
     gc.collect()
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):  # glibc alone has it
-        libc.malloc_trim(0)
+        libc.malloc_trim(0)  # also joins what is free, so that new chunks come from elsewhere
         _renew_chunks(libc)
         libc.malloc_trim(0)
 
@@ -82,11 +82,13 @@ def settle() -> None:
 
 
 def _renew_tables() -> None:
-    """Have the event loop keep tables of open connections for those there are: Python's only grow."""
+    """Have the event loop keep tables of open connections for those there are: Python's only grow.
+
+    They are Tornado's and uvloop's; the latter have no names that could be asked for.
+    """
     loop: Any = IOLoop.current()  # BaseAsyncIOLoop; nothing of it may be held across a turn
-    loop.readers, loop.writers = set(loop.readers), set(loop.writers)
-    loop.handlers = dict(loop.handlers.items())
-    for table in gc.get_referents(asyncio.get_running_loop()):  # uvloop's own cannot be named
+    of_tornado = (loop.readers, loop.writers, loop.handlers)
+    for table in (*of_tornado, *gc.get_referents(asyncio.get_running_loop())):
         if isinstance(table, dict | set) and sys.getsizeof(table) > TABLE_BYTES:
             kept = list(table.items() if isinstance(table, dict) else table)
             table.clear()
