@@ -70,25 +70,25 @@ loadtest-ui: $(VENV)/run $(VENV)/loadtest ## The same from Locust's web page; WE
 	@WEB_PORT=$${WEB_PORT:-8089} $(PY) -m deploy with-stack -- $(PY) -m loadtest
 
 bench-loadtest: $(VENV)/run $(VENV)/loadtest ## What the load test's checks and its memory cost
-	@$(PY) -m deploy with-stack -- $(PY) -m loadtest.bench
+	@$(PY) -m lab loadtest-cost
 
 loadtest-mutants: $(VENV)/run $(VENV)/loadtest ## Break the stack in twelve ways: each is noticed; QUICK=1
-	@$(PY) -m tests.mutants
+	@$(PY) -m lab mutants
 
 compare: $(VENV)/run $(VENV)/loadtest ## Round robin against four other policies, 6 min; QUICK=1 for 80 s
-	@$(PY) -m deploy with-policies -- $(PY) -m loadtest.compare
+	@$(PY) -m lab policies
 
 longconn: $(VENV)/run $(VENV)/loadtest ## 36,000 event streams and what they cost, 5 min; QUICK=1 for 300
 	@NGINX_PROCESSES=$${NGINX_PROCESSES:-8} PYTHONMALLOC=$${PYTHONMALLOC:-malloc} \
 		REDIS_PRELOAD=$${REDIS_PRELOAD-libjemalloc.so.2} \
 		MALLOC_CONF=$${MALLOC_CONF-background_thread:true,dirty_decay_ms:1000} \
-		$(PY) -m deploy with-own-stack -- $(PY) -m loadtest.longconn
+		$(PY) -m lab streams
 
 bench: $(VENV)/test ## What a session costs a worker, 2 min; QUICK=1 for 40 s
-	@$(PY) -m tests.benchmarks
+	@$(PY) -m lab cost
 
 proof-operations: $(VENV)/run $(VENV)/loadtest ## What operations cost under load, ours and stock; QUICK=1
-	@$(PY) -m deploy proof-operations $(if $(QUICK),--quick)
+	@$(PY) -m lab operations
 
 ##@ Develop
 lint: $(VENV)/test ## Style, types, and known mistakes in nginx/

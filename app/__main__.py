@@ -25,10 +25,10 @@ from tornado.httputil import (
 from tornado.netutil import bind_sockets
 
 from app.accounts import Accounts, UsersFileError, read_users
-from app.alerts import Alerts
 from app.cookie import SessionCookie
+from app.drain import stop_listening
+from app.events.hub import Alerts
 from app.handlers.base import Services, Worker
-from app.leaving import stop_listening
 from app.logs import write_logs
 from app.memory import keep_small, settle
 from app.metrics import Metrics

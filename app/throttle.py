@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.sessions import Pipeline, Session, StoreUnavailable
-from app.sessions.calls import Script, ScriptError
+from app.sessions.wire.calls import Script, ScriptError
 
 _SCRIPT = Script.read(Path(__file__).with_suffix(".lua"))
 NETWORK_BITS = {4: 24, 6: 64}  # what one customer is given; more would put strangers together

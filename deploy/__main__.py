@@ -57,13 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     for take in (drain, undrain):
         add(take).add_argument("server", help="a worker's port, or host:port of another server")
     add(status).add_argument("--json", action="store_true", help="for machines")
-    add(proof_operations).add_argument("--quick", action="store_true", help="each fewer times")
     asked = add(inside)
     asked.add_argument("action")
     asked.add_argument("words", nargs="*")
     add(user).add_argument("name", help="1 to 64 printable characters")
     add(end_sessions).add_argument("name", help="the user, as shown after logging in")
-    for wrapper in (with_stack, with_policies, with_own_stack, expect):
+    for wrapper in (with_stack, expect):
         add(wrapper).add_argument("words", nargs="+", metavar="COMMAND", help="written after --")
     return parser
 
@@ -183,8 +182,8 @@ def end_sessions(given: argparse.Namespace) -> int:
 
     Without Docker beside `make run`, with it in the app container; REDIS_URL names another place.
     """
-    from deploy.end_sessions import end_sessions as end_sessions_of
     from deploy.native.options import read_environ, read_options
+    from deploy.operations.end_sessions import end_sessions as end_sessions_of
 
     environ = read_environ(os.environ)
     return end_sessions_of(given.name, read_options(environ), environ)
@@ -202,36 +201,12 @@ def with_stack(given: argparse.Namespace) -> int:
     return run_with_stack(given.words, read_options(environ), environ)
 
 
-def with_policies(given: argparse.Namespace) -> int:
-    """Run a command where every balancing policy has an address of its own.
-
-    The command finds FRONTS in its environment, and its exit code is returned.
-    """
-    from deploy.native.options import read_environ, read_options
-    from deploy.native.with_policies import run_with_policies
-
-    environ = read_environ(os.environ)
-    return run_with_policies(given.words, read_options(environ).upstream_conf, environ)
-
-
-def with_own_stack(given: argparse.Namespace) -> int:
-    """Run a command against a stack started for it, which it may disturb.
-
-    The command finds HOST and STACK_COMMAND in its environment, and its exit code is returned.
-    """
-    from deploy.native.options import read_environ, read_options
-    from deploy.native.with_own_stack import run_with_own_stack
-
-    environ = read_environ(os.environ)
-    return run_with_own_stack(given.words, read_options(environ).upstream_conf, environ)
-
-
 def expect(given: argparse.Namespace) -> None:
     """Run a command that finds WORKERS, WEIGHTS and POLICY of nginx/upstream.conf in its environment.
 
     The load test's container does; `with-stack` would start servers it does not have.
     """
-    from deploy.expect import become
+    from deploy.upstream.expect import become
 
     become(given.words, ROOT / "nginx/upstream.conf", os.environ)
 
@@ -241,18 +216,6 @@ def container(_: argparse.Namespace) -> int:
     from deploy.supervisor.container import run_container
 
     return run_container()
-
-
-def proof_operations(given: argparse.Namespace) -> int:
-    """Measure what each operation costs under load, here and with stock settings.
-
-    Starts stacks of its own, and in Docker too where an engine answers; takes ten minutes, or three with
-    --quick.  Writes its tables into the README unless it is the quick one.  STACK=native or STACK=docker
-    measures only that.
-    """
-    from deploy.proof.run import prove
-
-    return prove(os.environ, quick=given.quick)
 
 
 def inside(given: argparse.Namespace) -> int:

@@ -16,14 +16,15 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from loadtest.analysis import Analysis, analyse
-from loadtest.history import read_ops
-from loadtest.limits import load_limits
-from loadtest.parts import cpu_seconds, since
-from loadtest.preflight import Features, NotReachable, survey
+from loadtest.check.history import read_ops
+from loadtest.load.cpu import cpu_seconds, since
+from loadtest.load.preflight import NotReachable, survey
 from loadtest.settings import Settings, read_settings
-from loadtest.table import closing, render
-from loadtest.verdict import Code, Verdict, judge, no_run, not_started, unreachable
+from loadtest.verdict.analysis import Analysis, analyse
+from loadtest.verdict.counted import Features
+from loadtest.verdict.limits import load_limits
+from loadtest.verdict.table import closing, render
+from loadtest.verdict.verdict import Code, Verdict, judge, no_run, not_started, unreachable
 
 HERE = Path(__file__).parent
 MISSING = {
@@ -88,7 +89,7 @@ def _announcement(settings: Settings, features: Features) -> str:
     return (
         f"Load test of {settings.host}: {settings.users} users and {settings.rate:g} arrivals/s{parts}"
         f"{'' if settings.web_port else f' for {settings.duration} s'}, seed {settings.seed}; {expected}, {settings.policy}.{missing}\n"
-        f"  History: {settings.history} (check it again: python -m loadtest.check_history FILE)"
+        f"  History: {settings.history} (check it again: python -m loadtest.check.offline FILE)"
         f"{page if settings.web_port else ''}"
     )
 

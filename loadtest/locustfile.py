@@ -15,10 +15,11 @@ from locust.env import Environment
 from locust.event import EventHook
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadtest.browser import Browser, LoginFailed
-from loadtest.conductor import Conductor
-from loadtest.distributed import Master, Worker
-from loadtest.generator import Generator
+from loadtest.load.browser import Browser, LoginFailed
+from loadtest.load.conductor import Conductor
+from loadtest.load.distributed import Master, Worker
+from loadtest.load.generator import Generator
+from loadtest.load.tabs import add_tabs
 from loadtest.scenarios import Scenario, Visitor
 from loadtest.scenarios.browse import browse
 from loadtest.scenarios.devices import end_devices
@@ -29,7 +30,6 @@ from loadtest.scenarios.logout_race import race_logout
 from loadtest.scenarios.open_arrivals import SESSIONS, serve_arrivals
 from loadtest.scenarios.page import load_pages
 from loadtest.settings import RESULTS
-from loadtest.tabs import add_tabs
 
 DECK: tuple[Scenario, ...] = (
     browse,

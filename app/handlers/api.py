@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from tornado.web import HTTPError
 
-from app.alerts import MAX_TEXT_CHARACTERS
+from app.events.hub import MAX_TEXT_CHARACTERS
 from app.sessions import NotAnInteger, NotPlainJson, Session
 
 from .base import BaseHandler

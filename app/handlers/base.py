@@ -19,8 +19,8 @@ import ujson
 from tornado.web import HTTPError, RequestHandler
 
 from app.accounts import Accounts, AccountsBusy
-from app.alerts import Alerts
 from app.cookie import SessionCookie
+from app.events.hub import Alerts
 from app.sessions import (
     BadKey,
     NotAnInteger,

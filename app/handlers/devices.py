@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.agents import in_plain_words
+from app.handlers.agents import in_plain_words
 
 from .base import BaseHandler
 

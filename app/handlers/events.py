@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.alerts import MAX_STREAMS_PER_SESSION
+from app.events.hub import MAX_STREAMS_PER_SESSION
 from app.sessions import Session
 
 from .base import BaseHandler

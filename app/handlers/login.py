@@ -6,7 +6,7 @@ import math
 from urllib.parse import quote
 
 from app.accounts import normalise
-from app.alerts import WHY_ENDED
+from app.events.hub import WHY_ENDED
 from app.sessions import StoreUnavailable
 
 from .base import BaseHandler

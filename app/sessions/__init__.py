@@ -3,12 +3,9 @@
 Copy this folder alone into another project; it needs redis and ujson.
 """
 
-from .calls import StoreUnavailable
 from .codec import CorruptJson, NotPlainJson
 from .counters import Counters
 from .identity import is_id
-from .notices import Notices, Watch
-from .pipeline import Pipeline
 from .session import BadKey, Session
 from .store import (
     Device,
@@ -18,7 +15,10 @@ from .store import (
     SessionConflict,
     SessionTooLarge,
 )
-from .subscription import Subscription
+from .watch import Notices, Watch
+from .wire.calls import StoreUnavailable
+from .wire.pipeline import Pipeline
+from .wire.subscription import Subscription
 
 __all__ = [
     "BadKey",

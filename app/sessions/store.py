@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from . import identity
-from .calls import Command, Request, Script, ScriptError, StoreUnavailable, WrongType
 from .codec import MAX_EXACT_INTEGER, CorruptJson, decode, encode
 from .counters import Counters
-from .pipeline import Pipeline
 from .session import Changes, Session, check_key
+from .wire.calls import Command, Request, Script, ScriptError, StoreUnavailable, WrongType
+from .wire.pipeline import Pipeline
 
 MAX_TRIES = 3
 MAX_INDEX_RACES = 20  # logins of one user at the same moment that one login steps aside for

@@ -8,7 +8,7 @@ from deploy.free_port import listen
 from deploy.native.options import Options
 from deploy.paths import shown
 from deploy.refused import Refused
-from deploy.upstream import Upstream
+from deploy.upstream.read import Upstream
 
 
 def check_ports(options: Options, upstream: Upstream) -> None:

@@ -14,7 +14,7 @@ from deploy.supervisor.programs import (
     Program,
     worker_program,
 )
-from deploy.upstream import Server, Upstream
+from deploy.upstream.read import Server, Upstream
 
 # How long nginx may finish what it is answering; event streams would never end by themselves.
 STREAMS_SECONDS = 3

@@ -10,7 +10,7 @@ from deploy.native.options import Options
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.health import readiness
-from deploy.upstream import Upstream
+from deploy.upstream.read import Upstream
 
 START_SECONDS = 30.0
 SPAWN_FAILED = {"BACKOFF", "EXITED", "FATAL"}

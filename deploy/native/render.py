@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deploy.native.options import Options
 from deploy.paths import ROOT
-from deploy.upstream import OUR_HOST
+from deploy.upstream.read import OUR_HOST
 
 WORKER = re.compile(rf"(\bserver\s+){OUR_HOST}(?=:)")
 RESOLVE = re.compile(r"\s+resolve(?=[\s;])")

@@ -8,19 +8,19 @@ import subprocess
 from collections.abc import Mapping
 from types import FrameType
 
-from deploy.lint import check_upstream
 from deploy.lock import Held, held
+from deploy.native.leftovers import kill_session
 from deploy.native.nginx import prepare_nginx
 from deploy.native.options import Options
 from deploy.native.ports import check_ports
 from deploy.native.programs import native_programs, native_worker, redis_url
 from deploy.native.progress import StartFailed, wait_until_ready
-from deploy.native.session import kill_session
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.programs import write_programs
 from deploy.supervisor.workers import Workers
-from deploy.upstream import Upstream, read_upstream
+from deploy.upstream.lint import check_upstream
+from deploy.upstream.read import Upstream, read_upstream
 
 LOG_LINES = 12
 

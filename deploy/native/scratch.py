@@ -16,7 +16,7 @@ from random import SystemRandom
 from deploy.free_port import is_free
 from deploy.paths import ROOT
 from deploy.refused import Refused
-from deploy.upstream import OUR_HOST, read_upstream
+from deploy.upstream.read import OUR_HOST, read_upstream
 
 # Below the range the kernel takes outgoing connections' ports from, or one of those could be in the way.
 PORTS = range(12_000, 30_000)

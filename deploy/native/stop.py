@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 
 from deploy.lock import holder
+from deploy.native.leftovers import kill_session, session_members
 from deploy.native.options import Options
 from deploy.native.run import supervisord_of
-from deploy.native.session import kill_session, session_members
 from deploy.refused import Refused
 
 STOP_SECONDS = 30.0

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deploy.expect import upstream_facts
 from deploy.native.child import run_child
 from deploy.native.options import Options
 from deploy.native.run import supervisord_of
 from deploy.native.scratch import scratch_stack
 from deploy.native.versions import versions
 from deploy.refused import Refused
+from deploy.upstream.expect import upstream_facts
 
 # What the command logs in with; so a stack that is started for it must know it too.
 LOGIN = ("DEMO_PASSWORD", "DEMO_PASSWORD_FILE")

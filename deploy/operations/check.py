@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from deploy.lint import check_upstream
 from deploy.native.nginx import prepare_nginx
 from deploy.native.options import read_environ, read_options
-from deploy.operations.difference import algorithm
 from deploy.operations.find import find_stack
 from deploy.operations.reload import check_candidate, say_difference
-from deploy.upstream import Upstream, read_upstream
+from deploy.upstream.difference import algorithm
+from deploy.upstream.lint import check_upstream
+from deploy.upstream.read import Upstream, read_upstream
 
 
 def check(environ: Mapping[str, str]) -> None:

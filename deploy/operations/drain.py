@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from deploy.operations.edit import find_server, read, set_down
 from deploy.operations.find import operation
 from deploy.operations.generation import wait_until_old_have_left
 from deploy.operations.reload import apply
 from deploy.operations.stack import Stack
-from deploy.upstream import Server, read_upstream
+from deploy.upstream.edit import find_server, read, set_down
+from deploy.upstream.read import Server, read_upstream
 
 IDLE_SECONDS = 30.0
 

@@ -6,15 +6,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 
-from deploy.lint import check_upstream
-from deploy.operations.difference import algorithm, difference
-from deploy.operations.edit import edited, read, write
 from deploy.operations.find import operation
 from deploy.operations.generation import reload_nginx, wait_until_old_have_left
 from deploy.operations.stack import Place, Stack
 from deploy.operations.verify import verify
 from deploy.refused import Refused
-from deploy.upstream import Upstream, UpstreamError, parse_upstream, read_upstream
+from deploy.upstream.difference import algorithm, difference
+from deploy.upstream.edit import edited, read, write
+from deploy.upstream.lint import check_upstream
+from deploy.upstream.read import Upstream, UpstreamError, parse_upstream, read_upstream
 
 UNCHANGED = "nothing was changed: what was applied before keeps serving"
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from deploy.operations.find import operation
 from deploy.operations.stack import Place, Stack
 from deploy.refused import Refused
-from deploy.upstream import Server, Upstream, parse_upstream
+from deploy.upstream.read import Server, Upstream, parse_upstream
 
 MARGIN_SECONDS = 0.3
 FAIL_TIMEOUT = re.compile(r"fail_timeout=(\d+)(ms|s|m|h)?")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import count, islice
 
-from deploy.lint import check_upstream
-from deploy.operations.edit import add_workers, read, remove_servers
 from deploy.operations.find import operation
 from deploy.operations.reload import apply
 from deploy.operations.stack import Stack
 from deploy.refused import Refused
-from deploy.upstream import Upstream, read_upstream
+from deploy.upstream.edit import add_workers, read, remove_servers
+from deploy.upstream.lint import check_upstream
+from deploy.upstream.read import Upstream, read_upstream
 
 MOST = 64  # beyond that a typing mistake is likelier than a machine with so many cores
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from deploy.operations.difference import algorithm
 from deploy.operations.find import running_stack
 from deploy.operations.stack import Place, Stack
-from deploy.upstream import Upstream, parse_upstream
+from deploy.upstream.difference import algorithm
+from deploy.upstream.read import Upstream, parse_upstream
 
 HEADINGS = ("worker", "state", "up", "restarts", "in flight", "requests/min", "share", "errors/min")
 

@@ -14,12 +14,12 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from deploy.lint import check_upstream
 from deploy.paths import ROOT
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.programs import Program, worker_program, write_programs
 from deploy.supervisor.workers import Workers
-from deploy.upstream import Server, read_upstream
+from deploy.upstream.lint import check_upstream
+from deploy.upstream.read import Server, read_upstream
 
 FOLDER = Path("/tmp/supervisor")  # a tmpfs: the rest of the container is read-only
 

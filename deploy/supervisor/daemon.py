@@ -19,7 +19,7 @@ from typing import Any
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from deploy.paths import ROOT
-from deploy.upstream import worker_port
+from deploy.upstream.read import worker_port
 
 FRAME = Path(__file__).with_name("supervisord.conf")
 MOST_FILES = 1 << 20  # an "unlimited" hard limit is not one the kernel accepts as a soft limit

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.paths import ROOT
-from deploy.upstream import Server
+from deploy.upstream.read import Server
 
 LOG_SIZE = "10MB"
 WRONG_SETTINGS = 2  # a worker's exit code when its settings cannot be used

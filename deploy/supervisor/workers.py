@@ -17,7 +17,7 @@ from deploy.supervisor.figures import worker_figures
 from deploy.supervisor.health import readiness
 from deploy.supervisor.listener import attended, forget_starts, starts
 from deploy.supervisor.programs import Program
-from deploy.upstream import OUR_HOST, Server, worker_name
+from deploy.upstream.read import OUR_HOST, Server, worker_name
 
 READY_SECONDS = 30.0
 LISTENS_ON = "127.0.0.1"  # taken there is taken on every address, too

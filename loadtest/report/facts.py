@@ -13,16 +13,16 @@ from os import cpu_count
 from pathlib import Path
 from typing import Any, Self
 
-from loadtest.analysis import Analysis
-from loadtest.limits import Limits
-from loadtest.operations import Op
+from loadtest.check.op import Op
+from loadtest.check.tally import describe
 from loadtest.report.gates import gates_of
 from loadtest.report.latencies import Curves
 from loadtest.report.timeline import Timeline
 from loadtest.report.violation import Violation, find_violation
 from loadtest.settings import Settings
-from loadtest.tally import describe
-from loadtest.verdict import Verdict
+from loadtest.verdict.analysis import Analysis
+from loadtest.verdict.limits import Limits
+from loadtest.verdict.verdict import Verdict
 
 LIBRARIES = ("locust", "gevent", "matplotlib")
 NOT_SHOWN = {"demo_password", "parts", "report", "stack"}
@@ -143,6 +143,6 @@ def _again(settings: Settings) -> dict[str, str]:
     return {
         "the same load": f"make loadtest DURATION={settings.duration} USERS={settings.users}"
         f" RATE={settings.rate:g} SEED={settings.seed} PROCESSES={settings.processes}",
-        "the stored history": f"python -m loadtest.check_history {settings.history}",
+        "the stored history": f"python -m loadtest.check.offline {settings.history}",
         "this page": f"python -m loadtest.report {settings.out}",
     }

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from loadtest.counted import Counted
-from loadtest.limits import Limits
-from loadtest.verdict import Code, Verdict
+from loadtest.verdict.counted import Counted
+from loadtest.verdict.limits import Limits
+from loadtest.verdict.verdict import Code, Verdict
 
 
 def gates_of(counted: Counted, verdict: Verdict, limits: Limits) -> list[dict[str, Any]]:

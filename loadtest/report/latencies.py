@@ -3,8 +3,8 @@
 from array import array
 from collections import defaultdict
 
-from loadtest.latency import percentile
-from loadtest.operations import Kind, Op
+from loadtest.check.op import Kind, Op
+from loadtest.verdict.latency import percentile
 
 DUE = "open arrivals, from the moment they were due"
 SENT = "open arrivals, from the moment they were sent"

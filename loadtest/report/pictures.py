@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
 from loadtest.report.facts import Facts
-from loadtest.svg import svg_element
+from loadtest.report.svg import svg_element
 
 INK, FAINT, ALARM = "#1a1a1a", "#d0d0d0", "#b00020"
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#8c8c8c")

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from typing import Any
 
-from loadtest.operations import Op
+from loadtest.check.op import Op
 
 MOST_INTERVALS = 60
 INTERVALS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)  # seconds

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from loadtest.operations import Invariant, Op
-from loadtest.tally import Report, Witness
+from loadtest.check.op import Invariant, Op
+from loadtest.check.tally import Report, Witness
 
 MOST_REQUESTS = 12
 AROUND_SECONDS = 0.1

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from loadtest.browser import Browser
+from loadtest.load.browser import Browser
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 import gevent
 from gevent.pool import Pool
 
-from loadtest.browser import Browser, Visit
+from loadtest.load.browser import Browser, Visit
 from loadtest.scenarios import Visitor
 from loadtest.scenarios.farewell import say_farewell
 

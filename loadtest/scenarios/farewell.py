@@ -1,6 +1,6 @@
 """The end of a session: its exact count, the logout, and proof that it is over."""
 
-from loadtest.browser import Visit
+from loadtest.load.browser import Visit
 from loadtest.scenarios import Visitor
 
 PROBES = 2

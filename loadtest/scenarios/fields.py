@@ -3,8 +3,8 @@
 import gevent
 from gevent.pool import Pool
 
-from loadtest.browser import CONNECTIONS, Browser, Visit
-from loadtest.operations import Outcome
+from loadtest.check.op import Outcome
+from loadtest.load.browser import CONNECTIONS, Browser, Visit
 from loadtest.scenarios import Visitor
 from loadtest.scenarios.farewell import say_farewell
 

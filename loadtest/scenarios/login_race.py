@@ -3,7 +3,7 @@
 import gevent
 from gevent.pool import Pool
 
-from loadtest.browser import CONNECTIONS, Visit
+from loadtest.load.browser import CONNECTIONS, Visit
 from loadtest.scenarios import Visitor
 
 LOGINS = 3  # a double click on the button, and a second tab; below the usual cap of sessions a user

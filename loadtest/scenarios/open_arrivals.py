@@ -6,9 +6,9 @@ from collections.abc import Callable
 import gevent
 from gevent.pool import Pool
 
-from loadtest.arrivals import due_times
-from loadtest.browser import Browser, LoginFailed, Visit
-from loadtest.recorder import Recorder
+from loadtest.load.arrivals import due_times
+from loadtest.load.browser import Browser, LoginFailed, Visit
+from loadtest.load.recorder import Recorder
 from loadtest.scenarios import Visitor
 from loadtest.scenarios.farewell import say_farewell
 

@@ -3,7 +3,7 @@
 import gevent
 from gevent.pool import Pool
 
-from loadtest.browser import CONNECTIONS
+from loadtest.load.browser import CONNECTIONS
 from loadtest.scenarios import Visitor
 from loadtest.scenarios.farewell import say_farewell
 

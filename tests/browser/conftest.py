@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
-from deploy.upstream import read_upstream
+from deploy.upstream.read import read_upstream
 
 UPSTREAM = Path(__file__).parents[2] / "nginx/upstream.conf"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -14,10 +14,10 @@ import pytest
 from playwright.sync_api import expect
 
 from deploy.native.scratch import Scratch, scratch_stack
+from lab.testbed.servers import RedisServer
+from lab.testbed.workers import ROOT, SECRET, clean_environment
 from tests.browser.steps import SOON_MS, OpenPage, listening, log_in, second_tab
 from tests.conftest import UPSTREAM
-from tests.integration.servers import RedisServer
-from tests.integration.workers import ROOT, SECRET, clean_environment
 from tests.stack.processes import pid_listening, supervisord_pid
 
 pytestmark = pytest.mark.native

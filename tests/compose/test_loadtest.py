@@ -24,7 +24,7 @@ def test_proves_the_stack(stack: Stack) -> None:
     # 12: a machine that does other things meanwhile may be slow, and that is not what is asked here.
     assert result.returncode in (0, 12), result.stdout
     again = run(
-        stack, "loadtest", "python", "-m", "loadtest.check_history", "/results/history.jsonl"
+        stack, "loadtest", "python", "-m", "loadtest.check.offline", "/results/history.jsonl"
     )
     assert again.returncode == 0, again.stdout
 

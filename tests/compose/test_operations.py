@@ -17,8 +17,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.proof.load import Load, failures
-from deploy.proof.visitor import Result
+from lab.operations.load import Load, failures
+from lab.operations.visitor import Result
 from tests.compose.conftest import running
 from tests.compose.stack import ROOT, Stack, free_port
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from deploy.upstream import read_upstream
+from deploy.upstream.read import read_upstream
 from tests.compose.stack import ROOT, Stack, answers, until
 
 SERVED = len(read_upstream(ROOT / "nginx" / "upstream.conf").served)

@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from app.sessions import Limits, Pipeline, RedisSessions
-from tests.integration.servers import ClusterOfThree, Place, RedisServer, running
+from lab.testbed.servers import ClusterOfThree, Place, RedisServer, running
+from lab.testbed.workers import Worker
 from tests.integration.visitor import Visitor
-from tests.integration.workers import Worker
 
 MakeEngine = Callable[..., RedisSessions]
 StartWorkers = Callable[..., list[Worker]]

@@ -7,8 +7,8 @@ import json
 import time
 from typing import Any
 
+from lab.testbed.workers import Worker
 from tests.integration.visitor import Visitor
-from tests.integration.workers import Worker
 
 SOON_SECONDS = 1.0  # what the pages promise
 

@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from app.sessions import RedisSessions, Session
-from tests.integration.servers import Place
+from lab.testbed.servers import Place
 
 
 async def load(engine: RedisSessions, session_id: str) -> Session:

@@ -11,8 +11,8 @@ import hiredis
 import redis
 import ujson
 
-from tests.integration.servers import Place
-from tests.integration.workers import ROOT
+from lab.testbed.servers import Place
+from lab.testbed.workers import ROOT
 
 PROGRAM = """
 import asyncio, sys

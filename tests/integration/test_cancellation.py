@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from app.sessions import NotAnInteger, RedisSessions
+from lab.testbed.servers import Place
 from tests.integration.loading import load
-from tests.integration.servers import Place
 
 Engines = Callable[..., list[RedisSessions]]
 

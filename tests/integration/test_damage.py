@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from app.sessions import RedisSessions, StoreUnavailable
+from lab.testbed.servers import Place
 from tests.integration.loading import key_of, keys, load
-from tests.integration.servers import Place
 
 Damage = Callable[[Any, str], object]
 

@@ -15,11 +15,11 @@ from contextlib import AsyncExitStack
 import httpx
 import pytest
 
+from lab.testbed.monitor import Monitor
+from lab.testbed.servers import Place, RedisServer
+from lab.testbed.workers import ROOT, SECRET, Worker, clean_environment
 from tests.integration.listening import SOON_SECONDS, Stream
-from tests.integration.monitor import Monitor
-from tests.integration.servers import Place, RedisServer
 from tests.integration.visitor import Visitor
-from tests.integration.workers import ROOT, SECRET, Worker, clean_environment
 
 NewVisitor = Callable[[], Visitor]
 StartWorkers = Callable[..., list[Worker]]

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.monitor import Monitor
-from tests.integration.servers import Place
+from lab.testbed.monitor import Monitor
+from lab.testbed.servers import Place
+from lab.testbed.workers import Worker
 from tests.integration.visitor import Visitor
-from tests.integration.workers import Worker
 
 NewVisitor = Callable[[], Visitor]
 

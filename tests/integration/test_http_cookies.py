@@ -12,10 +12,10 @@ from tornado.web import create_signed_value
 
 from app.cookie import SessionCookie
 from app.sessions.identity import new_id
-from tests.integration.monitor import Monitor
-from tests.integration.servers import Place
+from lab.testbed.monitor import Monitor
+from lab.testbed.servers import Place
+from lab.testbed.workers import SECRET, Worker
 from tests.integration.visitor import Visitor, new_cookie
-from tests.integration.workers import SECRET, Worker
 
 NewVisitor = Callable[[], Visitor]
 StartWorkers = Callable[..., list[Worker]]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.servers import Place
+from lab.testbed.servers import Place
+from lab.testbed.workers import Worker
 from tests.integration.visitor import Visitor
-from tests.integration.workers import Worker
 
 NewVisitor = Callable[[], Visitor]
 StartWorkers = Callable[..., list[Worker]]

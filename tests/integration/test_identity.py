@@ -10,8 +10,8 @@ import pytest
 
 from app.sessions import RedisSessions
 from app.sessions.identity import new_id
+from lab.testbed.servers import Place
 from tests.integration.loading import everything, keys, load
-from tests.integration.servers import Place
 
 Engines = Callable[..., list[RedisSessions]]
 

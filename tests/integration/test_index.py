@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from app.sessions import RedisSessions
 from app.sessions.identity import user_key
+from lab.testbed.servers import Place, wait_until
 from tests.integration.loading import key_of, keys, load
-from tests.integration.servers import Place, wait_until
 
 Engines = Callable[..., list[RedisSessions]]
 

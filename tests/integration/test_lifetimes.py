@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from app.sessions import RedisSessions
+from lab.testbed.servers import Place
 from tests.integration.loading import key_of, keys, load
-from tests.integration.servers import Place
 
 Engines = Callable[..., list[RedisSessions]]
 

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from app.sessions import RedisSessions, Session
+from lab.testbed.servers import Place
 from tests.integration import races
 from tests.integration.loading import key_of, keys, load
-from tests.integration.servers import Place
 
 Engines = Callable[..., list[RedisSessions]]
 End = Callable[[RedisSessions, str, Place], Awaitable[object]]

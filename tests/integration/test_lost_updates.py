@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from app.sessions import NotAnInteger, RedisSessions, Session, SessionConflict
+from lab.testbed.monitor import Monitor
+from lab.testbed.servers import Place
 from tests.integration import races
 from tests.integration.loading import key_of, keys, load
-from tests.integration.monitor import Monitor
-from tests.integration.servers import Place
 
 Engines = Callable[..., list[RedisSessions]]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.servers import Place, wait_until
+from lab.testbed.servers import Place, wait_until
+from lab.testbed.workers import ROOT, Worker
 from tests.integration.visitor import Visitor
-from tests.integration.workers import ROOT, Worker
 
 NewVisitor = Callable[[], Visitor]
 StartWorkers = Callable[..., list[Worker]]

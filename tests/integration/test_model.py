@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from app.sessions import Limits, NotAnInteger, Pipeline, RedisSessions, Session
+from lab.testbed.servers import Place
 from tests.integration.loading import key_of
 from tests.integration.model import CAP, Loaded, Model, NotCountable
-from tests.integration.servers import Place
 
 ENGINES = 3
 AGE_SECONDS = 0.002  # an id may be renewed after that

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
+from lab.testbed.servers import Place
 from tests.integration import races
 from tests.integration.doubles import ArticleStore, DirtyFlagStore
-from tests.integration.servers import Place
 
 Doubles = list[ArticleStore]
 

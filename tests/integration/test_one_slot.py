@@ -12,9 +12,9 @@ from redis.crc import key_slot
 
 from app.sessions import RedisSessions
 from app.sessions.identity import user_key
+from lab.testbed.monitor import Asked, Monitor
+from lab.testbed.servers import Place
 from tests.integration.loading import load
-from tests.integration.monitor import Asked, Monitor
-from tests.integration.servers import Place
 
 Engines = Callable[..., list[RedisSessions]]
 # Commands inside the scripts whose first argument is no key.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app import sessions as engine
 from app.sessions import RedisSessions
-from tests.integration.servers import Place
+from lab.testbed.servers import Place
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SCRIPT = """\

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 
 from app.sessions import RedisSessions
+from lab.testbed.servers import Place
 from tests.integration.loading import key_of, keys, load
-from tests.integration.servers import Place
 
 Engines = Callable[..., list[RedisSessions]]
 SOON = {"renew_seconds": 0.05, "renew_grace_seconds": 0.4}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.servers import RedisServer, free_port
+from lab.testbed.servers import RedisServer, free_port
+from lab.testbed.workers import SECRET, Worker, clean_environment
 from tests.integration.visitor import Visitor
-from tests.integration.workers import SECRET, Worker, clean_environment
 
 NewVisitor = Callable[[], Visitor]
 StartWorkers = Callable[..., list[Worker]]

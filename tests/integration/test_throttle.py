@@ -14,9 +14,9 @@ import pytest
 from app.accounts import hash_password
 from app.sessions import Pipeline, RedisSessions, Session
 from app.throttle import Attempt, Rules, Throttle
-from tests.integration.servers import Place
+from lab.testbed.servers import Place
+from lab.testbed.workers import Worker
 from tests.integration.visitor import Visitor
-from tests.integration.workers import Worker
 
 FREE = 3
 FIRST, LONGEST = 10.0, 80.0  # seconds: nobody waits here, and a slow machine changes little

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from tests.integration.workers import Worker
+from lab.testbed.workers import Worker
 
 _COOKIE = re.compile(r"sid=([^;]*)")
 

@@ -7,7 +7,7 @@ from typing import Any
 from tornado.web import Application
 
 from app.web import make_app
-from tests.mutants.workers.start import start
+from lab.mutants.workers.start import start
 
 
 def careless(*given: Any, **named: Any) -> Application:

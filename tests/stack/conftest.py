@@ -10,7 +10,7 @@ from tempfile import mkdtemp
 import pytest
 
 from deploy.native.scratch import Scratch
-from tests.second_nginx import replaced, second_nginx
+from lab.testbed.second_nginx import replaced, second_nginx
 from tests.stack.visitor import Visitor, new_visitor
 
 

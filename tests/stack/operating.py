@@ -12,8 +12,8 @@ from pathlib import Path
 
 from deploy.native.scratch import Scratch
 from deploy.paths import ROOT
-from deploy.proof.load import Load, failures
-from deploy.proof.visitor import Result
+from lab.operations.load import Load, failures
+from lab.operations.visitor import Result
 
 RATE = 120.0  # what a slow machine does beside everything else
 LEAST_REQUESTS = 300  # fewer would say nothing about a loss

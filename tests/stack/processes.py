@@ -9,8 +9,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from deploy.native.leftovers import session_members
 from deploy.native.scratch import Scratch
-from deploy.native.session import session_members
 from deploy.supervisor.daemon import Supervisord
 
 

@@ -13,11 +13,11 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
-from deploy.native.fronts import FRONTS, running_fronts
 from deploy.native.scratch import Scratch
-from loadtest.compare.difference import LEAST_MS
-from loadtest.history import read_ops
-from loadtest.operations import Kind, Op, Outcome
+from lab.policies.difference import LEAST_MS
+from lab.policies.fronts import FRONTS, running_fronts
+from loadtest.check.history import read_ops
+from loadtest.check.op import Kind, Op, Outcome
 from tests.stack.measuring import finish, start
 from tests.stack.test_makefile import make
 
@@ -30,7 +30,7 @@ TRAPS = ["failing_round_robin", "failing_least_conn", "failing_retried"]
 
 def start_with(fronts: dict[str, str], out: Path, **settings: str) -> subprocess.Popen[str]:
     given = " ".join(f"{name}={url}" for name, url in fronts.items())
-    return start("loadtest.compare", out, **(SHORT | {"FRONTS": given} | settings))
+    return start("lab.policies", out, **(SHORT | {"FRONTS": given} | settings))
 
 
 @pytest.fixture(scope="module")

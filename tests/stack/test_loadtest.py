@@ -1,4 +1,4 @@
-"""The load test against the real stack: it passes.  That it can fail is shown by tests/mutants."""
+"""The load test against the real stack: it passes.  That it can fail is shown by lab/mutants."""
 
 import re
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 from deploy.native.options import read_options
 from deploy.native.scratch import Scratch
 from deploy.native.with_stack import facts
-from deploy.upstream import read_upstream
-from loadtest.operations import Kind
+from deploy.upstream.read import read_upstream
+from loadtest.check.op import Kind
 from tests.conftest import UPSTREAM
 from tests.stack.conftest import ChangedNginx
 from tests.unit.loadtest.runs import SHORT, Run, load

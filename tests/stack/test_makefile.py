@@ -16,7 +16,7 @@ import pytest
 
 from deploy.native.scratch import Scratch, free_ports, scratch_settings, wait_for_start
 from deploy.paths import ROOT
-from deploy.upstream import read_upstream
+from deploy.upstream.read import read_upstream
 from tests.conftest import UPSTREAM, StartStack
 from tests.stack.visitor import new_visitor
 

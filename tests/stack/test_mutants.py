@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from deploy.native.scratch import Scratch
-from loadtest.operations import Invariant
-from tests.mutants.__main__ import QUICK, main, try_all
-from tests.mutants.catalogue import Mutant
+from lab.mutants.__main__ import QUICK, main, try_all
+from lab.mutants.catalogue import Mutant
+from loadtest.check.op import Invariant
 
 pytestmark = pytest.mark.native
 

@@ -18,8 +18,8 @@ from deploy.native.scratch import Scratch, free_ports, scratch_stack
 from deploy.operations import reload as reload_module
 from deploy.operations.find import find_stack
 from deploy.operations.status import show_status
-from deploy.proof.load import failures
 from deploy.refused import Refused
+from lab.operations.load import failures
 from tests.conftest import UPSTREAM, StartStack
 from tests.stack.operating import (
     assert_nothing_lost,

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from deploy.native.scratch import Scratch
-from deploy.upstream import read_upstream
+from deploy.upstream.read import read_upstream
 from tests.conftest import UPSTREAM
 from tests.stack.conftest import ChangedNginx
 from tests.stack.visitor import Visitor, worker_of

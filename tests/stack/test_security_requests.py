@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from deploy.native.scratch import Scratch
-from tests.mutants.stack import workers
+from lab.mutants.stack import workers
 from tests.stack.conftest import ChangedNginx
 from tests.stack.raw import ask, request
 from tests.stack.visitor import Visitor, new_visitor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.agents import in_plain_words
+from app.handlers.agents import in_plain_words
 
 CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)"

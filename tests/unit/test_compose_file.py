@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from deploy.supervisor.programs import worker_program
-from deploy.upstream import read_upstream
+from deploy.upstream.read import read_upstream
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deploy.expect import upstream_facts
 from deploy.paths import ROOT
+from deploy.upstream.expect import upstream_facts
 
 UPSTREAM = """upstream app {
     zone app 512k;

@@ -14,15 +14,15 @@ import pytest
 from app.accounts import Accounts, read_users
 from deploy.__main__ import main
 from deploy.lock import Held, held, holder
+from deploy.native.leftovers import session_members
 from deploy.native.options import Options, read_environ, read_options
 from deploy.native.programs import native_programs
 from deploy.native.render import frame_line, render_nginx, site_line, upstream_line
-from deploy.native.session import session_members
 from deploy.paths import ROOT
 from deploy.refused import Refused
 from deploy.supervisor.listener import is_given_up, next_event
 from deploy.supervisor.programs import Program, worker_ports, worker_program, write_programs
-from deploy.upstream import Server, read_upstream
+from deploy.upstream.read import Server, read_upstream
 from tests.conftest import UPSTREAM
 
 

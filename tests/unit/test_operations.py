@@ -10,21 +10,14 @@ import pytest
 
 from app.traffic import SECONDS, Count, Traffic
 from deploy.lock import held
-from deploy.operations.difference import difference
 from deploy.operations.docker import nginx_processes
-from deploy.operations.edit import (
-    add_workers,
-    edited,
-    find_server,
-    remove_servers,
-    set_down,
-    write,
-)
 from deploy.operations.restart import pause_seconds
 from deploy.operations.store import count_keys
 from deploy.refused import Refused
 from deploy.supervisor.listener import attended, count_start, forget_starts, is_attended, starts
-from deploy.upstream import Server, Upstream, parse_upstream
+from deploy.upstream.difference import difference
+from deploy.upstream.edit import add_workers, edited, find_server, remove_servers, set_down, write
+from deploy.upstream.read import Server, Upstream, parse_upstream
 
 TEXT = """upstream app {
     # the zone

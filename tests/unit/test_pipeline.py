@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from app.sessions import Pipeline
-from app.sessions.calls import Call, Request, Script
-from app.sessions.server import ServerLink
+from app.sessions.wire.calls import Call, Request, Script
+from app.sessions.wire.server import ServerLink
 
 MOST_A_WRITE = ServerLink.most_a_write
 SCRIPT = Script("return 1", "0" * 40)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.sessions import Limits
-from app.sessions.cluster import SCHEMES
+from app.sessions.wire.cluster import SCHEMES
 from app.settings import REDIS_SCHEMES, Settings, SettingsError, read_settings
 
 SECRET = "s" * 40

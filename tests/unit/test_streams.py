@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 from tornado.iostream import IOStream
 
-from app.alerts import Allowance
-from app.streams import BUFFER_BYTES, Stream, event
+from app.events.hub import Allowance
+from app.events.stream import BUFFER_BYTES, Stream, event
 
 EVENT = event("session", {"visits": 1, "version": 2})
 MUCH = b"x" * 10_000

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tornado.template import Loader
 
-from app import error_pages
+from app.handlers import error_pages
 
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "app"
@@ -204,7 +204,7 @@ def test_error_tries_again_by_itself() -> None:
 
 @pytest.mark.parametrize("path", error_pages.pages(), ids=lambda path: path.stem)
 def test_nginx_errors_look_alike(path: Path) -> None:
-    """nginx's own error pages are what the template makes of them (`python -m app.error_pages`)."""
+    """nginx's own error pages are what the template makes of them (`python -m app.handlers.error_pages`)."""
     assert path.read_text() == error_pages.pages()[path]
 
 

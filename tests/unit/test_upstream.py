@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.lint import check_upstream
-from deploy.upstream import Server, Upstream, UpstreamError, read_upstream
+from deploy.upstream.lint import check_upstream
+from deploy.upstream.read import Server, Upstream, UpstreamError, read_upstream
 from tests.conftest import UPSTREAM
 
 GOOD = """upstream app {

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from loadtest.model import Checker
-from loadtest.operations import RAISES, SHOWS, Kind, Lifetimes, Op, Outcome
-from loadtest.tally import Report
+from loadtest.check.online import Checker
+from loadtest.check.op import RAISES, SHOWS, Kind, Lifetimes, Op, Outcome
+from loadtest.check.tally import Report
 
 LIMITS = Lifetimes(idle_seconds=60, absolute_seconds=600)
 SECOND = 10**9

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.operations import Invariant
-from tests.unit.loadtest.runs import SHORT, double, load
+from lab.testbed.loadtest import load
+from loadtest.check.op import Invariant
+from tests.unit.loadtest.runs import SHORT, double
 
 
 def test_sound_stack_passes(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from loadtest.answers import fingerprint, given_cookie, read_answer, read_error
-from loadtest.operations import Kind, Op, Outcome
+from loadtest.check.op import Kind, Op, Outcome
+from loadtest.load.answers import fingerprint, given_cookie, read_answer, read_error
 
 SESSION = b'{"user":"ann","visits":3,"idle_expires_in":9.5,"absolute_expires_in":99}'
 

@@ -5,8 +5,8 @@ from itertools import permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.counter import FOREVER, linearizable
-from loadtest.operations import Kind, Op, Outcome
+from loadtest.check.counter import FOREVER, linearizable
+from loadtest.check.op import Kind, Op, Outcome
 
 
 @st.composite

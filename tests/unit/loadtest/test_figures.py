@@ -5,10 +5,10 @@ from itertools import islice
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest import latency, spread
-from loadtest.arrivals import due_times
-from loadtest.evidence import find_evidence
-from loadtest.operations import Kind, Op, Outcome
+from loadtest.check.evidence import find_evidence
+from loadtest.check.op import Kind, Op, Outcome
+from loadtest.load.arrivals import due_times
+from loadtest.verdict import latency, spread
 
 MILLISECOND = 10**6
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loadtest import check_history
-from loadtest.history import HistoryWriter, lifetimes_of, read_header, read_ops
-from loadtest.operations import Op
+from loadtest.check import offline
+from loadtest.check.history import HistoryWriter, lifetimes_of, read_header, read_ops
+from loadtest.check.op import Op
 from tests.unit.loadtest.histories import LIMITS, overwrite_a_visit, simulate
 
 
@@ -31,9 +31,9 @@ def test_round_trip(script: list[int], tmp_path: Path) -> None:
 
 
 def test_offline_checker_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`python -m loadtest.check_history` gives 0 for a correct history and says what it checked."""
+    """`python -m loadtest.check.offline` gives 0 for a correct history and says what it checked."""
     ops, _ = simulate([1, 2, 3])
-    assert check_history.main([str(store(tmp_path, ops))]) == 0
+    assert offline.main([str(store(tmp_path, ops))]) == 0
     assert "read your writes" in capsys.readouterr().out
 
 
@@ -41,13 +41,13 @@ def test_offline_checker_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str
     """It gives 10 for a lost update and prints the requests that prove it."""
     ops, tail = simulate([1, 2, 3])
     overwrite_a_visit(tail)
-    assert check_history.main([str(store(tmp_path, ops))]) == 10
+    assert offline.main([str(store(tmp_path, ops))]) == 10
     assert f"#{tail.second_visit.number} visit of a" in capsys.readouterr().out
 
 
 def test_offline_checker_with_nothing(tmp_path: Path) -> None:
     """An empty history proves nothing."""
-    assert check_history.main([str(store(tmp_path, []))]) == 13
+    assert offline.main([str(store(tmp_path, []))]) == 13
 
 
 def test_other_file(tmp_path: Path) -> None:

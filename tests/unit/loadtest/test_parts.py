@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from loadtest.parts import cpu_seconds, since
+from loadtest.load.cpu import cpu_seconds, since
 from loadtest.settings import read_settings
 
 # Each of two processes has two figures, for itself and for the kernel, rounded down to ticks.

@@ -15,8 +15,10 @@ import httpx
 import psutil
 import pytest
 
-from loadtest.history import read_ops
-from tests.unit.loadtest.runs import ROOT, SHORT, double, load, start
+from deploy.paths import ROOT
+from lab.testbed.loadtest import load, start
+from loadtest.check.history import read_ops
+from tests.unit.loadtest.runs import SHORT, double
 
 LOCUSTFILE = ROOT / "loadtest/locustfile.py"
 LONG = (*SHORT, "--duration", "60")

@@ -14,22 +14,23 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import latency, spread
-from loadtest.analysis import Analysis
-from loadtest.check_history import check
-from loadtest.counted import Counted
-from loadtest.history import read_ops
-from loadtest.limits import load_limits
-from loadtest.operations import Invariant, Kind, Op
+from lab.testbed.loadtest import load
+from loadtest.check.history import read_ops
+from loadtest.check.offline import check
+from loadtest.check.op import Invariant, Kind, Op
 from loadtest.report import pictures
 from loadtest.report.__main__ import main
 from loadtest.report.facts import Facts, gather
 from loadtest.report.latencies import CLOSED, DUE, SENT, Curves
 from loadtest.report.page import write_report
 from loadtest.settings import read_settings
-from loadtest.verdict import Code, Verdict
+from loadtest.verdict import latency, spread
+from loadtest.verdict.analysis import Analysis
+from loadtest.verdict.counted import Counted
+from loadtest.verdict.limits import load_limits
+from loadtest.verdict.verdict import Code, Verdict
 from tests.unit.loadtest.histories import LIMITS, Tail, overwrite_a_visit, simulate
-from tests.unit.loadtest.runs import SHORT, double, load
+from tests.unit.loadtest.runs import SHORT, double
 from tests.unit.test_style import LEAST_TEXT, contrast
 
 WORKERS = ("host:8001", "host:8002", "host:8003")

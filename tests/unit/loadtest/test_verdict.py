@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.counted import Counted
-from loadtest.limits import load_limits
-from loadtest.verdict import Code, judge, raised, unreachable
+from loadtest.verdict.counted import Counted
+from loadtest.verdict.limits import load_limits
+from loadtest.verdict.verdict import Code, judge, raised, unreachable
 
 LIMITS = load_limits()
 

@@ -1,0 +1,1 @@
+"""How the bytes of a script call reach Redis: one server, a cluster, or the subscription."""

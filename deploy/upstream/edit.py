@@ -1,0 +1,102 @@
+"""Changing server lines of the upstream file, and nothing else of it: comments and line ends stay."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.refused import Refused
+from deploy.upstream.read import OUR_HOST, Server, Upstream, UpstreamError
+
+PORT = re.compile(rf"(\bserver\s+{OUR_HOST}:)\d+")
+CODE = re.compile(r"[^;#]*")  # a line up to its `;`
+ASIDE = re.compile(r"\s+(?:down|drain|backup)(?=\s|$)")
+
+
+def read(path: Path) -> str:
+    """The text with its own line ends."""
+    return path.read_bytes().decode()
+
+
+def write(path: Path, text: str) -> None:
+    """Replace the file at once: whoever reads it meets the old text or the new one, whole."""
+    path = path.resolve()  # a link stays a link
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    with os.fdopen(handle, "wb") as file:
+        file.write(text.encode())
+    os.chmod(draft, path.stat().st_mode & 0o777 if path.exists() else 0o644)
+    os.replace(draft, path)
+
+
+@contextmanager
+def edited(path: Path, text: str) -> Iterator[None]:
+    """Write `text`, and write the old text back when the block fails."""
+    before = read(path)
+    write(path, text)
+    try:
+        yield
+    except BaseException:
+        if read(path) == text:  # else somebody has changed it since, or the reload has restored it
+            write(path, before)
+        raise
+
+
+def add_workers(text: str, upstream: Upstream, ports: list[int]) -> str:
+    """`text` with a line a port, like the last worker's and below it, in rotation."""
+    lines = text.splitlines(keepends=True)
+    last = upstream.workers[-1]
+    line = _line(lines, upstream, last)
+    end = line[len(line.rstrip("\r\n")) :] or "\n"
+    code = CODE.match(line)
+    pattern = ASIDE.sub("", code[0]) if code else ""
+    new = [PORT.sub(rf"\g<1>{port}", pattern) + ";" + end for port in ports]
+    lines[last.line - 1] = line.rstrip("\r\n") + end
+    lines[last.line : last.line] = new
+    return "".join(lines)
+
+
+def remove_servers(text: str, upstream: Upstream, servers: list[Server]) -> str:
+    """`text` without these lines."""
+    lines = text.splitlines(keepends=True)
+    for server in servers:
+        _line(lines, upstream, server)
+    gone = {server.line - 1 for server in servers}
+    return "".join(line for number, line in enumerate(lines) if number not in gone)
+
+
+def set_down(text: str, upstream: Upstream, server: Server, down: bool) -> str:
+    """`text` with `down` added to that line or taken off it."""
+    lines = text.splitlines(keepends=True)
+    line = _line(lines, upstream, server)
+    code = CODE.match(line)
+    end = code.end() if code else 0
+    changed = line[:end].rstrip() + " down" if down else ASIDE.sub("", line[:end])
+    lines[server.line - 1] = changed + line[end:]
+    return "".join(lines)
+
+
+def _line(lines: list[str], upstream: Upstream, server: Server) -> str:
+    """The text of a server's line; Refused unless it holds exactly one whole server."""
+    line = lines[server.line - 1]
+    code = line.partition("#")[0].strip()
+    if not (code.startswith("server") and code.count(";") == 1 and code.endswith(";")):
+        raise UpstreamError(
+            upstream.path, server.line, "write one whole server on a line of its own"
+        )
+    return line
+
+
+def find_server(upstream: Upstream, word: str) -> Server:
+    """The server called `word`: a worker's port, or an address."""
+    for server in upstream.servers:
+        names = {f"{server.host}:{server.port}"}
+        if server.is_worker:
+            names |= {str(server.port), server.name}
+        if word in names:
+            return server
+    known = ", ".join(str(server.port) for server in upstream.workers)
+    raise Refused(f"upstream.conf has no server {word}; its workers are {known}")

@@ -1,0 +1,1 @@
+"""What a session costs a worker, beside a handler without one."""

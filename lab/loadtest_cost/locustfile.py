@@ -1,0 +1,74 @@
+"""The load test's closed users, and the same ones sending the same requests without any check."""
+
+from collections.abc import Callable
+from typing import Any
+
+from loadtest.check.op import Kind, Op, Outcome
+from loadtest.load.answers import given_cookie
+from loadtest.load.browser import Browser
+from loadtest.locustfile import Closed
+
+__all__ = ["Checked", "Plain"]
+
+
+class Checked(Closed):
+    """As in every run."""
+
+
+class PlainBrowser(Browser):
+    """Sends, and believes whatever comes back: no record, no parsing, no checker, no history."""
+
+    def _send(
+        self,
+        op: Op,
+        method: str,
+        path: str,
+        body: str | None,
+        headers: dict[str, str],
+        examine: Callable[[Op, Any], bool],
+    ) -> Op:
+        with self._http.request(
+            method, path, name=str(op.kind), data=body, headers=headers, catch_response=True
+        ) as response:
+            op.outcome = Outcome.OK if response.status_code else Outcome.UNKNOWN
+            if op.kind is Kind.LOGIN:
+                return self._logged_in(op, response, examine)
+            if op.kind is Kind.DEVICES:
+                examine(op, response)
+            response.success()
+        return op
+
+    def _logged_in(self, op: Op, response: Any, examine: Callable[[Op, Any], bool]) -> Op:
+        if given_cookie(response.headers) and examine(op, response):
+            response.success()
+        return op
+
+
+class _NoRecord:
+    """Stands where the recorder stands, and remembers nothing but how to name sessions."""
+
+    cookies_withheld = 0
+    checker: "_NoRecord"
+
+    def __init__(self) -> None:
+        self.checker = self
+        self._sessions = 0
+
+    def new_session(self) -> str:
+        self._sessions += 1
+        return f"s{self._sessions}"
+
+    def invoke(self, kind: Kind, session: str, user: str, *_: Any, **__: Any) -> Op:
+        return Op(0, kind, session, user, 0)
+
+    def close(self, session: str) -> None:
+        """Nothing to check."""
+
+
+class Plain(Closed):
+    """The same scenarios with the same dice."""
+
+    def new_browser(self) -> Browser:
+        """One that checks nothing."""
+        nothing: Any = _NoRecord()
+        return PlainBrowser(self.environment, nothing, self.host or "")

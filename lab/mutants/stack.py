@@ -1,0 +1,63 @@
+"""Broken workers beside those of a right stack, on its Redis, and the upstream that names them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.native.options import read_options
+from deploy.native.programs import redis_url
+from deploy.native.scratch import ISOLATED, UNSET, Scratch, free_ports
+from deploy.paths import ROOT
+from lab.testbed.second_nginx import Change, wait_for
+
+
+@contextmanager
+def workers(stack: Scratch, module: str, logs: Path) -> Iterator[list[int]]:
+    """As many workers as `stack` has, of another module, on its Redis and with its secret; their ports."""
+    ports = free_ports(len(stack.worker_ports))
+    environ = _environ(stack)
+    with open(logs / "workers.log", "wb") as log:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", module, "--port", str(port)],
+                cwd=ROOT,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+            for port in ports
+        ]
+    try:
+        for port, process in zip(ports, processes, strict=True):
+            wait_for(f"http://127.0.0.1:{port}/readyz", process, logs / "workers.log")
+        yield ports
+    finally:
+        _end(processes)
+
+
+def other_ports(stack: Scratch, ports: Sequence[int]) -> Change:
+    """The upstream with other workers in the place of the stack's."""
+    new = dict(zip(stack.worker_ports, ports, strict=True))
+    pattern = re.compile(r"(?<=127\.0\.0\.1:)\d+")
+    return lambda text: pattern.sub(lambda match: str(new[int(match[0])]), text)
+
+
+def _environ(stack: Scratch) -> Mapping[str, str]:
+    """What the stack's own workers see, and nothing of this machine's settings."""
+    state = str(stack.folder / "state")
+    isolated = {**os.environ, **ISOLATED, **dict.fromkeys(UNSET, ""), "STACK_DIR": state}
+    return {**isolated, "REDIS_URL": redis_url(read_options(isolated))}
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.wait()

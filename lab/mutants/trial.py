@@ -1,0 +1,146 @@
+"""One run of the load test against one stack of the catalogue, and whether it ended as it must."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.native.scratch import Scratch
+from lab.mutants.catalogue import Mutant
+from lab.mutants.freeze import FREEZING_SECONDS, stuttering_redis
+from lab.mutants.stack import other_ports, workers
+from lab.testbed.loadtest import Run
+from lab.testbed.loadtest import load as run_load
+from lab.testbed.second_nginx import Change, second_nginx
+from loadtest.check.history import lifetimes_of, read_header, read_ops
+from loadtest.check.online import Checker
+from loadtest.check.op import Invariant, Lifetimes, Op
+from loadtest.check.tally import Witness
+
+MORE_SECONDS = 3  # on a busy machine, for as many requests as a pass must rest on
+REQUESTS_BEFORE_FREEZING = 200  # by then every user has a session
+
+
+@dataclass(frozen=True)
+class Load:
+    """How hard, how long and with which dice a mutant is tried."""
+
+    seconds: int
+    users: int
+    rate: int
+    seed: int
+    report: bool = False
+
+    def options(self, mutant: Mutant) -> list[str]:
+        """For the command line of the load test.
+
+        A frozen Redis costs time in which little happens, and to pass takes more than to fail.
+        """
+        seconds = self.seconds + (FREEZING_SECONDS if mutant.redis_freezes else 0)
+        seconds += 0 if mutant.broken else MORE_SECONDS
+        named = {"duration": seconds, "users": self.users, "rate": self.rate, "seed": self.seed,
+                 "report": int(self.report)}  # fmt: skip
+        return [str(part) for name, value in named.items() for part in (f"--{name}", value)]
+
+
+@dataclass(frozen=True)
+class Caught:
+    """When a broken promise was first noticed: requests answered by then, seconds since the first."""
+
+    requests: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished run; `complaint` says what is not as it must be."""
+
+    mutant: Mutant
+    run: Run
+    caught: Caught | None
+    complaint: str | None
+
+
+def try_mutant(mutant: Mutant, stack: Scratch, folder: Path, load: Load) -> Trial:
+    """Build the mutant beside `stack` with its files in `folder`, run the load test against it, judge."""
+    folder.mkdir(parents=True)
+    out = folder / "loadtest"
+    with _built(mutant, stack, folder) as host:
+        workers_option = ("--workers", str(len(stack.worker_ports)))
+        run = run_load(host, out, *load.options(mutant), *workers_option)
+    caught = None
+    if mutant.named and (out / "history.jsonl").exists():
+        caught = first_caught(out / "history.jsonl", mutant.named)
+    return Trial(mutant, run, caught, complaint(mutant, run))
+
+
+def complaint(mutant: Mutant, run: Run) -> str | None:
+    """What a run against this mutant should have found and did not, or found and should not have."""
+    if mutant.broken and run.code == 0:
+        return "unnoticed"
+    if run.code != mutant.code:
+        return f"exit code {run.code}, not {mutant.code}\n{run.printed}"
+    if mutant.named and mutant.named not in run.broken:
+        return f"caught by {', '.join(sorted(run.broken))}, not by {mutant.named}"
+    if not mutant.broken and run.broken:
+        return f"nothing is wrong, yet it found: {', '.join(sorted(run.broken))}"
+    if mutant.reason not in run.reasons:
+        return f"its reason is not {mutant.reason!r}, but {run.reasons}"
+    return None
+
+
+def first_caught(history: Path, invariant: Invariant) -> Caught | None:
+    """Replay a stored history in the order of the clock until the online checker finds `invariant` broken."""
+    ops = list(read_ops(history))
+    events = sorted([(op.invoked, 0, op) for op in ops] + [(op.returned, 1, op) for op in ops],
+                    key=lambda event: event[:2])  # fmt: skip
+    return _replay(events, lifetimes_of(read_header(history)), invariant)
+
+
+def _replay(
+    events: list[tuple[int, int, Op]], lifetimes: Lifetimes, invariant: Invariant
+) -> Caught | None:
+    found: list[Witness] = []
+
+    def note(name: Invariant, witness: Witness) -> None:
+        if name is invariant:
+            found.append(witness)
+
+    checker, answered = Checker(lifetimes, note), 0
+    for moment, is_answer, op in events:
+        answered += is_answer
+        checker.complete(op) if is_answer else checker.invoke(op)
+        if found:
+            return Caught(answered, (moment - events[0][0]) / 1e9)
+    return None
+
+
+@contextmanager
+def _built(mutant: Mutant, stack: Scratch, folder: Path) -> Iterator[str]:
+    """The address of the mutant while it runs."""
+    with ExitStack() as parts:
+        change = _edited(*mutant.upstream)
+        if mutant.workers:
+            ports = parts.enter_context(workers(stack, mutant.workers, folder))
+            change = other_ports(stack, ports)
+        front = parts.enter_context(second_nginx(stack, folder, {"upstream.conf": change}))
+        if mutant.redis_freezes:
+            log = folder / "access.log"
+
+            def begun() -> bool:
+                return log.read_bytes().count(b"\n") >= REQUESTS_BEFORE_FREEZING
+
+            parts.enter_context(stuttering_redis(stack, begun))
+        yield front.url
+
+
+def _edited(old: str, new: str) -> Change:
+    """The upstream with the first `old` replaced by `new`, as the catalogue has it."""
+
+    def change(text: str) -> str:
+        assert old in text, f"{old!r} is not in the upstream"
+        return text.replace(old, new, 1)
+
+    return change

@@ -1,0 +1,58 @@
+"""Operations as this project does them: its own commands, each a process of its own, as a user runs them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from deploy.native.scratch import Scratch
+from deploy.paths import ROOT
+from deploy.refused import Refused
+from deploy.supervisor.daemon import Supervisord
+from deploy.upstream.read import read_upstream, worker_name
+
+
+class OursNative:
+    """A native stack driven by `python -m deploy`."""
+
+    def __init__(self, stack: Scratch) -> None:
+        self.url = stack.url
+        state = stack.folder / "state"
+        own = {"STACK": "native", "STACK_DIR": str(state), "ENV_FILE": ""}
+        self._environ = {**os.environ, **own}
+        self._upstream_conf = stack.folder / "upstream.conf"
+        self._supervisord = Supervisord(state / "supervisor", state / "supervisor.sock")
+
+    def workers(self) -> list[int]:
+        return [server.port for server in read_upstream(self._upstream_conf).workers]
+
+    def reload(self) -> None:
+        self._run("reload")
+
+    def restart_all(self) -> None:
+        self._run("rolling-restart")
+
+    def scale(self, number: int) -> None:
+        self._run("scale", str(number))
+
+    def drain(self, port: int) -> None:
+        self._run("drain", str(port))
+
+    def undrain(self, port: int) -> None:
+        self._run("undrain", str(port))
+
+    def send_signal(self, port: int, name: str) -> None:
+        self._supervisord.signal_program(worker_name(port), name)
+
+    def _run(self, *words: str) -> None:
+        result = subprocess.run(
+            [sys.executable, "-m", "deploy", *words],
+            cwd=ROOT,
+            env=self._environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode:
+            raise Refused(f"{' '.join(words)}: {result.stderr or result.stdout}")

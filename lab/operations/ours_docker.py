@@ -1,0 +1,69 @@
+"""Operations on the stack in Docker as this project does them: its own commands, and those of Compose."""
+
+from __future__ import annotations
+
+import sys
+
+from deploy.supervisor.container import FOLDER
+from deploy.upstream.read import read_upstream, worker_name
+from lab.operations.compose import ComposeScratch
+
+TO = ("up", "--detach", "--no-deps", "--wait")
+
+
+class OursDocker:
+    """A stack in Docker driven by `python -m deploy` and `docker compose`."""
+
+    def __init__(self, stack: ComposeScratch) -> None:
+        self.url = stack.url
+        self._stack = stack
+
+    def workers(self) -> list[int]:
+        upstream = read_upstream(self._stack.nginx / "upstream.conf")
+        return [server.port for server in upstream.workers]
+
+    def reload(self) -> None:
+        self._deploy("reload")
+
+    def restart_all(self) -> None:
+        self._deploy("rolling-restart")
+
+    def scale(self, number: int) -> None:
+        self._deploy("scale", str(number))
+
+    def drain(self, port: int) -> None:
+        self._deploy("drain", str(port))
+
+    def undrain(self, port: int) -> None:
+        self._deploy("undrain", str(port))
+
+    def send_signal(self, port: int, name: str) -> None:
+        send_signal(self._stack, port, name)
+
+    def recreate(self) -> None:
+        self._stack.compose(*TO, "--force-recreate", "app")
+
+    def containers(self, number: int) -> None:
+        self._stack.compose(*TO, "--no-recreate", "--scale", f"app={number}", "app")
+
+    def replace(self) -> None:
+        """As the README says it for a container of a new image."""
+        old = self._stack.compose("ps", "--quiet", "app").split()
+        self.containers(2 * len(old))
+        self._stack.run("docker", "stop", *old)
+        self._stack.run("docker", "rm", *old)
+
+    def _deploy(self, *words: str) -> None:
+        self._stack.run(sys.executable, "-m", "deploy", *words)
+
+
+def send_signal(stack: ComposeScratch, port: int, name: str) -> None:
+    """Have supervisord in the app container send it; returns once it is sent."""
+    control = (
+        "python",
+        "-m",
+        "supervisor.supervisorctl",
+        "-s",
+        f"unix://{FOLDER}/supervisord.sock",
+    )
+    stack.compose("exec", "-T", "app", *control, "signal", name, worker_name(port))

@@ -1,0 +1,89 @@
+"""Whether a policy differs from round robin by more than round robin differs from itself.
+
+All policies get the same arrivals, so their half-second blocks are compared in pairs: the interval
+of a ratio comes from resampling the pairs. A difference is called one only when the interval leaves
+out 1, the ratio exceeds the noise of the A/A pair, the means are some milliseconds apart, and in
+every round the policy is at least a tenth away from both rows of round robin. The last condition is
+what keeps a few short rounds from calling chance a difference: two rows that happen to agree say
+little about a third.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lab.policies.cells import Block, Cell
+
+RESAMPLES = 1000
+CONFIDENCE = 0.99
+LEAST_RATIO = 1.1  # a smaller effect is not worth a word, however certain
+LEAST_MS = 3.0  # nor is this: a shared core's scheduling is as coarse
+
+
+class Word(StrEnum):
+    """What is said of a cell against round robin."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    NONE = "none"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Mean latency by round robin's; `noise` is the ratio that chance alone reaches."""
+
+    word: Word
+    ratio: float
+    low: float
+    high: float
+    noise: float
+
+
+NOTHING = Difference(Word.INVALID, math.nan, math.nan, math.nan, math.nan)
+
+
+def noise_of(one: Cell, again: Cell) -> float:
+    """How far apart the same policy came out twice, its interval included; never below LEAST_RATIO."""
+    away = [abs(math.log(value)) for value in compare_blocks(one.blocks, again.blocks)]
+    return max(LEAST_RATIO, math.exp(max(away)))
+
+
+def compare(cell: Cell, base: Cell, again: Cell, noise: float) -> Difference:
+    """The cell against round robin, given its second row and the noise between the two."""
+    if cell.invalid or base.invalid or again.invalid:
+        return NOTHING
+    ratio, low, high = compare_blocks(cell.blocks, base.blocks)
+    rounds = [*by_round(cell.blocks, base.blocks), *by_round(cell.blocks, again.blocks)]
+    word = Word.NONE
+    if min(abs(cell.mean - row.mean) for row in (base, again)) < LEAST_MS:
+        pass
+    elif ratio > noise and low > 1 and min(rounds) > LEAST_RATIO:
+        word = Word.SLOWER
+    elif ratio < 1 / noise and high < 1 and max(rounds) < 1 / LEAST_RATIO:
+        word = Word.FASTER
+    return Difference(word, ratio, low, high, noise)
+
+
+def compare_blocks(ours: Sequence[Block], base: Sequence[Block]) -> tuple[float, float, float]:
+    """The ratio of the means, and the ends of its interval."""
+    pairs = list(zip(ours, base, strict=True))
+    dice = random.Random("blocks")
+    drawn = sorted(_ratio(dice.choices(pairs, k=len(pairs))) for _ in range(RESAMPLES))
+    cut = int(RESAMPLES * (1 - CONFIDENCE) / 2)
+    return _ratio(pairs), drawn[cut], drawn[-1 - cut]
+
+
+def by_round(ours: Sequence[Block], base: Sequence[Block]) -> list[float]:
+    """The ratio in each round alone."""
+    pairs = list(zip(ours, base, strict=True))
+    rounds = sorted({block.round for block in base})
+    return [_ratio([pair for pair in pairs if pair[1].round == number]) for number in rounds]
+
+
+def _ratio(pairs: Sequence[tuple[Block, Block]]) -> float:
+    ours = sum(one.total_ms for one, _ in pairs) / sum(one.count for one, _ in pairs)
+    base = sum(two.total_ms for _, two in pairs) / sum(two.count for _, two in pairs)
+    return ours / base

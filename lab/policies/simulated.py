@@ -1,0 +1,48 @@
+"""The simulated twin of every measured cell: same arrivals, same users on the same workers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lab.policies.cells import Cell
+from lab.policies.drive import Run
+from lab.policies.policies import BY_NAME, chooser
+from lab.policies.queueing import simulate
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """Fast requests' latencies in the model, in milliseconds and rising order."""
+
+    latencies: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return sum(self.latencies) / len(self.latencies)
+
+    def at(self, share: float) -> float:
+        """The latency that this share did not exceed."""
+        return self.latencies[max(0, -int(-share * len(self.latencies) // 1) - 1)]
+
+
+def simulated(
+    cell: Cell, runs: Sequence[Run], workers: Sequence[str], fast_seconds: float
+) -> Simulated:
+    """Simulate every round of a cell as it was measured, warm-up cut alike."""
+    found: list[float] = []
+    for run in runs:
+        choose = chooser(BY_NAME[cell.policy], len(workers), _pins(cell, workers))
+        latencies = simulate(run.plan, len(workers), choose, fast_seconds)
+        pairs = zip(run.plan, latencies, strict=True)
+        found += [
+            s * 1e3 for arrival, s in pairs if arrival.call.fast and arrival.at >= run.warm_up
+        ]
+    return Simulated(tuple(sorted(found)))
+
+
+def _pins(cell: Cell, workers: Sequence[str]) -> dict[int, int]:
+    """The worker that answered each user most."""
+    number = {worker: index for index, worker in enumerate(workers)}
+    return {
+        user: number[max(answers, key=lambda worker: answers[worker])]
+        for user, answers in cell.pins.items()
+    }

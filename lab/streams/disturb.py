@@ -1,0 +1,98 @@
+"""What `make longconn` may do to its own stack: `python -m lab.streams.disturb ACTION`.
+
+The stack is the one STACK_DIR names.  Each action returns when it is done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from deploy.native.leftovers import session_members
+from deploy.native.options import Options, read_environ, read_options
+from deploy.native.run import supervisord_of
+from deploy.operations.reload import reload as reload_stack
+from deploy.operations.restart import rolling_restart as restart_workers
+from deploy.refused import Refused
+from deploy.supervisor.daemon import Supervisord
+from deploy.upstream.read import Server, read_upstream
+
+READY_SECONDS = 30.0
+
+
+def pids(options: Options) -> None:
+    """Print the processes by role, as JSON."""
+    supervisord = supervisord_of(options)
+    leader = int((supervisord.folder / "supervisord.pid").read_text())
+    roles: dict[str, list[int]] = {"worker": [], "nginx": [], "redis": []}
+    for pid in session_members(leader, supervisord.mark):
+        role = _role(pid)
+        if role:
+            roles[role].append(pid)
+    print(json.dumps(roles))
+
+
+def reload(_: Options) -> None:
+    """`make reload` of an unchanged list of workers: old processes keep their connections for a while."""
+    reload_stack(read_environ(os.environ))
+
+
+def rolling_restart(_: Options) -> None:
+    """`make rolling-restart`: each worker ready before the next goes."""
+    restart_workers(read_environ(os.environ))
+
+
+def kill_worker(options: Options) -> None:
+    """SIGKILL one worker, and wait until supervisor's new one is ready."""
+    supervisord: Supervisord = supervisord_of(options)
+    server = read_upstream(options.upstream_conf).workers[0]
+    os.kill(supervisord.pids()[server.name], signal.SIGKILL)
+    time.sleep(0.2)  # a dead worker must not be taken for its successor
+    _wait_until_ready(server)
+
+
+ACTIONS: dict[str, Callable[[Options], None]] = {
+    "pids": pids,
+    "reload": reload,
+    "rolling-restart": rolling_restart,
+    "kill-worker": kill_worker,
+}
+
+
+def _role(pid: int) -> str | None:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return None
+    if "-m app " in words:
+        return "worker"
+    if words.startswith("nginx: ") or "/nginx" in words.split(" ")[0]:
+        return "nginx"
+    return "redis" if "redis" in words or "valkey" in words else None
+
+
+def _wait_until_ready(server: Server) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{server.port}/readyz", timeout=5).close()
+            return
+        except (OSError, urllib.error.URLError):
+            time.sleep(0.05)
+    raise Refused(f"{server.name} was not ready within {READY_SECONDS:g} s")
+
+
+if __name__ == "__main__":
+    try:
+        ACTIONS[sys.argv[1]](read_options(read_environ(os.environ)))
+    except (KeyError, IndexError):
+        sys.exit(f"one of: {', '.join(ACTIONS)}")
+    except Refused as error:
+        sys.exit(f"error: {error}")

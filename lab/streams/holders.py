@@ -1,0 +1,144 @@
+"""All generator processes as one: commands go to each, and what they answer is added up."""
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from lab.streams.holder import BUCKET_SECONDS
+
+
+@dataclass(slots=True)
+class Held:
+    """What has become of all streams."""
+
+    open: int = 0
+    wanted: int = 0
+    lost: int = 0
+    longest_away: float = 0.0  # seconds that any one stream was not open
+    refused: Counter[str] = field(default_factory=Counter)
+    tried: Counter[int] = field(default_factory=Counter)  # by half seconds, when a connect began
+    connects: Counter[int] = field(default_factory=Counter)  # when it had become a stream
+
+    @property
+    def rate(self) -> float:
+        """Connects a second until 99 % of them were made: a straggler or two say nothing of the pace."""
+        total = sum(self.connects.values())
+        done = 0
+        for bucket in sorted(self.connects):
+            done += self.connects[bucket]
+            if done >= 0.99 * total:
+                return done / (bucket - min(self.connects) + 1) / BUCKET_SECONDS
+        return 0.0
+
+    @property
+    def peak_rate(self) -> float:
+        """The most connects begun a second, over half a second, those that were refused included."""
+        return max(self.tried.values(), default=0) / BUCKET_SECONDS
+
+    @property
+    def tries(self) -> list[int]:
+        """Connects begun in each half second, from the first that saw one to the last."""
+        if not self.tried:
+            return []
+        return [self.tried[n] for n in range(min(self.tried), max(self.tried) + 1)]
+
+
+class Holders:
+    """The generator processes.  They end with this object's block, or with this process."""
+
+    def __init__(self, url: str, sources: Sequence[str]) -> None:
+        self._url = url
+        self._sources = sources
+        self._processes: list[asyncio.subprocess.Process] = []
+
+    async def __aenter__(self) -> Self:
+        for source in self._sources:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "lab.streams.holder", self._url, source),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=1 << 26,
+                start_new_session=True,  # a terminal's Ctrl-C is for the measuring process alone
+            )
+            self._processes.append(process)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for process in self._processes:
+            if process.returncode is None:
+                process.kill()
+        for process in self._processes:
+            await process.wait()
+
+    async def open(self, cookies: Sequence[str], seconds: float) -> Held:
+        """One more stream for each cookie, dealt out over the processes."""
+        count = len(self._processes)
+        parts = [{"cookies": list(cookies[n::count]), "seconds": seconds} for n in range(count)]
+        return _sum(await self._all("open", *parts))
+
+    async def expect(self, mark: str) -> None:
+        await self._all("expect", {"mark": mark})
+
+    async def delivered(self, seconds: float) -> tuple[list[int], int]:
+        """When each stream heard the mark, and how many are open."""
+        answers = await self._all("delivered", {"seconds": seconds})
+        moments = [moment for answer in answers for moment in answer["at"]]
+        return sorted(moments), sum(answer["open"] for answer in answers)
+
+    async def forget(self) -> None:
+        await self._all("forget")
+
+    async def state(self) -> Held:
+        return _sum(await self._all("state"))
+
+    async def settled(self, seconds: float) -> Held:
+        return _sum(await self._all("settled", {"seconds": seconds}))
+
+    async def give_up(self) -> None:
+        """Be content with the streams that are open now."""
+        await self._all("give_up")
+
+    async def close_all(self) -> None:
+        """End all streams; new ones may be opened afterwards."""
+        await self._all("close")
+
+    async def _all(self, do: str, *arguments: dict[str, Any]) -> list[dict[str, Any]]:
+        """Give every process its arguments, or all of them the same."""
+        each = arguments if len(arguments) > 1 else (arguments or ({},)) * len(self._processes)
+        pairs = zip(self._processes, each, strict=True)
+        return list(await asyncio.gather(*(_ask(p, {"do": do, **given}) for p, given in pairs)))
+
+
+async def _ask(process: asyncio.subprocess.Process, command: dict[str, Any]) -> dict[str, Any]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(command).encode() + b"\n")
+    await process.stdin.drain()
+    line = await process.stdout.readline()
+    if not line:
+        raise RuntimeError("a generator process has died; what it said is above")
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+def _sum(answers: Sequence[dict[str, Any]]) -> Held:
+    held = Held()
+    for answer in answers:
+        held.open += answer["open"]
+        held.wanted += answer["wanted"]
+        held.lost += answer["lost"]
+        held.longest_away = max(held.longest_away, answer["longest_away"])
+        held.refused.update(answer["refused"])
+        held.tried.update({int(b): count for b, count in answer["tried"].items()})
+        held.connects.update({int(b): count for b, count in answer["connects"].items()})
+    return held

@@ -1,0 +1,98 @@
+"""What a server was asked, by its own account: the MONITOR command, read without a client library."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import socket
+from dataclasses import dataclass
+from types import TracebackType
+
+from lab.testbed.servers import Place
+
+_LINE = re.compile(rb"\+[\d.]+ \[\d+ (\S+)\] (.*)")
+_WORD = re.compile(rb'"((?:[^"\\]|\\.)*)"')
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One command.  `by_script` is True for what a script did inside the server."""
+
+    words: list[bytes]
+    by_script: bool
+
+    @property
+    def name(self) -> str:
+        return self.words[0].decode().upper()
+
+    @property
+    def keys(self) -> list[bytes]:
+        """The keys that a script call names."""
+        return self.words[3 : 3 + int(self.words[2])]
+
+
+class Monitor:
+    """`with Monitor(place) as asked:` and, after the block, `asked.commands` is what reached it."""
+
+    def __init__(self, place: Place) -> None:
+        self.commands: list[Asked] = []
+        self._nodes = place.nodes
+        self._open: list[socket.socket] = []
+
+    def __enter__(self) -> Monitor:
+        for node in self._nodes:
+            raw = socket.create_connection(("127.0.0.1", node.port), timeout=5)
+            raw.sendall(b"MONITOR\r\n")
+            assert raw.recv(5) == b"+OK\r\n"
+            self._open.append(raw)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for node, raw in zip(self._nodes, self._open, strict=True):
+            end = secrets.token_hex(8).encode()  # everything before this has been seen
+            if kind is None:
+                node.admin.execute_command("ECHO", end)
+                self.commands += _parse(_read_until(raw, end))
+            raw.close()
+
+    @property
+    def calls(self) -> list[Asked]:
+        """The calls of scripts by a client."""
+        return [one for one in self.from_clients if one.name in ("EVALSHA", "EVAL")]
+
+    @property
+    def from_clients(self) -> list[Asked]:
+        return [one for one in self.commands if not one.by_script]
+
+    @property
+    def from_scripts(self) -> list[Asked]:
+        return [one for one in self.commands if one.by_script]
+
+
+def _read_until(raw: socket.socket, end: bytes) -> bytes:
+    seen = b""
+    while end not in seen or not seen.endswith(b"\n"):
+        part = raw.recv(1 << 16)
+        assert part, "the server closed the connection of MONITOR"
+        seen += part
+    return seen[: seen.index(end)]
+
+
+def _parse(text: bytes) -> list[Asked]:
+    """The last line is the marker and is left out, with the greeting of the client that sent it."""
+    asked = []
+    for line in text.split(b"\r\n")[:-1]:
+        match = _LINE.fullmatch(line)
+        assert match, line
+        words = [_unescaped(word) for word in _WORD.findall(match[2])]
+        asked.append(Asked(words, by_script=match[1] == b"lua"))
+    return [one for one in asked if one.name not in ("HELLO", "CLIENT", "ECHO")]
+
+
+def _unescaped(word: bytes) -> bytes:
+    return word.decode("latin-1").encode("latin-1").decode("unicode_escape").encode("latin-1")

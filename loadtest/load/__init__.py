@@ -1,0 +1,1 @@
+"""The load: browsers, the recorder behind each request, and the processes that run them."""

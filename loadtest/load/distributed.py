@@ -1,0 +1,169 @@
+"""Several generator processes: the workers send, and ship all they know to the master.
+
+Here a worker is one of Locust's, a process that sends requests; elsewhere it is one of the stack.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust.env import Environment
+from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
+
+from loadtest.check.history import encode_line
+from loadtest.check.op import Op
+from loadtest.load.conductor import Conductor
+from loadtest.load.figures import Figures, add_up, from_message, to_message
+from loadtest.load.generator import Generator
+from loadtest.verdict import summary
+from loadtest.verdict.verdict import Code
+
+BATCH = 500  # requests a message
+REPORT_SECONDS = 0.9  # a little more often than the progress line comes
+SUMMARY_SECONDS = 20.0  # for the last summary, once the users of all workers are gone
+LEAVE_SECONDS = 1.0  # between a worker's summary and its end: what is on its way must arrive
+
+
+class Shipment:
+    """A history that goes to the master, some hundred lines at a time."""
+
+    def __init__(self, runner: WorkerRunner) -> None:
+        self._runner = runner
+        self._lines: list[str] = []
+
+    def write(self, op: Op) -> None:
+        """Take one finished request."""
+        self._lines.append(encode_line(op))
+        if len(self._lines) >= BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what has gathered."""
+        lines, self._lines = self._lines, []
+        if lines:
+            self._runner.send_message("history", {"lines": lines})
+
+    def close(self) -> None:
+        """Send the rest."""
+        self.flush()
+
+
+class Worker(Conductor):
+    """One of several processes that send requests."""
+
+    def __init__(self, environment: Environment, runner: WorkerRunner) -> None:
+        super().__init__(environment)
+        self._runner = runner
+        self._shipment = Shipment(runner)
+
+    def start(self) -> None:
+        """The master has begun a run."""
+        self.running, self.stopping = True, False
+        self._over.clear()
+        self.begin()
+        gevent.spawn(self._report)
+
+    def begin(self) -> None:
+        """Make the generator; the master keeps the history."""
+        index = self._runner.worker_index + 1
+        self.without = frozenset(filter(None, self.options.without.split(",")))
+        self.generator = Generator(index, self.lifetimes, self._shipment, self.on_violation)
+
+    def request_stop(self) -> None:
+        """Only the master ends a run."""
+
+    def load_ended(self) -> None:
+        """Ship the rest and the summary; a worker serves one run unless there is a web page."""
+        if not self.running:
+            return
+        self.running = False
+        assert self.generator is not None
+        self._runner.send_message("summary", self.generator.finish())
+        self._over.set()
+        if self.options.once:
+            gevent.spawn_later(LEAVE_SECONDS, self._runner.quit)
+
+    def quit(self) -> None:
+        """The process ends; its exit code is not the verdict's."""
+
+    def alarm(self, invariant: str, witness: list[str]) -> None:
+        """The master says it and stops all."""
+        self.stopping = True
+        self._runner.send_message("violation", {"invariant": invariant, "witness": witness})
+
+    def _report(self) -> None:
+        """Keep the master up to date; what it has is not lost when this process is."""
+        while self.running:
+            gevent.sleep(REPORT_SECONDS)
+            self._shipment.flush()
+            self._runner.send_message("figures", to_message(self.figures()))
+
+
+class Master(Conductor):
+    """Sends nothing itself: it gathers histories, violations and summaries."""
+
+    def __init__(self, environment: Environment, runner: MasterRunner) -> None:
+        super().__init__(environment)
+        self._runner = runner
+        self._expected: set[str] = set()
+        self._figures: dict[str, Figures] = {}
+        self._summaries: dict[str, dict[str, Any]] = {}
+        self._broken: dict[str, set[str]] = {}
+        for name in ("figures", "history", "summary", "violation"):
+            runner.register_message(name, getattr(self, f"_take_{name}"))
+
+    def begin(self) -> None:
+        """Expect a history and a summary of everyone who is connected now."""
+        self._expected = {client.id for client in self._runner.clients.ready}
+        self._figures.clear()
+        self._summaries.clear()
+        self._broken.clear()
+        self.out.mkdir(parents=True, exist_ok=True)
+        for old in self.out.glob("history-of-*.jsonl"):
+            old.unlink()
+
+    def finish(self) -> Code:
+        """Wait for the summaries, join the histories that are whole, and say who was lost."""
+        deadline = time.monotonic() + SUMMARY_SECONDS
+        while self._awaited() and time.monotonic() < deadline:
+            gevent.sleep(0.1)
+        lost = self._expected - self._summaries.keys()
+        history = self.open_history()
+        for client in sorted(self._summaries):
+            part = self._part(client)
+            if part.exists():
+                history.append_file(part)
+                part.unlink()
+        history.close()
+        broken = sorted(set().union(*(self._broken.get(client, set()) for client in lost)))
+        whole = summary.combine(list(self._summaries.values()))
+        return self.leave({**whole, "lost_processes": len(lost), "broken_in_lost": broken})
+
+    def figures(self) -> Figures:
+        """What the workers last reported."""
+        return add_up(self._figures.values())
+
+    def _awaited(self) -> set[str]:
+        """Who owes a summary and is alive, as far as Locust's heartbeat knows."""
+        alive = {client.id for client in self._runner.clients.all if client.state != STATE_MISSING}
+        return (self._expected & alive) - self._summaries.keys()
+
+    def _part(self, client: str) -> Path:
+        index = self._runner.get_worker_index(client)  # type: ignore[no-untyped-call]
+        return self.out / f"history-of-{index}.jsonl"
+
+    def _take_figures(self, msg: Any, **_: Any) -> None:
+        self._figures[msg.node_id] = from_message(msg.data)
+
+    def _take_history(self, msg: Any, **_: Any) -> None:
+        with self._part(msg.node_id).open("a", encoding="utf-8") as file:
+            file.writelines(msg.data["lines"])
+
+    def _take_summary(self, msg: Any, **_: Any) -> None:
+        self._summaries[msg.node_id] = msg.data
+
+    def _take_violation(self, msg: Any, **_: Any) -> None:
+        self._broken.setdefault(msg.node_id, set()).add(msg.data["invariant"])
+        if not self.stopping:
+            self.alarm(msg.data["invariant"], msg.data["witness"])

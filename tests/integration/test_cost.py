@@ -1,0 +1,43 @@
+"""`make bench` measures every row it promises; how fast anything is, is not asserted."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from lab.cost import bench
+from lab.cost.generator import Failed, Generator, Target
+from lab.cost.sessions import measure
+from lab.testbed.workers import Worker
+
+TINY = bench.Size(rounds=1, seconds=0.2, sessions=200)
+
+
+def test_every_row() -> None:
+    """A tiny run has all comparisons with spread and goals, bytes at rest, and 0, 1 and 2 commands."""
+    outcome = measure(TINY, Generator(wrk=False))
+    rows = outcome.rows
+    assert [row[0] for row in rows] == [one.what for one in bench.COMPARISONS]
+    for row in rows:
+        for cell in row[1:3]:
+            assert re.fullmatch(r"\d+\.\d\d \(\d+\.\d\d to \d+\.\d\d\)", cell)
+    assert [row[3].partition(":")[0] for row in rows if row[3]] == [
+        "at least 0.95",
+        "at least 0.85",
+        "at least 3.00",
+    ]
+    text = " ".join(outcome.facts)
+    weight = re.search(r"index: (\d+) bytes of Redis", text)
+    assert weight is not None
+    assert 200 < int(weight[1]) < 2000
+    assert "anonymous 0, read 1, write 2." in text
+
+
+def test_a_wrong_answer_stops_it(workers: list[Worker]) -> None:
+    """Answers that are not 200 make the run fail: fast errors would look like speed."""
+    worker = workers[0]
+    assert worker.process is not None
+    stranger = Target("stranger", worker.port, "/api/session", worker.process.pid, ["sid=nobody"])
+    with pytest.raises(Failed, match="not 200"):
+        Generator(wrk=False).rate(stranger, 0.1)

@@ -1,0 +1,107 @@
+"""The table of `make bench`: ratios of paired rounds, and the README's block."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab.cost.sessions import Outcome, instruction_notes
+from lab.cost.table import (
+    BEGIN,
+    END,
+    HEADER,
+    Comparison,
+    Sample,
+    as_markdown,
+    as_text,
+    steady,
+    table,
+    write_block,
+)
+
+ROUNDS = {
+    "read": [Sample(90, 0.0012), Sample(40, 0.0012), Sample(98, 0.0009)],
+    "bare": [Sample(100, 0.001), Sample(50, 0.001), Sample(100, 0.001)],
+}
+
+
+def test_ratios_are_of_paired_rounds() -> None:
+    """Each round is compared with itself, so that a slow minute of the machine cancels out."""
+    (row,) = table([Comparison("read / bare", "read", "bare")], ROUNDS)
+    assert row == ("read / bare", "0.90 (0.80 to 0.98)", "0.83 (0.83 to 1.11)", "")
+
+
+@pytest.mark.parametrize(("goal", "verdict"), [(0.9, "reached"), (0.91, "missed")])
+def test_goals_are_judged(goal: float, verdict: str) -> None:
+    """A goal is reached by the median of answers a second, and a missed one is called so."""
+    (row,) = table([Comparison("read / bare", "read", "bare", goal)], ROUNDS)
+    assert row[3] == f"at least {goal:.2f}: {verdict}"
+
+
+@pytest.mark.parametrize(
+    ("rates", "verdict"),
+    [
+        ([100, 99, 101], True),
+        ([100, 100, 126], False),
+        ([100, 100, 79], False),
+        ([106, 106, 100], False),
+    ],
+)
+def test_noise_is_noticed(rates: list[float], verdict: bool) -> None:
+    """Times mean nothing when a handler measured twice differs by much, in the median or in a round."""
+    again = [Sample(rate, 0.001) for rate in rates]
+    assert steady(again, [Sample(100, 0.001)] * 3) is verdict
+
+
+def test_noise_is_not_judged() -> None:
+    """On a busy machine no goal is called reached or missed, and the README gets no times."""
+    (row,) = table([Comparison("read / bare", "read", "bare", 0.9)], ROUNDS, judge=False)
+    assert row[3] == "at least 0.90: too noisy to say"
+    noisy = Outcome([row], "times", ["facts"], steady=False)
+    quiet = Outcome([row], "times", ["facts"], steady=True)
+    assert "0.90 (0.80 to 0.98)" in quiet.block()
+    assert "0.90 (0.80" not in noisy.block()
+    assert "times\n" not in noisy.block()
+    assert "facts" in noisy.block()
+
+
+def test_rounds_without_a_pair() -> None:
+    """Rounds that cannot be paired are an error, not a shorter list."""
+    with pytest.raises(ValueError, match="zip"):
+        table([Comparison("", "read", "bare")], ROUNDS | {"read": ROUNDS["read"][:2]})
+
+
+def test_printed() -> None:
+    """On a terminal columns stand under each other; in Markdown each row has every cell."""
+    rows = table([Comparison("read / bare", "read", "bare", 0.9)], ROUNDS)
+    header, line = as_text(rows).splitlines()
+    assert header.index(HEADER[1]) == line.index("0.90 (")
+    assert [text.count("|") for text in as_markdown(rows).splitlines()] == [5, 5, 5]
+
+
+def test_instructions_are_compared() -> None:
+    """Counted instructions are told as ratios, of the comparisons that were counted alone."""
+    (note,) = instruction_notes({"read": 1000, "bare": 900, "cookie": 950})
+    assert "the cookie alone 0.95;" in note
+    assert "bare handler 0.90." in note
+    assert "article" not in note
+    assert instruction_notes({}) == []
+
+
+def test_the_block_is_replaced(tmp_path: Path) -> None:
+    """Only what stands between the markers changes, however often it is written."""
+    file = tmp_path / "README.md"
+    file.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    for block in ("first", "second"):
+        write_block(file, block)
+    assert file.read_text() == f"before\n{BEGIN}\nsecond\n{END}\nafter\n"
+
+
+def test_no_place_for_the_block(tmp_path: Path) -> None:
+    """A file without markers is refused and left as it is."""
+    file = tmp_path / "README.md"
+    file.write_text("text\n")
+    with pytest.raises(ValueError, match="no place"):
+        write_block(file, "figures")
+    assert file.read_text() == "text\n"
