@@ -120,7 +120,7 @@ async def bytes_at_rest(server: RedisServer, sessions: int) -> float:
         await asyncio.gather(*(store.create(f"rest-{n}", data_of(n)) for n in numbers))
     after = server.admin.info("memory")["used_memory"]
     await pipeline.close()
-    return (after - before) / sessions
+    return float(after - before) / sessions
 
 
 def commands(server: RedisServer, application: Target) -> dict[str, int]:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import cast
@@ -62,7 +63,9 @@ async def run(url: str, cookies: list[str], connections: int, seconds: float) ->
     clients = [Client(requests) for _ in range(connections)]
     began = loop.time()
     for client in clients:
-        await loop.create_connection(lambda client=client: client, address.hostname, address.port)
+        await loop.create_connection(
+            partial(_itself, client), address.hostname or "", address.port or 80
+        )
     while not any(client.answered for client in clients):  # a busy machine may be late
         await asyncio.sleep(0.01)
     await asyncio.sleep(seconds)
@@ -74,6 +77,10 @@ async def run(url: str, cookies: list[str], connections: int, seconds: float) ->
     for client in clients:
         client.transport.abort()
     return counted
+
+
+def _itself(client: Client) -> Client:
+    return client
 
 
 def _request(host: str, path: str, cookie: str) -> bytes:

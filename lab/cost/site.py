@@ -12,7 +12,7 @@ import json
 import sys
 from itertools import count
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import ujson
 import uvloop
@@ -80,7 +80,7 @@ class Read(Bare):
 class GuardedSave(Read):
     """Also changes one field and saves it, as the engine does."""
 
-    async def get(self) -> None:
+    async def get(self) -> None:  # type: ignore[override]  # Tornado awaits what a handler returns
         self.session["visits"] = next(_numbers)
         assert await self.sessions.save(self.session)
         super().get()
@@ -89,7 +89,7 @@ class GuardedSave(Read):
 class BlindSave(Read):
     """Also changes one field and writes everything, whatever is there: what a blob store does."""
 
-    async def get(self) -> None:
+    async def get(self) -> None:  # type: ignore[override]
         self.session["visits"] = next(_numbers)
         await self.pipeline.send(
             BlindSet(f"blob:{self.session.digest}", ujson.dumps(dict(self.session)))
@@ -102,7 +102,7 @@ class BlindSet(Request):
 
     def __init__(self, key: str, text: str) -> None:
         self.command = ("SET", key, text, "EX", LIFE_SECONDS)
-        self.packed = pack_command(self.command)
+        self.packed = pack_command(self.command)  # type: ignore[arg-type]
 
 
 class Article(Bare):
@@ -111,7 +111,7 @@ class Article(Bare):
     def prepare(self) -> None:
         session_id, proof = self.get_signed_cookie("session_id"), self.get_signed_cookie("proof")
         text = self.redis.get(b"article:" + session_id) if session_id and proof else None
-        if text is None:
+        if session_id is None or text is None:
             self.send_error(401)
             return
         self.redis.execute_command("SETEX", b"article:" + session_id, LIFE_SECONDS, text)
@@ -155,7 +155,8 @@ async def serve(url: str, visitors: int) -> None:
     ours, articles = [], []
     for number in range(visitors):
         jar = _Jar()
-        cookie.write(jar, await sessions.create(f"visitor-{number}", data_of(number)))
+        session_id = await sessions.create(f"visitor-{number}", data_of(number))
+        cookie.write(cast(RequestHandler, jar), session_id)
         ours.append(jar.header)
         articles.append(_article_visitor(redis, number))
     print(json.dumps({"ports": ports, "cookies": ours, "article cookies": articles}), flush=True)

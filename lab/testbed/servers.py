@@ -14,8 +14,10 @@ from itertools import combinations
 from pathlib import Path
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from deploy.native.binaries import redis as installed_redis
 from deploy.native.scratch import free_ports
@@ -48,7 +50,9 @@ class RedisServer:
     def __init__(self, folder: Path, *options: str) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.admin = Redis(port=self.port, socket_timeout=5, retry=None)  # its errors show at once
+        self.admin = Redis(
+            port=self.port, socket_timeout=5, retry=Retry(NoBackoff(), 0)
+        )  # errors show at once
         folder.mkdir(parents=True, exist_ok=True)
         self._command = [
             *(binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)),
@@ -122,7 +126,7 @@ class ClusterOfThree:
             node.admin.execute_command("CLUSTER ADDSLOTSRANGE", number * share, last)
             node.admin.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
         for one, other in combinations(self.nodes, 2):  # gossip alone takes as long as chance wants
-            bus = int(other.admin.config_get("cluster-port")["cluster-port"])
+            bus = int(other.admin.config_get("cluster-port")["cluster-port"] or 0)
             one.admin.execute_command("CLUSTER MEET", "127.0.0.1", other.port, bus)
         wait_until(self._whole, seconds=START_SECONDS, what="a cluster of three")
 

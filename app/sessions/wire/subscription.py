@@ -97,7 +97,7 @@ class Subscription:
         speaking: asyncio.Task[None] | None = None
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                await connection.connect()  # type: ignore[no-untyped-call]
+                await connection.connect()
                 if self._is_cluster:
                     await self._learn_nodes(connection)
             self._linked = True
