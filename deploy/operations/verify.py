@@ -55,7 +55,7 @@ def answered_by(url: str) -> str:
         answer = connection.getresponse()
         answer.read()
     except (OSError, http.client.HTTPException) as error:
-        raise Refused(f"{url} does not answer: {error or type(error).__name__}") from None
+        raise Refused(f"{url} does not answer: {str(error) or type(error).__name__}") from None
     finally:
         connection.close()
     if answer.status != 200:

@@ -15,6 +15,7 @@ from lab.streams.probe import Prober, now
 from lab.streams.results import RELOAD, Fault, Found, Step
 from lab.streams.settings import STREAMS_PER_SESSION, Settings
 from lab.streams.stack import Stack
+from loadtest.load.preflight import NotReachable
 
 SLOWEST_CONNECTS = 150.0  # a second; slower than that, a step is given up
 ALERT_SECONDS = 20.0
@@ -59,8 +60,10 @@ class Course:
     async def _begin(self) -> None:
         """Log in, use every path once, and measure the stack without streams."""
         count = -(-self._settings.most // STREAMS_PER_SESSION)
+        self._cookies = await log_in(self._client, self._settings.password, 1)
+        await self._require_events()
+        self._cookies += await log_in(self._client, self._settings.password, count - 1)
         await self._crowd.log_in(self._client, f"{time.time_ns():x}")
-        self._cookies = await log_in(self._client, self._settings.password, count)
         await self._open(WARM_UP)
         await self._deliver()
         await self._holders.close_all()
@@ -69,6 +72,15 @@ class Course:
         if self._stack.reachable:
             self.found.memory_before = await self._stack.memory()
         _say(f"no streams: p99 of normal requests {self.found.zero.p99:.1f} ms")
+
+    async def _require_events(self) -> None:
+        """NotReachable names what the stack lacks; without it nothing here can be measured."""
+        headers = {"Cookie": self._cookies[0], **JSON}
+        for method, path, expected in (("HEAD", "/events", 200), ("POST", "/api/alerts", 202)):
+            body = b'{"text":"survey"}' if method == "POST" else b""
+            answer = await self._client.request(method, path, headers, body)
+            if answer.status != expected:
+                raise NotReachable(f"{method} {path} answered {answer.status}, not {expected}")
 
     async def _step(self, streams: int) -> bool:
         """Open up to so many streams and measure; False when they could not be opened."""

@@ -18,6 +18,8 @@ from lab.policies.difference import LEAST_MS
 from lab.policies.fronts import FRONTS, running_fronts
 from loadtest.check.history import read_ops
 from loadtest.check.op import Kind, Op, Outcome
+from loadtest.verdict.verdict import Code
+from tests.conftest import StartStack
 from tests.stack.measuring import finish, start
 from tests.stack.test_makefile import make
 
@@ -139,6 +141,16 @@ def test_the_same_policy_five_times(stack: Scratch, tmp_path: Path) -> None:
         assert "did not show here" in printed
     assert "confirmed" not in printed
     assert "corrected" not in printed
+
+
+def test_a_stack_without_slow_calls_is_refused(start_stack: StartStack, tmp_path: Path) -> None:
+    """Where /slow is switched off nothing is measured: exit code 14 at once, and its name."""
+    stack = start_stack(DEMO_ENDPOINTS="0")
+    process = start_with({"round_robin": stack.url}, tmp_path)
+    printed, report = finish(process, tmp_path)
+    assert process.returncode == Code.NOT_REACHABLE, printed
+    assert printed == "error: GET /slow is missing: the stack needs DEMO_ENDPOINTS=1\n"
+    assert report == {}
 
 
 def test_interrupted_comparison_reports(stack: Scratch, tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
 """Long connections: the stream's parser, the words about limits, and goals on known figures."""
 
 import asyncio
+import os
 import socket
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +21,8 @@ from lab.streams.results import RELOAD, Fault, Found, Probe, Step, as_json, goal
 from lab.streams.settings import MOST, read_settings
 from lab.streams.stream import Stream, request_to
 from lab.streams.table import render
+from loadtest.verdict.verdict import Code
+from tests.unit.loadtest.runs import double
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -307,3 +313,17 @@ def test_wrong_setting_is_named(wrong: dict[str, str]) -> None:
     [name] = wrong
     with pytest.raises(WrongSetting, match=f"{name}="):
         read_settings(wrong)
+
+
+def test_a_stack_without_streams_is_refused(tmp_path: Path) -> None:
+    """Where there are no event streams nothing is measured: exit code 14 at once, and the path."""
+    with double("none") as host:
+        done = subprocess.run(
+            [sys.executable, "-m", "lab", "streams"],
+            env={**os.environ, "HOST": host, "N": "300", "OUT": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == Code.NOT_REACHABLE, done.stdout
+    assert done.stderr == "error: HEAD /events answered 404, not 200\n"
