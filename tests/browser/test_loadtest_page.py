@@ -7,7 +7,8 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Browser, expect
 
-from tests.unit.loadtest.runs import SHORT, double, start
+from lab.testbed.loadtest import start
+from tests.unit.loadtest.runs import SHORT, double
 from tests.unit.loadtest.test_processes import free_port
 
 

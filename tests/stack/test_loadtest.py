@@ -9,10 +9,11 @@ from deploy.native.options import read_options
 from deploy.native.scratch import Scratch
 from deploy.native.with_stack import facts
 from deploy.upstream.read import read_upstream
+from lab.testbed.loadtest import Run, load
 from loadtest.check.op import Kind
 from tests.conftest import UPSTREAM
 from tests.stack.conftest import ChangedNginx
-from tests.unit.loadtest.runs import SHORT, Run, load
+from tests.unit.loadtest.runs import SHORT
 
 WORKERS = len(read_upstream(UPSTREAM).served)
 
