@@ -16,12 +16,6 @@ from dataclasses import dataclass
 
 import uvloop
 from tornado.httpserver import HTTPServer
-from tornado.httputil import (
-    ParseBodyConfig,
-    ParseMultipartConfig,
-    ParseUrlEncodedConfig,
-    set_parse_body_config,
-)
 from tornado.netutil import bind_sockets
 
 from app.accounts import Accounts, UsersFileError, read_users
@@ -46,9 +40,7 @@ from app.web import make_app
 
 ANY_ADDRESS = ("0.0.0.0", "::", "")
 BACKLOG = 4096  # connections the kernel queues; Tornado's 128 would refuse a burst after a reload
-FORM_FIELDS = 20  # the login form, the largest here, has three
 HEADER_BYTES = 80 * 1024  # what nginx lets through, 64 KiB, and what it adds
-BODY_BYTES = 64 * 1024  # the same limit as nginx's client_max_body_size
 
 log = logging.getLogger("app")
 
@@ -191,19 +183,14 @@ def _complain(task: asyncio.Task[None]) -> None:
 def _listen(
     services: Services, metrics: Metrics, settings: Settings, options: Options
 ) -> HTTPServer:
-    # No form here has files; multipart parsing is only attack surface.
-    set_parse_body_config(
-        ParseBodyConfig(
-            multipart=ParseMultipartConfig(enabled=False),
-            urlencoded=ParseUrlEncodedConfig(max_arguments=FORM_FIELDS),
-        )
-    )
+    app = make_app(services, metrics, demo_endpoints=settings.demo_endpoints)
+    body_bytes = app.settings["body_bytes"]
     server = HTTPServer(
-        make_app(services, metrics, demo_endpoints=settings.demo_endpoints),
+        app,
         xheaders=True,  # nginx overwrites them, and only nginx can reach this port
-        max_body_size=BODY_BYTES,
+        max_body_size=body_bytes,
         max_header_size=HEADER_BYTES,
-        max_buffer_size=4 * BODY_BYTES,
+        max_buffer_size=4 * body_bytes,
         body_timeout=10,
         idle_connection_timeout=3600,  # longer than nginx's 60 s: nginx closes first, no 502 race
     )

@@ -5,10 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tornado.httputil import (
+    ParseBodyConfig,
+    ParseMultipartConfig,
+    ParseUrlEncodedConfig,
+    set_parse_body_config,
+)
 from tornado.web import Application
 
 from app.handlers import api, devices, events, health, login, main
-from app.handlers.base import NotFound, Services
+from app.handlers.base import BaseHandler, NotFound, Services
 from app.metrics import Metrics
 
 HERE = Path(__file__).parent
@@ -38,8 +44,11 @@ def make_app(services: Services, metrics: Metrics, *, demo_endpoints: bool) -> A
     ]
     if demo_endpoints:
         routes.append((r"/slow", api.Slow, given))
+    handlers = [route[1] for route in routes]
+    _parse_forms_of(handlers)
     return Application(
         routes,
+        body_bytes=max(handler.body_bytes for handler in handlers),
         services=services,
         default_handler_class=NotFound,
         default_handler_args=given,
@@ -49,4 +58,19 @@ def make_app(services: Services, metrics: Metrics, *, demo_endpoints: bool) -> A
         # no token to lose between workers.  ASVS 5.0 3.5.1.
         cross_origin_protection=True,
         log_function=lambda handler: None,  # nginx writes the access log, with the same request id
+    )
+
+
+def _parse_forms_of(handlers: list[type[BaseHandler]]) -> None:
+    """Have Tornado parse no larger forms than the largest that a handler takes; one setting holds for all.
+
+    Multipart parsing is attack surface, so it is off unless a handler takes files.
+    """
+    fields = max(handler.form_fields for handler in handlers)
+    files = any(handler.takes_files for handler in handlers)
+    set_parse_body_config(
+        ParseBodyConfig(
+            multipart=ParseMultipartConfig(enabled=files, max_parts=fields),
+            urlencoded=ParseUrlEncodedConfig(max_arguments=fields),
+        )
     )

@@ -83,6 +83,11 @@ class BaseHandler(RequestHandler):
     session_use = "none"  # "none" | "if given" | "required"
     answers_json = False
     is_counted = True  # in the worker's traffic; probes are not
+    # The largest request that a handler takes; one with a larger form has its own.  What is larger than that of
+    # all handlers is refused before it is parsed (app/web.py), and nginx has its client_max_body_size.
+    form_fields = 20
+    takes_files = False
+    body_bytes = 64 * 1024
 
     def initialize(self, services: Services) -> None:
         self.services = services
@@ -106,6 +111,7 @@ class BaseHandler(RequestHandler):
 
     async def prepare(self) -> None:
         self._refuse_downgrade()
+        self._refuse_large_forms()
         if self.session_use == "none":
             return
         self.set_header("Cache-Control", "no-store")
@@ -124,6 +130,16 @@ class BaseHandler(RequestHandler):
             return
         if self.request.headers.get("Origin", "").lower().startswith("http:"):
             raise HTTPError(403)
+
+    def _refuse_large_forms(self) -> None:
+        """Refuse what another handler would take and this one does not."""
+        if not self.request.body:
+            return
+        if len(self.request.body) > self.body_bytes:
+            raise HTTPError(413)
+        fields = sum(map(len, self.request.body_arguments.values()))
+        if fields > self.form_fields or (self.request.files and not self.takes_files):
+            raise HTTPError(400)
 
     def on_finish(self) -> None:
         self.services.worker.in_flight -= 1
