@@ -49,7 +49,7 @@ class NotAnInteger(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """Lifetimes in seconds and caps.  README and .env.example give the reasons for the defaults."""
+    """Lifetimes in seconds and caps.  .env.example gives the reasons for the defaults."""
 
     idle_seconds: float = 1800
     absolute_seconds: float = 43200
