@@ -1,4 +1,4 @@
-"""The programs of the native stack: Redis unless one is given, the workers, nginx."""
+"""The programs of the native stack (Redis unless one is given, the workers, nginx) and who runs them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from deploy.native import binaries
 from deploy.native.nginx import nginx_command
 from deploy.native.options import Options
 from deploy.paths import ROOT
+from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.programs import (
     NGINX_PRIORITY,
     REDIS_PRIORITY,
     Program,
     worker_program,
 )
+from deploy.supervisor.workers import Workers
 from deploy.upstream.read import Server, Upstream
 
 # How long nginx may finish what it is answering; event streams would never end by themselves.
@@ -33,6 +35,18 @@ def native_worker(options: Options, server: Server) -> Program:
         host="127.0.0.1",
         drain_seconds=options.drain_seconds,
         output=options.logs / f"{server.name}.log",
+    )
+
+
+def supervisord_of(options: Options) -> Supervisord:
+    """The supervisord of this STACK_DIR, running or not."""
+    return Supervisord(options.stack_dir / "supervisor", options.socket("supervisor.sock"))
+
+
+def native_workers(options: Options) -> Workers:
+    """The workers of this STACK_DIR, to be changed while they run."""
+    return Workers(
+        supervisord_of(options), "127.0.0.1", lambda server: native_worker(options, server)
     )
 
 

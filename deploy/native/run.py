@@ -13,12 +13,11 @@ from deploy.native.leftovers import kill_session
 from deploy.native.nginx import prepare_nginx
 from deploy.native.options import Options
 from deploy.native.ports import check_ports
-from deploy.native.programs import native_programs, native_worker, redis_url
+from deploy.native.programs import native_programs, native_workers, redis_url, supervisord_of
 from deploy.native.progress import StartFailed, wait_until_ready
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.programs import write_programs
-from deploy.supervisor.workers import Workers
 from deploy.upstream.lint import check_upstream
 from deploy.upstream.read import Upstream, read_upstream
 
@@ -46,18 +45,6 @@ def run(options: Options, environ: Mapping[str, str]) -> None:
         raise Refused(
             f"the stack is already running at {options.url} (process {error.pid}); `make stop` ends it"
         ) from None
-
-
-def supervisord_of(options: Options) -> Supervisord:
-    """The supervisord of this STACK_DIR, running or not."""
-    return Supervisord(options.stack_dir / "supervisor", options.socket("supervisor.sock"))
-
-
-def native_workers(options: Options) -> Workers:
-    """The workers of this STACK_DIR, to be changed while they run."""
-    return Workers(
-        supervisord_of(options), "127.0.0.1", lambda server: native_worker(options, server)
-    )
 
 
 def _refuse_leftover(options: Options) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from deploy.lock import holder
 from deploy.native.leftovers import kill_session, session_members
 from deploy.native.options import Options
-from deploy.native.run import supervisord_of
+from deploy.native.programs import supervisord_of
 from deploy.refused import Refused
 
 STOP_SECONDS = 30.0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploy.native.child import run_child
 from deploy.native.options import Options
-from deploy.native.run import supervisord_of
+from deploy.native.programs import supervisord_of
 from deploy.native.scratch import scratch_stack
 from deploy.native.versions import versions
 from deploy.refused import Refused

@@ -15,11 +15,10 @@ from deploy.https import write_https
 from deploy.lock import holder
 from deploy.native.nginx import prepare_nginx
 from deploy.native.options import Options, read_options
+from deploy.native.programs import native_workers, supervisord_of
 from deploy.native.render import render_nginx
-from deploy.native.run import native_workers, supervisord_of
-from deploy.operations.stack import NginxProcess
+from deploy.operations.stack import NginxProcess, resolves
 from deploy.operations.store import store_figures
-from deploy.supervisor.inside import resolves
 from deploy.supervisor.workers import Workers
 
 LOG_BYTES = 20_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,3 +62,12 @@ class Stack(Protocol):
 
     def store(self) -> dict[str, Any]:
         """Figures of Redis, as store_figures has them."""
+
+
+def resolves(name: str) -> bool:
+    """Whether `name` can be looked up from here."""
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError:
+        return False
+    return True

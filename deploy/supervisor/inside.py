@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from deploy.operations.stack import resolves
 from deploy.operations.store import store_figures
 from deploy.refused import Refused
 from deploy.supervisor.container import container_workers
@@ -23,15 +23,6 @@ def answer(action: str, words: list[str]) -> int:
         said = {"error": str(error)}
     print(json.dumps(said), flush=True)
     return 0
-
-
-def resolves(name: str) -> bool:
-    """Whether `name` can be looked up from here."""
-    try:
-        socket.getaddrinfo(name, None)
-    except OSError:
-        return False
-    return True
 
 
 def _redis_url() -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from deploy.native.leftovers import session_members
 from deploy.native.options import Options, read_environ, read_options
-from deploy.native.run import supervisord_of
+from deploy.native.programs import supervisord_of
 from deploy.operations.reload import reload as reload_stack
 from deploy.operations.restart import rolling_restart as restart_workers
 from deploy.refused import Refused
