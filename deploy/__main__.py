@@ -190,15 +190,13 @@ def end_sessions(given: argparse.Namespace) -> int:
 
 
 def with_stack(given: argparse.Namespace) -> int:
-    """Run a command against the running stack, or against one started for it.
+    """Run a command against the running stack of this folder, or against one started for it.
 
     The command finds HOST, WORKERS, WEIGHTS and POLICY in its environment; its exit code is returned.
     """
-    from deploy.native.options import read_environ, read_options
-    from deploy.native.with_stack import run_with_stack
+    from deploy.operations.with_stack import run_with_stack
 
-    environ = read_environ(os.environ)
-    return run_with_stack(given.words, read_options(environ), environ)
+    return run_with_stack(given.words, os.environ)
 
 
 def expect(given: argparse.Namespace) -> None:

@@ -41,10 +41,7 @@ class Pair:
 
 def read_pair(chain: bytes, key: bytes) -> Pair:
     """The certificate that `chain` begins with, and its key; PairError when the two do not fit."""
-    try:
-        certificate = x509.load_pem_x509_certificates(chain)[0]
-    except ValueError:
-        raise PairError("the certificate is not a PEM file") from None
+    certificate = _first(chain)
     try:
         public = load_pem_private_key(key, password=None).public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -55,6 +52,11 @@ def read_pair(chain: bytes, key: bytes) -> Pair:
     left = certificate.not_valid_after_utc - datetime.now(UTC)
     ours = certificate.subject == _subject()
     return Pair(chain, key, _names_in(certificate), left / timedelta(days=1), ours)
+
+
+def names_of(chain: bytes) -> tuple[str, ...]:
+    """The hosts that the first certificate of `chain` is for; PairError when it holds none."""
+    return _names_in(_first(chain))
 
 
 def make_pair(names: Iterable[str]) -> Pair:
@@ -75,6 +77,13 @@ def make_pair(names: Iterable[str]) -> Pair:
     chain = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
     text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return read_pair(chain, text)
+
+
+def _first(chain: bytes) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificates(chain)[0]
+    except ValueError:
+        raise PairError("the certificate is not a PEM file") from None
 
 
 def _extensions(

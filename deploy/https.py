@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.certificate import Pair, PairError, make_pair, read_pair
+from deploy.certificate import Pair, PairError, make_pair, names_of, read_pair
 from deploy.refused import Refused
 
 DEFAULT_PORT = 8443
@@ -57,6 +57,18 @@ def write_https(https: Https, folder: Path, *, key_mode: int = 0o600) -> None:
     _replace(folder / "key.pem", pair.key, key_mode)
     _replace(folder / "certificate.pem", pair.chain, 0o644)
     _replace(folder / "site.conf", _site_conf(https, pair.names, folder).encode(), 0o644)
+
+
+def name_for(host: str, folder: Path) -> str:
+    """`host` if the certificate in `folder` is for it, else the first name that it is for."""
+    try:
+        names = names_of((folder / "certificate.pem").read_bytes())
+    except (OSError, PairError):
+        return host
+    known = [_as_host(name) for name in names if _is_name(name)]
+    if host in known or not known:
+        return host
+    return known[0].replace("*.", "www.", 1)
 
 
 def _given_pair(certificate: Path, key: Path) -> Pair:

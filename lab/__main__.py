@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from deploy.native.options import read_environ, read_options
+from deploy.native.options import read_environ
 from deploy.refused import Refused
 
 PYTHON = (sys.executable, "-m")
@@ -19,18 +19,14 @@ def policies(_: Sequence[str]) -> int:
     """Round robin against four other policies (make compare)."""
     from lab.policies.own_stack import run_with_policies
 
-    environ = read_environ(os.environ)
-    command = (*PYTHON, "lab.policies")
-    return run_with_policies(command, read_options(environ).upstream_conf, environ)
+    return run_with_policies((*PYTHON, "lab.policies"), read_environ(os.environ))
 
 
 def streams(_: Sequence[str]) -> int:
     """Thousands of event streams, and what they cost (make longconn)."""
     from lab.streams.own_stack import run_with_own_stack
 
-    environ = read_environ(os.environ)
-    command = (*PYTHON, "lab.streams")
-    return run_with_own_stack(command, read_options(environ).upstream_conf, environ)
+    return run_with_own_stack((*PYTHON, "lab.streams"), read_environ(os.environ))
 
 
 def operations(_: Sequence[str]) -> int:
@@ -49,10 +45,9 @@ def cost(_: Sequence[str]) -> int:
 
 def loadtest_cost(_: Sequence[str]) -> int:
     """What the load test's checks and its memory cost (make bench-loadtest)."""
-    from deploy.native.with_stack import run_with_stack
+    from deploy.operations.with_stack import run_with_stack
 
-    environ = read_environ(os.environ)
-    return run_with_stack((*PYTHON, "lab.loadtest_cost"), read_options(environ), environ)
+    return run_with_stack((*PYTHON, "lab.loadtest_cost"), os.environ)
 
 
 def mutants(names: Sequence[str]) -> int:

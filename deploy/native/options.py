@@ -48,17 +48,6 @@ class Options:
         return self.stack_dir / "https"
 
     @property
-    def url(self) -> str:
-        """Where a browser on this machine finds the site."""
-        if self.https.only:
-            return self.https_url
-        return f"http://{self.url_host}:{self.http_port}"
-
-    @property
-    def https_url(self) -> str:
-        return f"https://{self.url_host}:{self.https.port}"
-
-    @property
     def url_host(self) -> str:
         return f"[{self.visible_host}]" if ":" in self.visible_host else self.visible_host
 

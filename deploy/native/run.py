@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from types import FrameType
 
 from deploy.lock import Held, held
+from deploy.native.address import https_url, site_url
 from deploy.native.leftovers import kill_session
 from deploy.native.nginx import prepare_nginx
 from deploy.native.options import Options
 from deploy.native.ports import check_ports
 from deploy.native.programs import native_programs, native_workers, redis_url, supervisord_of
 from deploy.native.progress import StartFailed, wait_until_ready
+from deploy.native.running import find_running
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.programs import write_programs
@@ -42,9 +44,14 @@ def run(options: Options, environ: Mapping[str, str]) -> None:
             prepare_nginx(options)
             _supervise(options, upstream, environ)
     except Held as error:
-        raise Refused(
-            f"the stack is already running at {options.url} (process {error.pid}); `make stop` ends it"
-        ) from None
+        raise Refused(_already(options, error.pid)) from None
+
+
+def _already(options: Options, pid: int) -> str:
+    """Where the other one answers, by its own settings."""
+    running = find_running(options)
+    where = site_url(running.options) if running else options.stack_dir
+    return f"the stack is already running at {where} (process {pid}); `make stop` ends it"
 
 
 def _refuse_leftover(options: Options) -> None:
@@ -119,7 +126,7 @@ def _welcome(options: Options, environ: Mapping[str, str]) -> str:
         if environ.get("DEMO_PASSWORD") or environ.get("DEMO_PASSWORD_FILE"):
             login = "log in with any name and your DEMO_PASSWORD"
     logs = os.path.relpath(options.logs)
-    lines = [f"{options.url}/   {login}", *_https_lines(options)]
+    lines = [f"{site_url(options)}/   {login}", *_https_lines(options)]
     return "\n  " + "\n  ".join([*lines, f"logs: {logs}   stop: Ctrl-C\n"])
 
 
@@ -129,7 +136,7 @@ def _https_lines(options: Options) -> list[str]:
     warning = (
         "" if options.https.given else "; browsers warn, as nobody vouches for its certificate"
     )
-    return [f"{options.https_url}/  the same over https{warning}"]
+    return [f"{https_url(options)}/  the same over https{warning}"]
 
 
 def _stop_on_signals() -> None:

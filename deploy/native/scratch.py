@@ -14,6 +14,7 @@ from pathlib import Path
 from random import SystemRandom
 
 from deploy.free_port import is_free
+from deploy.native.site import NativeSite
 from deploy.paths import ROOT
 from deploy.refused import Refused
 from deploy.upstream.read import OUR_HOST, read_upstream
@@ -32,21 +33,12 @@ UNSET = (
 
 
 @dataclass(frozen=True)
-class Scratch:
-    """Where a scratch stack answers, where its files are, and the `run` that keeps it running."""
+class Scratch(NativeSite):
+    """A scratch stack: its folder, and the `run` that keeps it running."""
 
-    url: str
-    http_port: int
-    https_port: int
-    worker_ports: tuple[int, ...]
     folder: Path
     process: subprocess.Popen[str]
     said: str  # by `run`, when it was ready
-    settings: Mapping[str, str]  # the environment that makes `deploy` commands mean this stack
-
-    @property
-    def https_url(self) -> str:
-        return f"https://127.0.0.1:{self.https_port}"
 
 
 @contextmanager
@@ -139,8 +131,17 @@ def wait_for_start(process: subprocess.Popen[str]) -> str:
 def _described(
     folder: Path, settings: Mapping[str, str], process: subprocess.Popen[str], said: str
 ) -> Scratch:
-    workers = read_upstream(Path(settings["UPSTREAM_CONF"])).workers
-    port, tls_port = int(settings["HTTP_PORT"]), int(settings["HTTPS_PORT"])
-    ports = tuple(server.port for server in workers)
-    url = f"http://127.0.0.1:{port}"
-    return Scratch(url, port, tls_port, ports, folder, process, said, settings)
+    upstream_conf = Path(settings["UPSTREAM_CONF"])
+    port = int(settings["HTTP_PORT"])
+    return Scratch(
+        url=f"http://127.0.0.1:{port}",
+        http_port=port,
+        https_port=int(settings["HTTPS_PORT"]),
+        worker_ports=tuple(server.port for server in read_upstream(upstream_conf).workers),
+        state=Path(settings["STACK_DIR"]),
+        upstream_conf=upstream_conf,
+        settings=settings,
+        folder=folder,
+        process=process,
+        said=said,
+    )

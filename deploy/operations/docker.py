@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from deploy.operations.stack import NginxProcess
 from deploy.paths import ROOT
@@ -27,6 +31,17 @@ class DockerStack:
         self.url = url
         self.upstream_conf = ROOT / "nginx/upstream.conf"
         self.state = state
+
+    @cached_property
+    def site_url(self) -> str:
+        """Where /login is answered: here, or where http leads."""
+        with closing(http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=5)) as asked:
+            try:
+                asked.request("GET", "/login")
+                location = urlsplit(asked.getresponse().headers.get("Location", ""))
+            except (OSError, http.client.HTTPException):
+                return self.url  # whoever needs an answer will find out that there is none
+        return f"https://{location.netloc}" if location.scheme == "https" else self.url
 
     def places(self) -> list[AppContainer]:
         return [AppContainer(host, index) for index, host in sorted(_app_containers().items())]

@@ -12,11 +12,13 @@ from typing import Any
 import psutil
 
 from deploy.https import write_https
-from deploy.lock import holder
+from deploy.native.address import site_url
 from deploy.native.nginx import prepare_nginx
-from deploy.native.options import Options, read_options
+from deploy.native.options import Options
 from deploy.native.programs import native_workers, supervisord_of
 from deploy.native.render import render_nginx
+from deploy.native.running import find_running
+from deploy.native.site import NativeSite
 from deploy.operations.stack import NginxProcess, resolves
 from deploy.operations.store import store_figures
 from deploy.supervisor.workers import Workers
@@ -29,13 +31,27 @@ class NativeStack:
 
     def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
         self.options = options
-        self.name = f"the stack of `make run` at {options.url}"
-        # http also where visitors are sent to https: nginx tells its health there.
+        self.site_url = site_url(options)
+        self.name = f"the stack of `make run` at {self.site_url}"
         self.url = f"http://{options.url_host}:{options.http_port}"
         self.upstream_conf = options.upstream_conf
         self.state = options.stack_dir
         self.supervisord = supervisord_of(options)
         self._environ = environ
+
+    def site(self) -> NativeSite:
+        """This stack as an experiment has to know it."""
+        own = {"STACK": "native", "ENV_FILE": ""}
+        own |= {"STACK_DIR": str(self.state), "UPSTREAM_CONF": str(self.upstream_conf)}
+        return NativeSite(
+            url=self.url,
+            http_port=self.options.http_port,
+            https_port=self.options.https.port,
+            worker_ports=tuple(self.supervisord.workers()),
+            state=self.state,
+            upstream_conf=self.upstream_conf,
+            settings=own,
+        )
 
     def places(self) -> list[Workers]:
         return [native_workers(self.options)]
@@ -85,16 +101,6 @@ class NativeStack:
 
 
 def find_native(options: Options) -> NativeStack | None:
-    """The stack of `options.stack_dir`, or None when none runs there."""
-    if holder(options.stack_dir / "run.pid") is None:
-        return None
-    supervisord = supervisord_of(options)
-    try:
-        pid = int((supervisord.folder / "supervisord.pid").read_text())
-        process = psutil.Process(pid)
-        environ, folder = process.environ(), process.cwd()
-    except (OSError, ValueError, psutil.Error):
-        return None  # it is only just starting, or stopping
-    running = read_options(environ)
-    upstream_conf = Path(folder) / running.upstream_conf
-    return NativeStack(replace(running, upstream_conf=upstream_conf), environ)
+    """The stack of `options.stack_dir`, or None when none runs there; Refused while it is starting."""
+    running = find_running(options)
+    return NativeStack(running.options, running.environ) if running else None

@@ -38,9 +38,13 @@ class Stack(Protocol):
     """A stack that runs now."""
 
     name: str  # for the user: which of the possible stacks this is
-    url: str
+    url: str  # where nginx tells of its health, always over http
     upstream_conf: Path
     state: Path  # a folder of this machine, for the lock and for a refused file
+
+    @property
+    def site_url(self) -> str:
+        """Where visitors are served: over https where http only leads there."""
 
     def places(self) -> Sequence[Place]:
         """Where workers run at this moment."""

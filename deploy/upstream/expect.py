@@ -8,16 +8,27 @@ from pathlib import Path
 from typing import NoReturn
 
 from deploy.refused import Refused
-from deploy.upstream.read import read_upstream
+from deploy.upstream.read import Upstream, read_upstream
 
 
 def upstream_facts(upstream_conf: Path) -> dict[str, str]:
-    """How many workers should answer, how the rotation weighs them, and how nginx chooses."""
-    upstream = read_upstream(upstream_conf)
-    weights = ",".join(str(server.weight) for server in upstream.served)
+    """As facts_of, of a file."""
+    return facts_of(read_upstream(upstream_conf))
+
+
+def facts_of(upstream: Upstream, *, places: int = 1) -> dict[str, str]:
+    """How many workers should answer, how the rotation weighs them, and how nginx chooses.
+
+    A worker's line stands for as many workers as there are `places`: app containers.
+    """
+    weights = [
+        server.weight
+        for server in upstream.served
+        for _ in range(places if server.is_worker else 1)
+    ]
     return {
-        "WORKERS": str(len(upstream.served)),
-        "WEIGHTS": weights,
+        "WORKERS": str(len(weights)),
+        "WEIGHTS": ",".join(map(str, weights)),
         "POLICY": upstream.policy,
     }
 

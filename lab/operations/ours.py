@@ -6,23 +6,23 @@ import os
 import subprocess
 import sys
 
-from deploy.native.scratch import Scratch
+from deploy.native.options import read_options
+from deploy.native.programs import supervisord_of
+from deploy.native.site import NativeSite
 from deploy.paths import ROOT
 from deploy.refused import Refused
-from deploy.supervisor.daemon import Supervisord
 from deploy.upstream.read import read_upstream, worker_name
 
 
 class OursNative:
     """A native stack driven by `python -m deploy`."""
 
-    def __init__(self, stack: Scratch) -> None:
+    def __init__(self, stack: NativeSite) -> None:
         self.url = stack.url
-        state = stack.folder / "state"
-        own = {"STACK": "native", "STACK_DIR": str(state), "ENV_FILE": ""}
+        own = {"STACK": "native", "STACK_DIR": str(stack.state), "ENV_FILE": ""}
         self._environ = {**os.environ, **own}
-        self._upstream_conf = stack.folder / "upstream.conf"
-        self._supervisord = Supervisord(state / "supervisor", state / "supervisor.sock")
+        self._upstream_conf = stack.upstream_conf
+        self._supervisord = supervisord_of(read_options(own))
 
     def workers(self) -> list[int]:
         return [server.port for server in read_upstream(self._upstream_conf).workers]

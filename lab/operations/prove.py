@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from deploy.native.scratch import scratch_stack
+from deploy.native.site import NativeSite
+from deploy.operations.find import find_stack
+from deploy.operations.native import NativeStack
+from deploy.operations.reload import apply
+from deploy.operations.stack import Stack
 from deploy.paths import ROOT
 from deploy.refused import Refused
 from lab.asked import asked
 from lab.operations.cases import Operation, container_operations, operations
-from lab.operations.compose import compose_stack, engine_answers
+from lab.operations.compose import ComposeScratch, compose_stack, engine_answers
 from lab.operations.load import RATE, SESSIONS, Load, failures
 from lab.operations.ours import OursNative
 from lab.operations.ours_docker import OursDocker
@@ -23,26 +30,31 @@ from lab.operations.target import ContainerTarget, Target
 
 UPSTREAM = ROOT / "nginx/upstream.conf"
 NO_ENGINE = "Docker: no engine answers, so only the stack without Docker was measured"
+DISTURBED = "its workers are restarted, scaled, killed and frozen, then its list is put back"
 SHORT = ("SIGKILL", "scale app", "recreate")  # with --quick; the rest is tested in tests/compose
 T = TypeVar("T", bound=Target)
 
 
 def prove(environ: Mapping[str, str]) -> int:
-    """Starts stacks of its own, and in Docker too where an engine answers: ten minutes, or three with QUICK=1.
+    """Operates on the running stack of this folder, or on stacks of its own: with Docker too, where an engine answers.
 
     0 when ours lost no more than promised and no session was wrong, and the stock stacks did lose some.
+    Ten minutes, or three with QUICK=1.
 
     STACK=native or STACK=docker measures only that one; WRITE=1 puts the tables into the documentation.
     """
     quick, write = asked(environ, "QUICK"), asked(environ, "WRITE")
-    kind = environ.get("STACK", "")
+    running = find_stack(environ)
+    kind = environ.get("STACK", "") or _kind_of(running)
     docker = kind != "native" and engine_answers()
     if kind == "docker" and not docker:
         raise Refused("no Docker engine answers")
+    if running is not None:
+        print(f"using {running.name}: {DISTURBED}", flush=True)
     print(f"{RATE:g} requests a second, half of them POST, from {SESSIONS} sessions", flush=True)
-    problems = [] if kind == "docker" else _native(environ, quick=quick, write=write)
+    problems = [] if kind == "docker" else _native(environ, running, quick=quick, write=write)
     if docker:
-        problems += _docker(quick=quick, write=write)
+        problems += _docker(running, quick=quick, write=write)
     elif kind != "native":
         print(NO_ENGINE)
     print(
@@ -52,27 +64,67 @@ def prove(environ: Mapping[str, str]) -> int:
     return 1 if problems else 0
 
 
-def _native(environ: Mapping[str, str], *, quick: bool, write: bool) -> list[str]:
+def _kind_of(running: Stack | None) -> str:
+    if running is None:
+        return ""
+    return "native" if isinstance(running, NativeStack) else "docker"
+
+
+def _native(
+    environ: Mapping[str, str], running: Stack | None, *, quick: bool, write: bool
+) -> list[str]:
     work = operations(quick=quick)
-    with scratch_stack(UPSTREAM, environ) as stack:
-        ours = asyncio.run(measure("ours", OursNative(stack), work))
+    with our_native(environ, running) as site:
+        ours = asyncio.run(measure("ours", OursNative(site), work))
     with scratch_stack(UPSTREAM, environ) as stack:
         stock = asyncio.run(measure("stock", StockNative(stack), work))
     return _report("proof-operations", work, ours, stock, write=write)
 
 
-def _docker(*, quick: bool, write: bool) -> list[str]:
+@contextmanager
+def our_native(environ: Mapping[str, str], running: Stack | None) -> Iterator[NativeSite]:
+    """The running stack, to be operated on, or one that runs while the block does."""
+    if not isinstance(running, NativeStack):
+        with scratch_stack(UPSTREAM, environ) as stack:
+            yield stack
+        return
+    with _given_back(running):
+        yield running.site()
+
+
+@contextmanager
+def _given_back(running: Stack) -> Iterator[None]:
+    """Its list of workers is afterwards what it was before."""
+    before = running.upstream_conf.read_bytes()
+    try:
+        yield
+    finally:
+        running.upstream_conf.write_bytes(before)
+        apply(running)
+
+
+def _docker(running: Stack | None, *, quick: bool, write: bool) -> list[str]:
     work: list[Operation[ContainerTarget]] = [*operations(quick=quick), *container_operations()]
     rate = RATE
     if quick:
         work = [operation for operation in work if operation.name.startswith(SHORT)]
         rate = RATE / 2  # twelve workers start on whatever machine this is
         print(f"in Docker {rate:g} requests a second", flush=True)
-    with compose_stack() as stack:
+    with _ours_in_docker(running) as stack:
         ours = asyncio.run(measure("ours in Docker", OursDocker(stack), work, rate))
     with compose_stack() as stack:
         stock = asyncio.run(measure("stock in Docker", StockDocker(stack), work, rate))
     return _report("proof-operations-docker", work, ours, stock, write=write)
+
+
+@contextmanager
+def _ours_in_docker(running: Stack | None) -> Iterator[ComposeScratch]:
+    if running is None or isinstance(running, NativeStack):
+        with compose_stack() as stack:
+            yield stack
+        return
+    with _given_back(running):
+        yield ComposeScratch(running.url, ROOT, {**os.environ, "STACK": "docker"})
 
 
 def _report(

@@ -48,7 +48,8 @@ class Visitor:
             "POST", "/login", form, "application/x-www-form-urlencoded"
         )
         if answer.status != 302:
-            raise Refused(f"no login for the load: {answer.status} {answer.failure}")
+            text = "no login for the load, which needs a demo stack with the password `demo`"
+            raise Refused(f"{text}: {answer.status} {answer.failure}")
 
     async def read(self) -> None:
         """GET: the session must be there, and hold at least what was acknowledged before."""

@@ -1,4 +1,4 @@
-"""One more nginx for each balancing policy, before the workers of a scratch stack: for `make compare`.
+"""One more nginx for each balancing policy, before the workers of a native stack: for `make compare`.
 
 Each is the stack's own configuration with one line changed.  Only here is a forwarded address
 believed, and only from 127.0.0.1, where the load generator is: the stack itself believes none.
@@ -15,13 +15,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from deploy.native.nginx import nginx_in
-from deploy.native.scratch import Scratch, free_ports
+from deploy.native.scratch import free_ports
+from deploy.native.site import NativeSite
 from deploy.refused import Refused
 from deploy.supervisor.daemon import end_with_parent
+from deploy.upstream.read import POLICIES
 
-ZONE = "zone app 512k;"
+ZONE = r"\bzone\s[^;]*;"
+POLICY = rf"\b({'|'.join(POLICIES)})\b[^;#]*;"
 RETRY = "proxy_next_upstream error timeout"
 START_SECONDS = 15.0
 FORWARDED = """# Only for a comparison: the load generator says which client it speaks for.
@@ -53,50 +57,48 @@ FRONTS: Mapping[str, Front] = {
 
 @contextmanager
 def running_fronts(
-    stack: Scratch, fronts: Mapping[str, Front] = FRONTS
+    stack: NativeSite, fronts: Mapping[str, Front] = FRONTS
 ) -> Iterator[dict[str, str]]:
     """The address of each front, by name; they run while the block does."""
     ports = free_ports(2 * len(fronts))
-    with ExitStack() as running:
+    with TemporaryDirectory(prefix="fronts-") as place, ExitStack() as running:
         addresses = {}
         for name, front in fronts.items():
             port, dead_port = ports.pop(), ports.pop()
-            folder = stack.folder / "fronts" / name
+            folder = Path(place) / name
             render_front(stack, folder, front, port, dead_port)
             running.enter_context(_running(folder, port))
             addresses[name] = f"http://127.0.0.1:{port}"
         yield addresses
 
 
-def render_front(stack: Scratch, folder: Path, front: Front, port: int, dead_port: int) -> None:
+def render_front(stack: NativeSite, folder: Path, front: Front, port: int, dead_port: int) -> None:
     """Write the stack's rendered configuration into `folder`, changed as `front` says."""
     conf = folder / "conf"
-    shutil.copytree(stack.folder / "state/nginx/conf", conf)
-    _change(conf / "site.conf", f":{stack.http_port}", f":{port}")
+    shutil.copytree(stack.state / "nginx/conf", conf)
+    _change(conf / "site.conf", rf"listen \S*:{stack.http_port}\b", f"listen 127.0.0.1:{port}")
     # Compared over http alone; the port of https is the stack's own.
-    _change(conf / "site.conf", f"listen 127.0.0.1:{stack.https_port} ssl", "# listen")
-    _change(
-        conf / "nginx.conf",
-        "include upstream.conf;",
-        "include forwarded.conf;\ninclude upstream.conf;",
-    )
+    _change(conf / "site.conf", rf"listen \S*:{stack.https_port} ssl", "# listen")
+    _change(conf / "nginx.conf", "(include upstream.conf;)", r"include forwarded.conf;\n\1")
     # Policies are compared by how they queue: no worker is taken out for a long queue.
     _change(conf / "snippets/proxy.conf", "proxy_read_timeout 2s", "proxy_read_timeout 30s")
-    _change(conf / "upstream.conf", ZONE, f"{ZONE} {front.policy}")
+    upstream = conf / "upstream.conf"
+    upstream.write_text(re.sub(POLICY, "", upstream.read_text()))
+    _change(upstream, f"({ZONE})", rf"\1 {front.policy}")
     (conf / "forwarded.conf").write_text(FORWARDED)
     if front.failing:
-        _change(conf / "upstream.conf", f":{stack.worker_ports[0]} ", f":{dead_port} ")
+        _change(upstream, rf":{stack.worker_ports[0]}\b", f":{dead_port}")
         failing = f"server {{ listen 127.0.0.1:{dead_port}; return 500; access_log off; }}\n"
         (conf / "forwarded.conf").write_text(FORWARDED + failing)
     if front.retried:
-        _change(conf / "snippets/proxy.conf", RETRY, f"{RETRY} http_500")
+        _change(conf / "snippets/proxy.conf", f"({RETRY})", r"\1 http_500")
 
 
-def _change(path: Path, old: str, new: str) -> None:
+def _change(path: Path, pattern: str, new: str) -> None:
     text = path.read_text()
-    if old not in re.sub(r"#.*", "", text):
-        raise Refused(f"{path.name} has no {old!r} to change")
-    path.write_text(text.replace(old, new))
+    if not re.search(pattern, re.sub(r"#.*", "", text)):
+        raise Refused(f"{path.name} has nothing like {pattern!r} to change")
+    path.write_text(re.sub(pattern, new, text))
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.native.nginx import nginx_in
-from deploy.native.scratch import Scratch, free_ports
+from deploy.native.scratch import free_ports
+from deploy.native.site import NativeSite
 
 PORT = re.compile(r":\d+\b")
 LISTEN = re.compile(r"\blisten\s[^#;]*?(:\d+)\b")
@@ -32,13 +33,13 @@ class SecondNginx:
 
 @contextmanager
 def second_nginx(
-    stack: Scratch, folder: Path, changes: Mapping[str, Change]
+    stack: NativeSite, folder: Path, changes: Mapping[str, Change]
 ) -> Iterator[SecondNginx]:
     """Runs on ports of its own, with `stack`'s files but for the `changes` by name.
 
     Configuration and logs are in `folder`.
     """
-    moved = _copied(stack.folder / "state/nginx/conf", folder / "conf", changes)
+    moved = _copied(stack.state / "nginx/conf", folder / "conf", changes)
     with open(folder / "access.log", "wb") as access, open(folder / "nginx.log", "wb") as log:
         process = subprocess.Popen(
             nginx_in(folder), stdin=subprocess.DEVNULL, stdout=access, stderr=log

@@ -10,6 +10,10 @@ from urllib.parse import urlencode, urlsplit
 from loadtest.verdict.counted import Features
 
 START = "Start one with `make run` or `docker compose up`, or set HOST=."
+UNNAMED = (
+    "With SERVED_BY=0 answers do not say which worker made them, and nothing can be proved of their spread:"
+    " set SERVED_BY=1, then `make rolling-restart`. A site without it is none of this kind."
+)
 TRIES = 16  # by then the rotation has come round to each worker of a stack of ordinary size
 NEEDED = {"user", "visits", "idle_expires_in", "absolute_expires_in"}
 
@@ -33,12 +37,10 @@ def survey(host: str, password: str, timeout_seconds: float = 5) -> Features:
     NotReachable: there is nothing to test, with a sentence that says why.
     """
     answer = _ask(host, "GET", "/login", timeout=timeout_seconds)
-    if answer.status != 200 or not answer.headers.get("X-Served-By"):
-        raise NotReachable(
-            f"{host}/login answered {answer.status}"
-            f" {'with' if answer.headers.get('X-Served-By') else 'without'} X-Served-By;"
-            f" a stack that is ready answers 200 with it. {START}"
-        )
+    if answer.status != 200:
+        raise NotReachable(f"{host}/login answered {answer.status}, not 200. {START}")
+    if not answer.headers.get("X-Served-By"):
+        raise NotReachable(f"{host}/login answers without X-Served-By. {UNNAMED}")
     cookie = _log_in(host, password, timeout_seconds)
     _check_session(_ask(host, "GET", "/api/session", cookie, timeout=timeout_seconds))
     optional = ("/slow?ms=0&kind=wait", "/api/data/survey", "/api/devices")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,15 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
-from deploy.native.scratch import Scratch
+from deploy.native.scratch import Scratch, scratch_stack
 from lab.policies.difference import LEAST_MS
 from lab.policies.fronts import FRONTS, running_fronts
 from loadtest.check.history import read_ops
 from loadtest.check.op import Kind, Op, Outcome
 from loadtest.verdict.verdict import Code
-from tests.conftest import StartStack
+from tests.conftest import UPSTREAM, StartStack
 from tests.stack.measuring import finish, start
+from tests.stack.operating import done, settings_of
 from tests.stack.test_makefile import make
 
 pytestmark = pytest.mark.native
@@ -36,13 +39,26 @@ def start_with(fronts: dict[str, str], out: Path, **settings: str) -> subprocess
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any], Path]:
-    """`make compare`, as short as it gets: what it printed, its report, its folder."""
+def busy() -> Iterator[Scratch]:
+    """A running stack that balances by another policy than the plain one, and listens on every address."""
+    with scratch_stack(UPSTREAM, os.environ, BIND="0.0.0.0") as stack:
+        text = stack.upstream_conf.read_text()
+        stack.upstream_conf.write_text(text.replace("zone app 512k;", "zone app 512k; least_conn;"))
+        done(stack, "reload")
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def compared(
+    busy: Scratch, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, dict[str, Any], Path]:
+    """`make compare` of the running stack, as short as it gets: what it printed, its report, its folder."""
     out = tmp_path_factory.mktemp("compare")
-    done = make("compare", **SHORT, WORKLOADS="awaited nat", OUT=str(out))
+    own = settings_of(busy)
+    ran = make("compare", **own, **SHORT, WORKLOADS="awaited nat", OUT=str(out))
     # 13: the machine was so busy that no cell is valid. That is reported, and checked like the rest.
-    assert done.returncode == 0 or "Error 13" in done.stderr, done.stdout + done.stderr
-    return done.stdout, json.loads((out / "report.json").read_text()), out
+    assert ran.returncode == 0 or "Error 13" in ran.stderr, ran.stdout + ran.stderr
+    return ran.stdout, json.loads((out / "report.json").read_text()), out
 
 
 def test_figures_are_those_of_the_history(compared: tuple[str, dict[str, Any], Path]) -> None:
@@ -97,6 +113,16 @@ def test_words_are_those_of_the_figures(compared: tuple[str, dict[str, Any], Pat
         assert sentence in printed
     assert page.count("<svg") == 3
     assert {path.name for path in out.glob("*.png")} == {"curves.png", "means.png", "trap.png"}
+
+
+def test_workers_of_the_running_stack(
+    compared: tuple[str, dict[str, Any], Path], busy: Scratch
+) -> None:
+    """The workers that answered are those of the stack that runs."""
+    printed, report, _ = compared
+    cell = report["workloads"]["nat"]["policies"]["round_robin"]
+    assert f"using the stack of `make run` at {busy.url}" in printed
+    assert set(cell["answers_by_worker"]) == {f"127.0.0.1:{port}" for port in busy.worker_ports}
 
 
 def test_policies_are_what_they_say(compared: tuple[str, dict[str, Any], Path]) -> None:

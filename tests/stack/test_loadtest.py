@@ -7,7 +7,8 @@ import pytest
 
 from deploy.native.options import read_options
 from deploy.native.scratch import Scratch
-from deploy.native.with_stack import facts
+from deploy.operations.native import find_native
+from deploy.operations.with_stack import facts
 from deploy.upstream.read import read_upstream
 from lab.testbed.loadtest import Run, load
 from loadtest.check.op import Kind
@@ -42,8 +43,9 @@ def test_weights_are_known(stack: Scratch, changed_nginx: ChangedNginx, tmp_path
 @pytest.mark.native
 def test_parts_are_known(stack: Scratch) -> None:
     """The load test is told the processes of a native stack, nginx, Redis and each worker, and their versions."""
-    options = read_options({"STACK_DIR": str(stack.folder / "state")})
-    told = facts(stack.url, UPSTREAM, options)
+    found = find_native(read_options(stack.settings))
+    assert found is not None
+    told = facts(found)
     parts = dict(part.split("=") for part in told["PARTS"].split(","))
     words = {"nginx": "nginx", "redis": "unixsocket"}
     words |= {f"worker-{port}": f"--port\0{port}" for port in stack.worker_ports}
@@ -52,10 +54,3 @@ def test_parts_are_known(stack: Scratch) -> None:
         assert word in Path(f"/proc/{parts[name]}/cmdline").read_text()
     pattern = r"Tornado [\d.]+, nginx [\d.]+, (Valkey|Redis) [\d.]+, Python [\d.]+"
     assert re.fullmatch(pattern, told["STACK"]), told["STACK"]
-
-
-@pytest.mark.native
-def test_parts_elsewhere_are_not() -> None:
-    """For a stack that does not run natively here, no processes and no versions are named."""
-    told = facts("http://127.0.0.1:1", UPSTREAM)
-    assert (told["PARTS"], told["STACK"]) == ("", "")

@@ -14,16 +14,19 @@ import pytest
 from deploy.native.scratch import Scratch
 from tests.conftest import StartStack
 from tests.stack.measuring import finish, start
+from tests.stack.operating import settings_of
 from tests.stack.test_makefile import make
 
 pytestmark = pytest.mark.native
 
 
-def test_streams_survive_disturbances(tmp_path: Path) -> None:
-    """Streams are held, hear an alert, end with their session, and come back after each disturbance."""
-    done = make("longconn", QUICK="1", N="120", OUT=str(tmp_path))
+def test_streams_survive_disturbances(start_stack: StartStack, tmp_path: Path) -> None:
+    """Streams to the running stack are held, told, ended, and come back after each disturbance."""
+    stack = start_stack()
+    done = make("longconn", **settings_of(stack), QUICK="1", N="120", OUT=str(tmp_path))
     printed, report = done.stdout, json.loads((tmp_path / "report.json").read_text())
     assert done.returncode == 0, printed + done.stderr
+    assert f"Event streams to {stack.url} " in printed
     [step] = report["steps"]
     assert (step["streams"], step["missed"]) == (120, 0)
     assert step["bytes_per_stream"]["worker"] > 1000

@@ -156,17 +156,6 @@ def test_nginx_names_the_original(settings: dict[str, str]) -> None:
     assert f"{path}:{line}" in result.stderr
 
 
-def test_second_run(start_stack: StartStack) -> None:
-    """A second run with the same folder says that one is running, where, and what ends it."""
-    stack = start_stack()
-    folder = str(stack.folder / "state")
-    upstream = str(stack.folder / "upstream.conf")
-    line = refusal(STACK_DIR=folder, UPSTREAM_CONF=upstream, HTTP_PORT=str(stack.http_port))
-
-    assert f"already running at {stack.url}" in line
-    assert "make stop" in line
-
-
 def wait_until_gone(stack: Scratch, leader: int) -> None:
     ports = (stack.http_port, stack.https_port, *stack.worker_ports)
     wait_until(

@@ -1,0 +1,124 @@
+"""`with-stack -- COMMAND`: run COMMAND against the running stack of this checkout, or one started for it."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from deploy.native.child import run_child
+from deploy.native.options import read_environ, read_options
+from deploy.native.scratch import scratch_stack
+from deploy.native.site import NativeSite
+from deploy.native.versions import versions
+from deploy.operations.find import find_stack
+from deploy.operations.native import NativeStack, find_native
+from deploy.operations.stack import Stack
+from deploy.refused import Refused
+from deploy.upstream.expect import facts_of, upstream_facts
+from deploy.upstream.read import parse_upstream, read_upstream
+
+ASK_SECONDS = 5.0
+# What the command logs in with; so a stack that is started for it must know it too.
+LOGIN = ("DEMO_PASSWORD", "DEMO_PASSWORD_FILE")
+
+
+def run_with_stack(command: Sequence[str], environ: Mapping[str, str]) -> int:
+    """COMMAND's exit code.  It finds HOST, WORKERS, WEIGHTS, POLICY, PARTS, STACK in its environment.
+
+    A HOST that was given must answer.  Without one it is the stack that `make status` speaks of, and
+    where none runs, one that is started for COMMAND.
+    """
+    environ = read_environ(environ)
+    stack: Stack | None
+    if given := environ.get("HOST", "").rstrip("/"):
+        stack = find_native(read_options(environ))
+        if stack is None or stack.site_url != given:
+            return run_child(command, {**environ} | _facts_of_given(given, environ))
+    else:
+        stack = find_stack(environ)
+    if stack is not None:
+        print(f"using {stack.name}", flush=True)
+        return run_child(command, {**environ} | facts(stack))
+    with started_stack(environ) as site:
+        found = find_native(read_options({**environ, **site.settings}))
+        assert found is not None
+        return run_child(command, {**environ} | facts(found))
+
+
+@contextmanager
+def started_stack(environ: Mapping[str, str]) -> Iterator[NativeSite]:
+    """A stack like that of `make run`, on free ports, while the block runs."""
+    print("no stack of this folder is running: starting one for this", flush=True)
+    login = {name: environ[name] for name in LOGIN if environ.get(name)}
+    with scratch_stack(read_options(environ).upstream_conf, environ, **login) as site:
+        yield site
+
+
+@contextmanager
+def native_site(environ: Mapping[str, str]) -> Iterator[NativeSite]:
+    """The running native stack of this checkout, or one that runs while the block does."""
+    options = read_options(environ)
+    if (found := find_native(options)) is not None:
+        print(f"using {found.name}", flush=True)
+        yield found.site()
+        return
+    with started_stack(environ) as site:
+        yield site
+
+
+def facts(stack: Stack) -> dict[str, str]:
+    """What a load test must know of a running stack, as environment variables.
+
+    `PARTS` and `STACK` are empty where its processes cannot be watched from here.
+    """
+    native = stack if isinstance(stack, NativeStack) else None
+    parts = native.supervisord.pids() if native else {}
+    return {
+        "HOST": stack.site_url,
+        "PARTS": ",".join(f"{name}={pid}" for name, pid in parts.items()),
+        "STACK": versions(native.options) if native else "",
+        **_expected(stack),
+    }
+
+
+def answers(url: str) -> bool:
+    """Whether a web server is there, whatever it says."""
+    address = urlsplit(url)
+    try:
+        connection = _connection(address.scheme, address.hostname or "", address.port)
+    except ValueError:
+        return False
+    try:
+        connection.request("GET", "/login")
+        connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def _facts_of_given(host: str, environ: Mapping[str, str]) -> dict[str, str]:
+    if not answers(host):
+        raise Refused(f"no stack answers at HOST={host}; leave HOST away, and one is started")
+    print(f"using the stack at {host}", flush=True)
+    return {"PARTS": "", "STACK": "", **upstream_facts(read_options(environ).upstream_conf)}
+
+
+def _expected(stack: Stack) -> dict[str, str]:
+    """Of the upstream that is being served: the file may have been edited since."""
+    places = stack.places()
+    text = next((text for place in places if (text := place.applied()) is not None), None)
+    path = stack.upstream_conf
+    upstream = read_upstream(path) if text is None else parse_upstream(text, path)
+    return facts_of(upstream, places=len(places))
+
+
+def _connection(scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
+    if scheme == "https":
+        unverified = ssl._create_unverified_context()  # the question is not whose it is
+        return http.client.HTTPSConnection(host, port, timeout=ASK_SECONDS, context=unverified)
+    return http.client.HTTPConnection(host, port, timeout=ASK_SECONDS)
