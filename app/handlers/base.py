@@ -175,7 +175,8 @@ class BaseHandler(RequestHandler):
     def answer_json(self, status: int, body: dict[str, Any]) -> None:
         self.set_status(status)
         self.set_header("Content-Type", "application/json; charset=UTF-8")
-        self.finish(ujson.dumps(body, allow_nan=False, escape_forward_slashes=False))
+        text = ujson.dumps(body, allow_nan=False, escape_forward_slashes=False)
+        self.finish(f"{text}\n")  # a terminal shows its prompt on a line of its own
 
     def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
         """Answer.  Unsaved session changes here are a bug of the handler: they would be lost."""

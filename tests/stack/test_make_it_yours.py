@@ -1,0 +1,113 @@
+"""docs/make-it-yours.md: each recipe is carried out on a copy of the project, and does what the page says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deploy.native.scratch import end_run, free_ports, scratch_settings, wait_for_start
+from deploy.paths import ROOT
+from tests.documents import apply, blocks, ends_with, ports_of, sections, translator, type_in
+
+pytestmark = pytest.mark.native
+
+PAGE = (ROOT / "docs/make-it-yours.md").read_text()
+RECIPES = sections(PAGE)
+LOG_IN = blocks(PAGE.split("\n## ", 1)[0])[0]
+OTHER_SERVICE = {9000: free_ports(1)[0]}
+CHANGES = {title: [b for b in blocks(text) if b.file] for title, text in RECIPES.items()}
+
+
+def copy_to(folder: Path) -> Path:
+    """A copy of what belongs to the repository, as it stands now."""
+    names = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    for name in names:
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with all recipes applied to it, one after the other."""
+    copy = copy_to(tmp_path_factory.mktemp("yours") / "project")
+    for changes in CHANGES.values():
+        for change in changes:
+            own = translator(OTHER_SERVICE)(change.text)
+            apply(replace(change, text=own), copy)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def stack(changed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The settings of that copy's running stack."""
+    folder = tmp_path_factory.mktemp("stack")
+    settings = scratch_settings(folder, changed / "nginx/upstream.conf")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deploy", "run"],
+        cwd=changed,
+        env={**os.environ, **settings},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_for_start(process)
+        yield settings
+    finally:
+        end_run(process)
+
+
+@pytest.mark.parametrize("title", RECIPES)
+def test_recipe(title: str, changed: Path, stack: dict[str, str], tmp_path: Path) -> None:
+    """The commands of the recipe print what the page says."""
+    translate = translator(ports_of(stack) | OTHER_SERVICE)
+    commands = [LOG_IN, *(block for block in blocks(RECIPES[title]) if block.mark == "sh")]
+    for block in commands:
+        printed = type_in(translate(block.text), tmp_path, stack, changed)
+        expected = translate(block.printed or "")
+        assert ends_with(printed, expected), f"{block.text}printed\n{printed}\nexpected\n{expected}"
+
+    assert len(commands) > 1
+
+
+@pytest.mark.parametrize("title", RECIPES)
+def test_recipe_alone(title: str, tmp_path: Path) -> None:
+    """Each recipe can be carried out without the others: its changes fit the files as they are."""
+    files = {change.file for change in CHANGES[title] if change.mark == "diff"}
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, tmp_path / name)
+    for change in CHANGES[title]:
+        apply(change, tmp_path)
+
+    assert CHANGES[title]
+
+
+def test_own_tests_still_pass(changed: Path) -> None:
+    """After all recipes the copy passes `make lint` and the tests that compare its documents with its code."""
+    linted = type_in("make format && make lint", changed, {}, changed)
+    tests = sorted(str(path.relative_to(changed)) for path in (changed / "tests/unit").glob("*.py"))
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-n", "2", *tests],
+        cwd=changed,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "Success: no issues found" in linted, linted
+    assert tested.returncode == 0, tested.stdout
