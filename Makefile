@@ -80,8 +80,6 @@ compare: $(VENV)/run $(VENV)/loadtest ## Round robin against four other policies
 
 longconn: $(VENV)/run $(VENV)/loadtest ## 36,000 event streams and what they cost, 5 min; QUICK=1 for 300
 	@NGINX_PROCESSES=$${NGINX_PROCESSES:-8} PYTHONMALLOC=$${PYTHONMALLOC:-malloc} \
-		REDIS_PRELOAD=$${REDIS_PRELOAD-libjemalloc.so.2} \
-		MALLOC_CONF=$${MALLOC_CONF-background_thread:true,dirty_decay_ms:1000} \
 		$(PY) -m lab streams
 
 bench: $(VENV)/test ## What a session costs a worker, 2 min; QUICK=1 for 40 s

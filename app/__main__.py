@@ -1,6 +1,6 @@
 """Start one worker: read settings, open Redis, listen, and drain on SIGTERM.
 
-`python -m app --port 8001`; `python -m app --check` only says whether the settings can be used.
+`python -m app --port 8001`; `python -m app --check` only reports whether the settings can be used.
 """
 
 from __future__ import annotations
@@ -20,20 +20,13 @@ from tornado.netutil import bind_sockets
 
 from app.accounts import Accounts, UsersFileError, read_users
 from app.cookie import SessionCookie
-from app.drain import stop_listening
-from app.events.hub import Alerts
+from app.drain import drain
+from app.events.hub import Hub
 from app.handlers.base import Services, Worker
 from app.logs import write_logs
-from app.memory import keep_small, settle
+from app.memory import give_back
 from app.metrics import Metrics
-from app.sessions import (
-    Limits,
-    Notices,
-    Pipeline,
-    RedisSessions,
-    StoreUnavailable,
-    Subscription,
-)
+from app.sessions import Notices, Pipeline, RedisSessions, StoreUnavailable, Subscription
 from app.settings import Settings, SettingsError, read_settings
 from app.throttle import Rules, Throttle
 from app.web import make_app
@@ -82,7 +75,7 @@ def _parse_arguments() -> Options | None:
         "--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)"
     )
     parser.add_argument(
-        "--check", action="store_true", help="read the settings, say what is wrong, and exit"
+        "--check", action="store_true", help="read the settings, report what is wrong, and exit"
     )
     arguments = parser.parse_args()
     if arguments.check:
@@ -95,7 +88,7 @@ def _parse_arguments() -> Options | None:
 
 
 def worker_name(host: str, port: int) -> str:
-    """What X-Served-By says: the address, or this machine's name where it listens on every address."""
+    """The value of X-Served-By: the address, or this machine's name where it listens on every address."""
     return f"{socket.gethostname() if host in ANY_ADDRESS else host}:{port}"
 
 
@@ -114,76 +107,61 @@ async def serve(settings: Settings, accounts: Accounts, worker: Worker, options:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    metrics = Metrics()
-    pipeline = Pipeline(
-        settings.redis_url,
-        timeout_seconds=settings.redis_timeout_seconds,
-        observe=metrics.store_latency.observe,
-    )
-    sessions = RedisSessions(pipeline, _limits(settings))
-    alerts = _alerts(pipeline, settings, worker)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, alerts.move)
-    metrics.watch(
-        sessions.counters,
-        {
-            "requests_in_flight": lambda: worker.in_flight,
-            "event_streams": lambda: len(alerts.open),
-            "alerts_dropped": lambda: alerts.dropped,
-        },
-    )
-    metrics.watch_traffic(worker.traffic)
-    services = Services(
-        worker=worker,
-        sessions=sessions,
-        cookie=SessionCookie(settings.session_secrets, settings.session_absolute_seconds),
-        accounts=accounts,
-        alerts=alerts,
-        throttle=Throttle(pipeline, Rules(free_failures=settings.login_tries)),
-        demo_hint=_demo_hint(settings),
-        demo_endpoints=settings.demo_endpoints,
-        served_by=settings.served_by,
-    )
-    server = _listen(services, metrics, settings, options)
+    services, pipeline = _services(settings, accounts, worker)
+    hub = services.hub
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, hub.move)
+    server = _listen(services, options)
     running = [
-        asyncio.create_task(_become_ready(worker, sessions)),
-        asyncio.create_task(alerts.run()),
-        asyncio.create_task(worker.traffic.keep_time()),
-        asyncio.create_task(
-            keep_small(alerts.crowd, (sessions.forget, services.cookie.forget, alerts.shrink))
-        ),
+        asyncio.create_task(_become_ready(worker, services.sessions)),
+        asyncio.create_task(hub.run()),
+        asyncio.create_task(services.metrics.keep_time()),
+        asyncio.create_task(give_back(lambda: len(hub.open))),
     ]
     for task in running:
-        task.add_done_callback(_complain)
-    settle()
+        task.add_done_callback(_log_failure)
     await stop.wait()
-    await drain(server, worker, alerts, settings.drain_seconds)
+    await drain(server, worker, hub, settings.drain_seconds)
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
     await pipeline.close()
 
 
-def _alerts(pipeline: Pipeline, settings: Settings, worker: Worker) -> Alerts:
-    subscription = Subscription(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
+def _services(settings: Settings, accounts: Accounts, worker: Worker) -> tuple[Services, Pipeline]:
+    """Everything that handlers use, made once; the pipeline is to be closed at the end."""
+    metrics = Metrics()
+    url, timeout = settings.redis_url, settings.redis_timeout_seconds
+    pipeline = Pipeline(url, timeout_seconds=timeout, observe=metrics.store_latency.observe)
+    sessions = RedisSessions(pipeline, settings.limits)
     notices = Notices(
         pipeline,
-        subscription,
+        Subscription(url, timeout_seconds=timeout),
         field="visits",
         heartbeat_seconds=settings.events_heartbeat_seconds,
     )
-    return Alerts(notices, {"worker": worker.name, "boot": worker.boot})
+    hub = Hub(notices, {"worker": worker.name, "boot": worker.boot})
+    metrics.watch(
+        sessions.counters,
+        totals={"requests": lambda: worker.answered, "requests_failed": lambda: worker.failed},
+        gauges={
+            "requests_in_flight": lambda: worker.in_flight,
+            "event_streams": lambda: len(hub.open),
+            "alerts_dropped": lambda: hub.dropped,
+        },
+    )
+    cookie = SessionCookie(settings.session_secrets, settings.limits.absolute_seconds)
+    throttle = Throttle(pipeline, Rules(free_failures=settings.login_tries))
+    return Services(worker, settings, sessions, cookie, accounts, hub, throttle, metrics), pipeline
 
 
-def _complain(task: asyncio.Task[None]) -> None:
+def _log_failure(task: asyncio.Task[None]) -> None:
     """A background task that fails is a mistake in this program; requests are still answered."""
     if not task.cancelled() and task.exception() is not None:
         log.error("a background task failed", exc_info=task.exception())
 
 
-def _listen(
-    services: Services, metrics: Metrics, settings: Settings, options: Options
-) -> HTTPServer:
-    app = make_app(services, metrics, demo_endpoints=settings.demo_endpoints)
+def _listen(services: Services, options: Options) -> HTTPServer:
+    app = make_app(services)
     body_bytes = app.settings["body_bytes"]
     server = HTTPServer(
         app,
@@ -211,48 +189,6 @@ async def _become_ready(worker: Worker, sessions: RedisSessions) -> None:
             waited = True
             await asyncio.sleep(0.5)
     log.info("ready")
-
-
-async def drain(server: HTTPServer, worker: Worker, alerts: Alerts, seconds: float) -> None:
-    """Leave without losing a request, within `seconds`.
-
-    Each answer from now on carries `Connection: close`, so that nginx empties its pool of connections
-    while new ones are still accepted; then nothing new is accepted, event streams are sent to another
-    worker, and what is in flight finishes.
-    """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    worker.ready = False
-    log.info("draining")
-    await stop_listening(server, lambda: worker.in_flight, seconds / 2)
-    await alerts.drain()
-    while (worker.in_flight or alerts.open) and loop.time() < deadline:
-        await asyncio.sleep(0.02)
-    if worker.in_flight:
-        log.warning("%d requests were cut off after %g s", worker.in_flight, seconds)
-    await asyncio.sleep(0.05)  # the last answers are still on their way to the kernel
-    log.info("stopped")
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        idle_seconds=settings.session_idle_seconds,
-        absolute_seconds=settings.session_absolute_seconds,
-        touch_seconds=settings.session_touch_seconds,
-        renew_seconds=settings.session_renew_seconds,
-        renew_grace_seconds=settings.session_renew_grace_seconds,
-        max_per_user=settings.session_max_per_user,
-        max_bytes=settings.session_max_bytes,
-        max_fields=settings.session_max_fields,
-    )
-
-
-def _demo_hint(settings: Settings) -> str | None:
-    """What the login page tells a first visitor; a changed demo password is not given away."""
-    if settings.demo_password is None:
-        return None
-    shown = "password demo" if settings.demo_password == "demo" else "the demo password"
-    return f"Any name with {shown} logs in."
 
 
 if __name__ == "__main__":

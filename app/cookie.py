@@ -56,10 +56,6 @@ class SessionCookie:
         name = self._name(handler)
         handler.clear_cookie(name, **_flags(name))
 
-    def forget(self) -> None:
-        """Drop the verified values; each is verified again when it comes again."""
-        self._verified = {}
-
     def _name(self, handler: RequestHandler) -> str:
         # __Host-: no other host and no http page can plant it (ASVS 5.0 3.3.1, 3.3.3).
         return "__Host-sid" if handler.request.protocol == "https" else "sid"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 
@@ -10,18 +12,24 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from app.sessions import Counters
-from app.traffic import Traffic
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5)  # seconds
+MINUTE = 60  # seconds
 MEANING = {
+    "requests": "Requests answered.",
+    "requests_failed": "Requests answered with 5xx.",
     "requests_in_flight": "Requests being answered.",
     "event_streams": "Event streams open on this worker.",
-    "alerts_dropped": "Alerts that came faster than the streams could be told, since the start.",
+    "alerts_dropped": "Alerts that arrived faster than they could be delivered, since the start.",
 }
+Figures = Mapping[str, Callable[[], int]]
 
 
-class Metrics:
-    """A registry of one worker; nothing is shared between processes, so Prometheus scrapes each."""
+class Metrics(Collector):
+    """The figures of one worker; nothing is shared between processes, so Prometheus scrapes each.
+
+    Figures are read at each scrape and cost nothing in between.
+    """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -32,39 +40,35 @@ class Metrics:
             registry=self._registry,
         )
 
-    def watch(self, counters: Counters, gauges: Mapping[str, Callable[[], int]]) -> None:
-        """Report these from now on; they are read at each scrape and cost nothing in between."""
-        self._registry.register(_Watched(counters, gauges))
+    def watch(self, engine: Counters, totals: Figures, gauges: Figures) -> None:
+        """Report these from now on.  `totals` only rise, and what the last minute added is reported too."""
+        self._engine, self._totals, self._gauges = engine, totals, gauges
+        self._past: deque[dict[str, int]] = deque([self._read()], maxlen=MINUTE)
+        self._registry.register(self)
 
-    def watch_traffic(self, traffic: Traffic) -> None:
-        """Report how many requests were answered."""
-        self._registry.register(_WatchedTraffic(traffic))
+    async def keep_time(self) -> None:
+        """Note the totals each second until cancelled."""
+        while True:
+            await asyncio.sleep(1)
+            self.tick()
+
+    def tick(self) -> None:
+        """A second has passed."""
+        self._past.append(self._read())
 
     def text(self) -> bytes:
         return generate_latest(self._registry)
 
-
-class _Watched(Collector):
-    def __init__(self, counters: Counters, gauges: Mapping[str, Callable[[], int]]) -> None:
-        self._counters = counters
-        self._gauges = gauges
-
     def collect(self) -> Iterable[Metric]:
-        for name, value in asdict(self._counters).items():
+        for name, value in asdict(self._engine).items():
             yield CounterMetricFamily(f"session_{name}", f"Session engine: {name}.", value=value)
-        for name, value_now in self._gauges.items():
-            yield GaugeMetricFamily(name, MEANING[name], value=value_now())
+        then = self._past[0]
+        for name, total in self._read().items():
+            text = MEANING[name]
+            yield CounterMetricFamily(name, text, value=total)
+            yield GaugeMetricFamily(f"{name}_last_minute", text, value=total - then[name])
+        for name, gauge in self._gauges.items():
+            yield GaugeMetricFamily(name, MEANING[name], value=gauge())
 
-
-class _WatchedTraffic(Collector):
-    def __init__(self, traffic: Traffic) -> None:
-        self._traffic = traffic
-
-    def collect(self) -> Iterable[Metric]:
-        traffic, minute = self._traffic, self._traffic.last_minute()
-        yield CounterMetricFamily("requests", "Requests answered.", value=traffic.answered)
-        yield CounterMetricFamily("requests_failed", "Answered with 5xx.", value=traffic.failed)
-        yield GaugeMetricFamily("requests_last_minute", "Answered in 60 s.", value=minute.answered)
-        yield GaugeMetricFamily(
-            "requests_failed_last_minute", "Answered with 5xx in 60 s.", value=minute.failed
-        )
+    def _read(self) -> dict[str, int]:
+        return {name: total() for name, total in self._totals.items()}

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from app.sessions import Limits
+
 N = TypeVar("N", int, float)
 SECRET_NAMES = ("SESSION_SECRETS", "DEMO_PASSWORD", "REDIS_URL")
 MIN_SECRET_CHARACTERS = 32
@@ -32,14 +34,7 @@ class Settings:
     redis_url: str
     redis_timeout_seconds: float
     session_secrets: tuple[str, ...]
-    session_idle_seconds: float
-    session_absolute_seconds: float
-    session_touch_seconds: float
-    session_renew_seconds: float
-    session_renew_grace_seconds: float
-    session_max_per_user: int
-    session_max_bytes: int
-    session_max_fields: int
+    limits: Limits  # of sessions
     demo_password: str | None
     demo_endpoints: bool
     users_file: Path | None
@@ -63,14 +58,16 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         redis_url=_redis_url(values),
         redis_timeout_seconds=env.number("REDIS_TIMEOUT_SECONDS", 0.5, least=0.05, most=0.9),
         session_secrets=_session_secrets(values, production),
-        session_idle_seconds=env.number("SESSION_IDLE_SECONDS", 1800, least=1),
-        session_absolute_seconds=env.number("SESSION_ABSOLUTE_SECONDS", 43200, least=1),
-        session_touch_seconds=env.number("SESSION_TOUCH_SECONDS", 60, least=0),
-        session_renew_seconds=env.number("SESSION_RENEW_SECONDS", 0, least=0),
-        session_renew_grace_seconds=env.number("SESSION_RENEW_GRACE_SECONDS", 10, least=1),
-        session_max_per_user=env.count("SESSION_MAX_PER_USER", 5, least=1, most=1000),
-        session_max_bytes=env.count("SESSION_MAX_BYTES", 16384, least=256, most=1 << 20),
-        session_max_fields=env.count("SESSION_MAX_FIELDS", 64, least=1, most=1024),
+        limits=Limits(
+            idle_seconds=env.number("SESSION_IDLE_SECONDS", 1800, least=1),
+            absolute_seconds=env.number("SESSION_ABSOLUTE_SECONDS", 43200, least=1),
+            touch_seconds=env.number("SESSION_TOUCH_SECONDS", 60, least=0),
+            renew_seconds=env.number("SESSION_RENEW_SECONDS", 0, least=0),
+            renew_grace_seconds=env.number("SESSION_RENEW_GRACE_SECONDS", 10, least=1),
+            max_per_user=env.count("SESSION_MAX_PER_USER", 5, least=1, most=1000),
+            max_bytes=env.count("SESSION_MAX_BYTES", 16384, least=256, most=1 << 20),
+            max_fields=env.count("SESSION_MAX_FIELDS", 64, least=1, most=1024),
+        ),
         demo_password=values.get("DEMO_PASSWORD") or (None if production else "demo"),
         demo_endpoints=env.flag("DEMO_ENDPOINTS", default=not production),
         users_file=Path(users_file) if users_file else None,
@@ -84,7 +81,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _check_together(settings: Settings) -> None:
-    renew, grace = settings.session_renew_seconds, settings.session_renew_grace_seconds
+    renew, grace = settings.limits.renew_seconds, settings.limits.renew_grace_seconds
     if renew and renew <= grace:
         raise SettingsError(
             f"SESSION_RENEW_SECONDS={renew:g} must be longer than SESSION_RENEW_GRACE_SECONDS"

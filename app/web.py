@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from tornado.httputil import (
     ParseBodyConfig,
@@ -15,43 +14,40 @@ from tornado.web import Application
 
 from app.handlers import api, devices, events, health, login, main
 from app.handlers.base import BaseHandler, NotFound, Services
-from app.metrics import Metrics
 
 HERE = Path(__file__).parent
 
 
-def make_app(services: Services, metrics: Metrics, *, demo_endpoints: bool) -> Application:
+def make_app(services: Services) -> Application:
     """The application of one worker."""
-    given = {"services": services}
-    routes: list[Any] = [
-        (r"/", main.Main, given),
-        (r"/login", login.Login, given),
-        (r"/logout", login.Logout, given),
-        (r"/api/session", api.SessionInfo, given),
-        (r"/api/visits", api.Visits, given),
-        (r"/api/data/([^/]+)", api.Data, given),
-        (r"/api/data/([^/]+)/add", api.DataAdd, given),
-        (r"/api/alerts", api.Alert, given),
-        (r"/events", events.Events, given),
-        (r"/devices", devices.DevicesPage, given),
-        (r"/api/devices", devices.DevicesJson, given),
-        (r"/devices/([0-9a-f]{16})/end", devices.EndDevice, given),
-        (r"/devices/end-others", devices.EndOthers, given),
-        (r"/devices/end-all", devices.EndAll, given),
-        (r"/livez", health.Live, given),
-        (r"/readyz", health.Ready, given),
-        (r"/metrics", health.MetricsText, given | {"metrics": metrics}),
+    routes: list[tuple[str, type[BaseHandler]]] = [
+        (r"/", main.Main),
+        (r"/login", login.Login),
+        (r"/logout", login.Logout),
+        (r"/api/session", api.SessionInfo),
+        (r"/api/visits", api.Visits),
+        (r"/api/data/([^/]+)", api.Data),
+        (r"/api/data/([^/]+)/add", api.DataAdd),
+        (r"/api/alerts", api.Alert),
+        (r"/events", events.Events),
+        (r"/devices", devices.DevicesPage),
+        (r"/api/devices", devices.DevicesJson),
+        (r"/devices/([0-9a-f]{16})/end", devices.EndDevice),
+        (r"/devices/end-others", devices.EndOthers),
+        (r"/devices/end-all", devices.EndAll),
+        (r"/livez", health.Live),
+        (r"/readyz", health.Ready),
+        (r"/metrics", health.MetricsText),
     ]
-    if demo_endpoints:
-        routes.append((r"/slow", api.Slow, given))
-    handlers = [route[1] for route in routes]
+    if services.settings.demo_endpoints:
+        routes.append((r"/slow", api.Slow))
+    handlers = [handler for _, handler in routes]
     _parse_forms_of(handlers)
     return Application(
         routes,
         body_bytes=max(handler.body_bytes for handler in handlers),
         services=services,
         default_handler_class=NotFound,
-        default_handler_args=given,
         template_path=str(HERE / "templates"),
         static_path=str(HERE / "static"),  # for static_url's ?v= hashes; nginx serves the files
         # Cross-site POSTs are refused by what the browser says of itself (Sec-Fetch-Site, Origin):

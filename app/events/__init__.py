@@ -1,1 +1,1 @@
-"""Event streams: the hub that holds those of this worker, one stream, and how far apart lost ones return."""
+"""Event streams: the hub that holds those of this worker, one stream, and reconnect jitter."""

@@ -1,8 +1,8 @@
-"""How far apart browsers come back that have lost their streams: the more there are, the farther.
+"""Reconnect jitter: the time over which browsers that have lost their streams come back.
 
-Each connect costs a worker about as much as a request. So those of one worker return at
-STREAMS_A_SECOND at most, whichever way it went: one that drains says so, and for one that dies, or an
-nginx that ends, each heartbeat has told the pause already (`retry:`, WHATWG HTML section 9.2).
+Each connect costs a worker about as much as a request.  So those of one worker return at
+STREAMS_A_SECOND at most: a worker that drains sends the time, and for one that dies, or an nginx that
+ends, the last heartbeat has set the pause already (`retry:`, WHATWG HTML section 9.2).
 """
 
 from __future__ import annotations

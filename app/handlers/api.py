@@ -128,11 +128,11 @@ class Alert(ApiHandler):
         text = body.get("text") if isinstance(body, dict) else None
         if not isinstance(text, str) or not 0 < len(text.strip()) <= MAX_TEXT_CHARACTERS:
             raise NotPlainJson(f'the body is {{"text": "<1 to {MAX_TEXT_CHARACTERS} characters>"}}')
-        said = await self.services.alerts.say(self.visitor, plain(text))
-        if said is None:
+        sent = await self.services.hub.publish(self.visitor, plain(text))
+        if sent is None:
             self.set_header("Retry-After", "1")
             self.answer_json(429, {"error": "too many alerts at this moment"})
-        elif said:
+        elif sent:
             self.answer_json(202, {"sent": True, **self.whoami})
         else:
             self.answer_ended()

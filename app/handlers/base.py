@@ -1,4 +1,4 @@
-"""What every handler shares: who answers, whose session it is, and how failures look.
+"""What every handler shares: who answers, whose session it is, and how answers look.
 
 A session is loaded before the handler runs and saved before it answers, never after: the visitor's
 next request may reach another worker before this one has done anything more.
@@ -10,7 +10,7 @@ import logging
 import re
 import secrets
 from asyncio import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -18,34 +18,18 @@ from urllib.parse import urlencode
 import ujson
 from tornado.web import HTTPError, RequestHandler
 
-from app.accounts import Accounts, AccountsBusy
+from app.accounts import Accounts
 from app.cookie import SessionCookie
-from app.events.hub import Alerts
-from app.sessions import (
-    BadKey,
-    NotAnInteger,
-    NotPlainJson,
-    RedisSessions,
-    Session,
-    SessionConflict,
-    SessionTooLarge,
-    StoreUnavailable,
-)
+from app.events.hub import Hub
+from app.handlers.errors import explain, log_error, status_of
+from app.metrics import Metrics
+from app.sessions import RedisSessions, Session, StoreUnavailable
+from app.settings import Settings
 from app.throttle import Throttle
-from app.traffic import Traffic
 
 RETRY_AFTER_SECONDS = 1
 AGAIN_SECONDS = 3  # between two tries of a 503 page
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
-_STATUS_OF: dict[type[BaseException], int] = {
-    StoreUnavailable: 503,
-    AccountsBusy: 503,
-    SessionConflict: 409,
-    SessionTooLarge: 413,
-    NotAnInteger: 400,
-    NotPlainJson: 400,
-    BadKey: 400,
-}
 
 log = logging.getLogger("app")
 
@@ -58,22 +42,22 @@ class Worker:
     boot: str
     ready: bool = False
     in_flight: int = 0
-    traffic: Traffic = field(default_factory=Traffic)
+    answered: int = 0
+    failed: int = 0  # of these, with 5xx
 
 
 @dataclass(frozen=True)
 class Services:
-    """What handlers are given instead of globals."""
+    """What handlers are given instead of globals; app/web.py passes it once, to the application."""
 
     worker: Worker
+    settings: Settings
     sessions: RedisSessions
     cookie: SessionCookie
     accounts: Accounts
-    alerts: Alerts
+    hub: Hub
     throttle: Throttle
-    demo_hint: str | None
-    demo_endpoints: bool
-    served_by: bool = True  # SERVED_BY: whether answers say which worker made them
+    metrics: Metrics
     strict: bool = False  # tests: an answer with unsaved changes is an error, not a log line
 
 
@@ -82,27 +66,30 @@ class BaseHandler(RequestHandler):
 
     session_use = "none"  # "none" | "if given" | "required"
     answers_json = False
-    is_counted = True  # in the worker's traffic; probes are not
+    is_counted = True  # in the worker's figures; probes are not
     # The largest request that a handler takes; one with a larger form has its own.  What is larger than that of
     # all handlers is refused before it is parsed (app/web.py), and nginx has its client_max_body_size.
     form_fields = 20
     takes_files = False
     body_bytes = 64 * 1024
 
-    def initialize(self, services: Services) -> None:
-        self.services = services
+    @property
+    def services(self) -> Services:
+        services: Services = self.application.settings["services"]
+        return services
+
+    def initialize(self) -> None:
         self.session: Session | None = None
         # Not in prepare(), which a refused cross-site form never reaches, while on_finish() runs for it.
-        services.worker.in_flight += 1
+        self.services.worker.in_flight += 1
 
     def set_default_headers(self) -> None:
         """Also runs before error answers, so that each names its worker and request."""
         self.clear_header("Server")
         self.request_id = self._request_id()
         self.set_header("X-Request-ID", self.request_id)
-        services: Services = self.application.settings["services"]
-        if services.served_by:
-            self.set_header("X-Served-By", services.worker.name)
+        if self.services.settings.served_by:
+            self.set_header("X-Served-By", self.services.worker.name)
 
     def _request_id(self) -> str:
         """nginx's id for the request, so that both logs can be joined; our own without nginx."""
@@ -142,9 +129,10 @@ class BaseHandler(RequestHandler):
             raise HTTPError(400)
 
     def on_finish(self) -> None:
-        self.services.worker.in_flight -= 1
-        if self.is_counted:
-            self.services.worker.traffic.note(self.get_status())
+        worker = self.services.worker
+        worker.in_flight -= 1
+        worker.answered += self.is_counted
+        worker.failed += self.is_counted and self.get_status() >= 500
 
     async def load_session(self) -> Session | None:
         """The visitor's session, or None for an anonymous one; costs nothing without a cookie."""
@@ -202,12 +190,11 @@ class BaseHandler(RequestHandler):
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """Give the engine's exceptions the status they mean; anything unknown stays a 500."""
         error = kwargs.get("exc_info", (None, None, None))[1]
-        super().send_error(_STATUS_OF.get(type(error), status_code), **kwargs)
+        super().send_error(status_of(error, status_code), **kwargs)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
-        title = HTTPStatus(status_code).phrase
-        text = _explain(status_code, error)
+        text = explain(status_code, error, has_cookie=self.services.cookie.read(self) is not None)
         body: dict[str, Any] = {"error": text, "request_id": self.request_id}
         if status_code == 503:
             self.set_header("Retry-After", str(RETRY_AFTER_SECONDS))
@@ -221,20 +208,14 @@ class BaseHandler(RequestHandler):
             self.render(
                 "error.html",
                 status=status_code,
-                title=title,
+                title=HTTPStatus(status_code).phrase,
                 text=text,
                 request_id=self.request_id,
                 again=AGAIN_SECONDS if status_code == 503 else None,
             )
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
-        """One line for what has a contract, the trace for what has none; never a body or a cookie."""
-        about = {"request_id": self.request_id}
-        if isinstance(value, StoreUnavailable):
-            log.warning("no session store: %s", value, extra=about)
-        elif not isinstance(value, HTTPError) and type(value) not in _STATUS_OF:
-            failed = f"{self.request.method} {self.request.path} failed"
-            log.error("%s", failed, exc_info=value, extra=about)
+        log_error(self.request, value, self.request_id)
 
 
 class NotFound(BaseHandler):
@@ -243,19 +224,3 @@ class NotFound(BaseHandler):
     async def prepare(self) -> None:
         await super().prepare()
         self.send_error(404)
-
-
-def _explain(status: int, error: BaseException | None) -> str:
-    """What a visitor can make use of; the inner workings stay in the log."""
-    if isinstance(error, HTTPError) and error.reason:
-        return str(error.reason)
-    if isinstance(error, AccountsBusy):
-        return "Too many people are logging in at this moment. Try again in a second."
-    if type(error) in _STATUS_OF and status < 500:
-        return str(error)
-    return {
-        403: "This request came from another site and was refused.",
-        404: "There is nothing at this address.",
-        405: "This address does not take that method.",
-        503: "The session store is not answering. You are still logged in; try again in a moment.",
-    }.get(status, "This request could not be answered.")

@@ -1,4 +1,4 @@
-"""GET /events: what becomes of one's session and what others have to say, as it happens."""
+"""GET /events: changes of the visitor's session, and alerts, as they happen."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class Events(BaseHandler):
     answers_json = True  # what is no stream: 401, 429 and 503
 
     async def get(self) -> None:
-        session, alerts = self.visitor, self.services.alerts
-        if alerts.full(session):
+        session, hub = self.visitor, self.services.hub
+        if hub.full(session):
             error = f"this session has {MAX_STREAMS_PER_SESSION} streams open on this worker"
             self.answer_json(429, {"error": error})
             return
         self.set_header("Content-Type", "text/event-stream; charset=UTF-8")
         self.set_header("X-Accel-Buffering", "no")  # for an nginx that is not configured as ours is
         self.set_header("Connection", "close")  # after a stream nginx must not use it for a request
-        self.write(alerts.greeting(session))
+        self.write(hub.greeting(session))
         await self.flush()
         connection = self.detach()
         self.on_finish()  # for Tornado this request is over, and a drain must not wait for it
-        alerts.add(connection, session, chunked=self.request.version == "HTTP/1.1")
+        hub.add(connection, session, chunked=self.request.version == "HTTP/1.1")
 
     async def head(self) -> None:
         """200 or 401: whether a stream would be given.  EventSource tells a page no status."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from app.metrics import Metrics
-
-from .base import BaseHandler, Services
+from .base import BaseHandler
 
 
 class Probe(BaseHandler):
-    """Asked by machines that watch the worker: no part of its traffic."""
+    """Asked by machines that watch the worker: not counted among its requests."""
 
     is_counted = False
 
@@ -37,10 +35,6 @@ class Ready(Probe):
 class MetricsText(Probe):
     """The figures of this worker, in Prometheus text."""
 
-    def initialize(self, services: Services, metrics: Metrics) -> None:  # type: ignore[override]
-        super().initialize(services)
-        self.metrics = metrics
-
     def get(self) -> None:
         self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-        self.finish(self.metrics.text())
+        self.finish(self.services.metrics.text())

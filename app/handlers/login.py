@@ -6,8 +6,8 @@ import math
 from urllib.parse import quote
 
 from app.accounts import normalise
-from app.events.hub import WHY_ENDED
 from app.sessions import StoreUnavailable
+from app.settings import Settings
 
 from .base import BaseHandler
 
@@ -16,6 +16,18 @@ MAX_NEXT_CHARACTERS = 2048
 # Said of a name that nobody has, too: it must not tell which names exist.
 TOO_MANY = "Too many wrong passwords for this name. Try again in {seconds} s."
 WRONG = "This name and password do not match."  # one text: it must not tell which of them is wrong
+# Shown after a stream was told this reason.  No other text is: the reason comes back in the address,
+# which anybody could have written.
+WHY_ENDED = {
+    "logout": "You are logged out: this session was ended in another tab or window.",
+    "device": "This session was ended from another of your devices.",
+    "administrator": "An administrator has ended this session.",
+    "login": "Somebody has logged in anew in this browser, so the session before has ended.",
+    "limit": "You have logged in on too many devices at once, so the oldest session has ended.",
+    "expired": "This session was over: it had not been used for a while, or had reached its longest time.",
+    "unreadable": "This session could not be read any more and was ended.",
+    "ended": "This session has ended.",
+}
 
 
 class Login(BaseHandler):
@@ -68,7 +80,7 @@ class Login(BaseHandler):
             notice=WHY_ENDED.get(self.get_query_argument("ended", "")),
             name=self.get_body_argument("username", ""),
             next=local_path(next_path),
-            demo_hint=self.services.demo_hint,
+            demo_hint=demo_hint(self.services.settings),
         )
 
     async def load_session(self):  # type: ignore[no-untyped-def]
@@ -106,3 +118,11 @@ def local_path(text: str) -> str:
     if not plain or not text.isprintable() or len(text) > MAX_NEXT_CHARACTERS:
         return "/"
     return quote(text, safe="/?&=%#:;,@!$'()*+~[]-._")
+
+
+def demo_hint(settings: Settings) -> str | None:
+    """What the form tells a first visitor; a changed demo password is not given away."""
+    if settings.demo_password is None:
+        return None
+    shown = "password demo" if settings.demo_password == "demo" else "the demo password"
+    return f"Any name with {shown} logs in."

@@ -20,5 +20,5 @@ class Main(BaseHandler):
             age=times.now - times.created,
             idle_expires_in=times.idle_expires_in,
             absolute_expires_in=times.absolute_expires_in,
-            slow=self.services.demo_endpoints,
+            slow=self.services.settings.demo_endpoints,
         )

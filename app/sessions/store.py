@@ -116,10 +116,6 @@ class RedisSessions:
         self.counters.loads += 1
         return self._load(place)
 
-    def forget(self) -> None:
-        """Drop what is remembered of ids; each is worked out again when it comes again."""
-        self._remembered_place_of.cache_clear()
-
     async def create(
         self,
         user: str,

@@ -141,11 +141,6 @@ class Notices:
         channel = identity.session_key(identity.tag_of(session.user), session.digest)
         return len(self._watches[channel].watching) if channel in self._watches else 0
 
-    def shrink(self) -> None:
-        """After thousands have left: keep tables no larger than those who watch now need."""
-        self._watches = dict(self._watches.items())
-        self._subscription.shrink()
-
     # ---- what Redis says
 
     def joined(self, channel: str) -> None:

@@ -43,10 +43,10 @@ function hear({ type, data }) {
 }
 
 const on = {
-  hello({ worker, heard_now: heardNow }) {
+  hello({ worker, subscribed }) {
     failures = 0;
     say("Worker ", worker, " holds this page's event stream.");
-    if (!heardNow) state.append(" Other workers are not heard at the moment: news comes late.");
+    if (!subscribed) state.append(" Changes on other workers arrive late at the moment.");
   },
 
   session(facts) {

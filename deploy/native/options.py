@@ -32,7 +32,6 @@ class Options:
     drain_seconds: float
     nginx_processes: str = "auto"
     nginx_leaves_seconds: int = 60
-    redis_preload: str = ""
 
     @property
     def logs(self) -> Path:
@@ -93,7 +92,6 @@ def read_options(environ: Mapping[str, str]) -> Options:
         drain_seconds=_number(environ, "DRAIN_SECONDS", 10, most=300),
         nginx_processes=_processes(environ),
         nginx_leaves_seconds=int(_number(environ, "NGINX_LEAVES_SECONDS", 60, most=86400)),
-        redis_preload=_library(environ, "REDIS_PRELOAD"),
     )
 
 
@@ -112,13 +110,6 @@ def _processes(environ: Mapping[str, str]) -> str:
     value = environ.get("NGINX_PROCESSES") or "auto"
     if value != "auto" and not (value.isdecimal() and 1 <= int(value) <= 256):
         raise Refused(f"NGINX_PROCESSES={value} must be auto, or a number from 1 to 256")
-    return value
-
-
-def _library(environ: Mapping[str, str], name: str) -> str:
-    value = environ.get(name) or ""
-    if '"' in value:
-        raise Refused(f"{name}={value} must be the name or path of a library, without quotes")
     return value
 
 

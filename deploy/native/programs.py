@@ -61,14 +61,12 @@ def _redis(options: Options) -> Program:
     command = [str(binaries.redis()), str(ROOT / "deploy/redis/redis.conf"), "--port", "0"]
     command += ["--unixsocket", str(options.socket("redis.sock")), "--unixsocketperm", "700"]
     command += ["--dir", str(data), "--daemonize", "no"]
-    preload = {"environment": f'LD_PRELOAD="{options.redis_preload}"'}
     return Program(
         "redis",
         command,
         REDIS_PRIORITY,
         stop_seconds=10,
         output=options.logs / "redis.log",
-        options=preload if options.redis_preload else {},
     )
 
 

@@ -307,7 +307,7 @@ async def test_without_pubsub_the_heartbeat_notices(
     await visit(visitor, both[1], "unheard")
     await stream.until(lambda: stream.named("session")[-1]["visits"] == 1, 1)
     late = await listen(visitor, both[1])
-    assert late.named("hello")[0]["heard_now"] is False
+    assert late.named("hello")[0]["subscribed"] is False
     await visitor.post(both[1], "/logout")
     assert [await stream.over(1.5), await late.over(1.5)] == ["ended", "ended"]
 
@@ -339,7 +339,7 @@ async def test_streams_learn_that_others_are_heard_again(
     stream = await listen(visitor, worker)
     mend(server)
     await stream.until(lambda: len(stream.named("hello")) == 2, 3)
-    assert [hello["heard_now"] for hello in stream.named("hello")] == [False, True]
+    assert [hello["subscribed"] for hello in stream.named("hello")] == [False, True]
 
 
 @pytest.mark.parametrize("outage", ["stopped", "frozen"])

@@ -177,6 +177,21 @@ async def test_emptied_and_damaged(
     worker.log_path.write_text(worker.log.replace('"level":"error"', '"level":"noted"'))
 
 
+async def test_only_a_cookie_is_still_logged_in(
+    server: RedisServer, start_workers: StartWorkers, new_visitor: NewVisitor
+) -> None:
+    """While Redis is away a login without a valid cookie is not told that it is still logged in."""
+    (worker,) = start_workers(server.url, 1)
+    visitor, stranger, forger = new_visitor(), new_visitor(), new_visitor()
+    await visitor.log_in(worker)
+    forger.cookie = f"{visitor.cookie}x"
+    server.stop()
+    form = {"username": "b", "password": "demo"}
+    answers = [await one.post(worker, "/login", data=form) for one in (visitor, stranger, forger)]
+    assert [answer.status_code for answer in answers] == [503] * 3
+    assert ["still logged in" in answer.text for answer in answers] == [True, False, False]
+
+
 async def test_start_without_redis(
     server: RedisServer, start_workers: StartWorkers, new_visitor: NewVisitor
 ) -> None:

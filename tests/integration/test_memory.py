@@ -19,14 +19,14 @@ StartWorkers = Callable[..., list[Worker]]
 
 SESSIONS = 60
 STREAMS_A_SESSION = 20
-RETURNED = 0.1  # of the start, as `make longconn` has it
+RETURNED = 0.5  # of what the crowd added; `make longconn` limits what is left of 36,000
 # The C library's own allocator gives single free pages back, Python's only a whole free MiB, which after
 # so small a crowd is a matter of chance. What the worker itself holds on to shows with either.
 PAGES = {"PYTHONMALLOC": "malloc"}
 KEEPS_ALL = """\"\"\"A worker that never gives memory back.\"\"\"
 import app.memory
 
-async def give_back(forget):
+async def give_back(streams):
     pass
 
 app.memory.give_back = give_back
@@ -50,15 +50,17 @@ async def log_in(worker: Worker, new_visitor: NewVisitor) -> list[str]:
     return [str(visitor.cookie) for visitor in visitors]
 
 
-def hold_streams(worker: Worker, cookies: list[str]) -> None:
-    """Open STREAMS_A_SESSION streams of each session, some at once, and close all of them."""
+def hold_streams(worker: Worker, cookies: list[str]) -> int:
+    """Open STREAMS_A_SESSION streams of each session, some at once, and close all; the memory with all open."""
     with ExitStack() as streams:
         for _ in range(STREAMS_A_SESSION):
             some = [open_stream(worker, cookie, streams) for cookie in cookies]
             for stream in some:
                 assert stream.recv(4096).startswith(b"HTTP/1.1 200")
         assert worker.metric("event_streams") == len(cookies) * STREAMS_A_SESSION
+        most = private_bytes(worker)
     wait_until(lambda: worker.metric("event_streams") == 0, seconds=20, what="no streams")
+    return most
 
 
 def open_stream(worker: Worker, cookie: str, streams: ExitStack) -> socket.socket:
@@ -75,19 +77,19 @@ async def warmed_up(worker: Worker, new_visitor: NewVisitor) -> list[str]:
     return cookies
 
 
-def has_returned(worker: Worker, before: int) -> bool:
-    return private_bytes(worker) < before * (1 + RETURNED)
+def has_returned(worker: Worker, before: int, most: int) -> bool:
+    return private_bytes(worker) < most - (most - before) * RETURNED
 
 
 async def test_memory_returns(
     shared_single: Place, start_workers: StartWorkers, new_visitor: NewVisitor
 ) -> None:
-    """A worker that held many streams has the memory of before soon after they are gone."""
+    """Soon after many streams have gone, a worker has given back at least half of what they took."""
     [worker] = start_workers(shared_single.url, **PAGES)
     cookies = await warmed_up(worker, new_visitor)
     before = private_bytes(worker)
-    hold_streams(worker, cookies)
-    wait_until(lambda: has_returned(worker, before), seconds=15, what="the memory of before")
+    most = hold_streams(worker, cookies)
+    wait_until(lambda: has_returned(worker, before, most), seconds=15, what="half of the memory")
 
 
 async def test_memory_stays_when_it_is_not_given_back(
@@ -98,6 +100,6 @@ async def test_memory_stays_when_it_is_not_given_back(
     [worker] = start_workers(shared_single.url, PYTHONPATH=f"{tmp_path}:{ROOT}", **PAGES)
     cookies = await warmed_up(worker, new_visitor)
     before = private_bytes(worker)
-    hold_streams(worker, cookies)
+    most = hold_streams(worker, cookies)
     with pytest.raises(AssertionError, match="not within"):
-        wait_until(lambda: has_returned(worker, before), seconds=4, what="the memory of before")
+        wait_until(lambda: has_returned(worker, before, most), seconds=4, what="half of the memory")

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from app.events.hub import Alerts, reconnect
+from app.events.hub import Hub, reconnect
 from app.events.jitter import LEAST_MS, STREAMS_A_SECOND, retry, spread_ms
 
 
@@ -55,24 +55,24 @@ class Nobody:
 class Moving:
     """In the place of a stream: closes at once."""
 
-    def __init__(self, alerts: Alerts) -> None:
-        self._alerts = alerts
-        alerts.open.add(self)  # type: ignore[arg-type]
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        hub.open.add(self)  # type: ignore[arg-type]
 
     def close(self, last: bytes) -> None:
         assert b"event: reconnect" in last
-        self._alerts.open.discard(self)  # type: ignore[arg-type]
+        self._hub.open.discard(self)  # type: ignore[arg-type]
 
 
 async def test_streams_that_have_moved_are_not_kept() -> None:
     """A move goes on for up to a minute, and holds only those that it has still to move."""
-    alerts = Alerts(Nobody(), {})  # type: ignore[arg-type]
-    kept = weakref.WeakSet(Moving(alerts) for _ in range(STREAMS_A_SECOND // 3))
-    alerts.move()
+    hub = Hub(Nobody(), {})  # type: ignore[arg-type]
+    kept = weakref.WeakSet(Moving(hub) for _ in range(STREAMS_A_SECOND // 3))
+    hub.move()
     steps = []
     async with asyncio.timeout(10):
-        while alerts.open:
+        while hub.open:
             await asyncio.sleep(0.01)
-            steps.append(len(alerts.open))
-            assert len(kept) <= len(alerts.open) + 1  # the one that was last
+            steps.append(len(hub.open))
+            assert len(kept) <= len(hub.open) + 1  # the one that was last
     assert len(set(steps)) > 2  # in more than one go

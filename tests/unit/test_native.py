@@ -16,7 +16,6 @@ from deploy.__main__ import main
 from deploy.lock import Held, held, holder
 from deploy.native.leftovers import session_members
 from deploy.native.options import Options, read_environ, read_options
-from deploy.native.programs import native_programs
 from deploy.native.render import frame_line, render_nginx, site_line, upstream_line
 from deploy.paths import ROOT
 from deploy.refused import Refused
@@ -108,18 +107,6 @@ def test_nginx_leaves() -> None:
     chosen = read_options({"NGINX_LEAVES_SECONDS": "5"})
     assert frame_line(line, 4096, chosen) == "worker_shutdown_timeout 5s;"
     assert line in (ROOT / "nginx/nginx.conf").read_text()
-
-
-def test_redis_preload(tmp_path: Path) -> None:
-    """REDIS_PRELOAD is loaded by Redis and by nothing else; without it Redis's environment is ours."""
-    given = {"STACK_DIR": str(tmp_path), "REDIS_PRELOAD": "libjemalloc.so.2"}
-    for environ, expected in ((given, {"redis": 'LD_PRELOAD="libjemalloc.so.2"'}), ({}, {})):
-        options = read_options({"STACK_DIR": str(tmp_path)} | environ)
-        programs = native_programs(options, read_upstream(UPSTREAM))
-        found = {program.name: program.options.get("environment") for program in programs}
-        assert {name: value for name, value in found.items() if value} == expected
-    with pytest.raises(Refused, match='REDIS_PRELOAD=a"b must be the name or path'):
-        read_options({"REDIS_PRELOAD": 'a"b'})
 
 
 def test_environment_wins(tmp_path: Path) -> None:

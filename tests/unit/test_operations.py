@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from app.traffic import SECONDS, Count, Traffic
 from deploy.lock import held
 from deploy.operations.docker import nginx_processes
 from deploy.operations.restart import pause_seconds
@@ -232,17 +231,3 @@ def test_attended_program(tmp_path: Path) -> None:
         assert not is_attended(tmp_path, "worker-8002")
 
     assert not is_attended(tmp_path, "worker-8001")
-
-
-def test_last_minute() -> None:
-    """Traffic of the last minute is what came since the note of a minute ago, failures by 5xx."""
-    traffic = Traffic()
-    for status in (200, 404, 503):
-        traffic.note(status)
-    assert traffic.last_minute() == Count(3, 1)
-    for _ in range(SECONDS):
-        traffic.tick()
-    traffic.note(500)
-
-    assert traffic.last_minute() == Count(1, 1)
-    assert (traffic.answered, traffic.failed) == (4, 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from pathlib import Path
@@ -23,9 +22,8 @@ def read(**environ: str) -> Settings:
 
 def test_defaults() -> None:
     """Without settings the lifetimes and caps are the engine's own."""
-    settings, limits = read(), Limits()
-    for field in dataclasses.fields(limits):
-        assert getattr(settings, f"session_{field.name}") == getattr(limits, field.name)
+    settings = read()
+    assert settings.limits == Limits()
     assert (settings.redis_url, settings.redis_timeout_seconds) == ("redis://127.0.0.1:6379/0", 0.5)
     assert (settings.demo_password, settings.demo_endpoints, settings.production) == (
         "demo",
@@ -132,7 +130,7 @@ def test_renewal_and_grace() -> None:
     """An id has to live longer than the grace of the one before it."""
     with pytest.raises(SettingsError, match="SESSION_RENEW_SECONDS=10 must be longer"):
         read(SESSION_RENEW_SECONDS="10")
-    assert read(SESSION_RENEW_SECONDS="11").session_renew_seconds == 11
+    assert read(SESSION_RENEW_SECONDS="11").limits.renew_seconds == 11
 
 
 def test_secrets_do_not_print() -> None:

@@ -67,10 +67,6 @@ class Subscription:
         self._channels.discard(channel)
         self._tell(channel, joining=False)
 
-    def shrink(self) -> None:
-        """Keep a table no larger than what is joined now: Python's only grow."""
-        self._channels = set(self._channels)
-
     async def run(self, listener: Listener) -> None:
         """Hear until cancelled; a lost connection is made anew."""
         complained = False

@@ -1,0 +1,64 @@
+"""What a failure means to a visitor: its status and its sentence, and its line in the log."""
+
+from __future__ import annotations
+
+import logging
+
+from tornado.httputil import HTTPServerRequest
+from tornado.web import HTTPError
+
+from app.accounts import AccountsBusy
+from app.sessions import (
+    BadKey,
+    NotAnInteger,
+    NotPlainJson,
+    SessionConflict,
+    SessionTooLarge,
+    StoreUnavailable,
+)
+
+_STATUS_OF: dict[type, int] = {
+    StoreUnavailable: 503,
+    AccountsBusy: 503,
+    SessionConflict: 409,
+    SessionTooLarge: 413,
+    NotAnInteger: 400,
+    NotPlainJson: 400,
+    BadKey: 400,
+}
+_TEXTS = {
+    403: "This request came from another site and was refused.",
+    404: "There is nothing at this address.",
+    405: "This address does not take that method.",
+}
+
+log = logging.getLogger("app")
+
+
+def status_of(error: BaseException | None, otherwise: int) -> int:
+    """The status that an exception of the engine means, or `otherwise`."""
+    return _STATUS_OF.get(type(error), otherwise)
+
+
+def explain(status: int, error: BaseException | None, *, has_cookie: bool) -> str:
+    """What a visitor can make use of; the inner workings stay in the log."""
+    if isinstance(error, HTTPError) and error.reason:
+        return str(error.reason)
+    if isinstance(error, AccountsBusy):
+        return "Too many people are logging in at this moment. Try again in a second."
+    if isinstance(error, StoreUnavailable):
+        still = " You are still logged in." if has_cookie else ""
+        return f"The session store is not answering.{still} Try again in a moment."
+    if type(error) in _STATUS_OF:
+        return str(error)
+    return _TEXTS.get(status, "This request could not be answered.")
+
+
+def log_error(request: HTTPServerRequest, error: BaseException | None, request_id: str) -> None:
+    """One line for what has a contract, the trace for what has none; never a body or a cookie."""
+    about = {"request_id": request_id}
+    if isinstance(error, StoreUnavailable):
+        log.warning("no session store: %s", error, extra=about)
+    elif not isinstance(error, HTTPError) and type(error) not in _STATUS_OF:
+        failed = f"{request.method} {request.path} failed"
+        log.error("%s", failed, exc_info=error, extra=about)
