@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 from deploy.https import Https, read_https
+from deploy.native.env_file import read_env_file
 from deploy.paths import ROOT
 from deploy.refused import Refused
 
+DEFAULT_FILE = str(ROOT / ".env")
 LONGEST_SOCKET_PATH = 100  # the kernel's limit is 104 bytes on some systems, 108 on others
 
 
@@ -73,9 +73,15 @@ class Options:
 
 def read_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """`environ`, completed from the file ENV_FILE names (`.env`); what is set already wins."""
-    name = environ.get("ENV_FILE", str(ROOT / ".env"))
-    given = dotenv_values(name) if name else {}
-    return {key: value for key, value in given.items() if value is not None} | dict(environ)
+    return read_settings_file(environ) | dict(environ)
+
+
+def read_settings_file(environ: Mapping[str, str]) -> dict[str, str]:
+    """The settings of ENV_FILE, or of `.env` where there is one; an empty ENV_FILE means no file."""
+    name = environ.get("ENV_FILE", DEFAULT_FILE)
+    if not name or (name == DEFAULT_FILE and not os.path.lexists(name)):
+        return {}
+    return read_env_file(Path(name))
 
 
 def read_options(environ: Mapping[str, str]) -> Options:
