@@ -6,7 +6,6 @@ The certificate also decides which names the site answers to on https: those it 
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from deploy.certificate import Pair, PairError, make_pair, names_of, read_pair
 from deploy.refused import Refused
+from deploy.replace_file import replace_file
 
 DEFAULT_PORT = 8443
 OFFSET = DEFAULT_PORT - 8080  # to HTTP_PORT, where HTTPS_PORT is not given
@@ -54,9 +54,9 @@ def write_https(https: Https, folder: Path, *, key_mode: int = 0o600) -> None:
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     pair = _given_pair(*https.given) if https.given else _own_pair(folder, https.names)
-    _replace(folder / "key.pem", pair.key, key_mode)
-    _replace(folder / "certificate.pem", pair.chain, 0o644)
-    _replace(folder / "site.conf", _site_conf(https, pair.names, folder).encode(), 0o644)
+    replace_file(folder / "key.pem", pair.key, mode=key_mode)
+    replace_file(folder / "certificate.pem", pair.chain, mode=0o644)
+    replace_file(folder / "site.conf", _site_conf(https, pair.names, folder), mode=0o644)
 
 
 def name_for(host: str, folder: Path) -> str:
@@ -125,15 +125,6 @@ map $certified_host $https_site {{
 
 map $scheme $https_only {{ default {int(https.only)}; }}
 """
-
-
-def _replace(path: Path, content: bytes, mode: int) -> None:
-    """Write the file whole or not at all: nginx may be reading the old one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(content)
-    os.replace(draft, path)
 
 
 def _port(value: str | None, http_port: int) -> int:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import getpass
-import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from app.accounts import (
 )
 from deploy.native.options import Options
 from deploy.refused import Refused
+from deploy.replace_file import replace_file
 
 MIN_PASSWORD_CHARACTERS = 8  # ASVS 6.2.1
 
@@ -56,11 +55,6 @@ def _checked(password: str) -> str:
 
 
 def _write(path: Path, users: Mapping[str, str]) -> None:
-    """Replace the file at once: a worker that starts now reads the old one or the new one, whole."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".users-")  # mode 0600
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.writelines(f"{name}:{password_hash}\n" for name, password_hash in users.items())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
+    lines = [f"{name}:{password_hash}\n" for name, password_hash in users.items()]
+    replace_file(path, "".join(lines), mode=0o600)

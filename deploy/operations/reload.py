@@ -11,8 +11,9 @@ from deploy.operations.generation import reload_nginx, wait_until_old_have_left
 from deploy.operations.stack import Place, Stack
 from deploy.operations.verify import verify
 from deploy.refused import Refused
+from deploy.replace_file import replace_file
 from deploy.upstream.difference import algorithm, difference
-from deploy.upstream.edit import edited, read, write
+from deploy.upstream.edit import edited, read
 from deploy.upstream.lint import check_upstream
 from deploy.upstream.read import Upstream, UpstreamError, parse_upstream, read_upstream
 
@@ -134,7 +135,7 @@ def _restore(stack: Stack, before: str | None, reason: str) -> str:
         return f"{reason}\nno earlier file is known: correct it and run `make reload` again"
     refused = stack.state / "upstream.conf.refused"  # what the user wrote must not be lost
     refused.write_bytes(stack.upstream_conf.read_bytes())
-    write(stack.upstream_conf, before)
+    replace_file(stack.upstream_conf, before)
     reload_nginx(stack)
     wait_until_old_have_left(stack)
     return f"{reason}\nupstream.conf is again as it was served before; yours is kept as {refused}"

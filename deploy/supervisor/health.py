@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from deploy.replace_file import replace_file
 from deploy.supervisor.programs import worker_ports
 
 # nginx asks a worker that refused again after fail_timeout (1 s in upstream.conf), and counts whole
@@ -56,19 +57,13 @@ def _is_noticed(ready: Path, nginx_runs: Callable[[], bool]) -> bool:
     """`ready` is a file as old as the workers' readiness; it goes with the container."""
     if not ready.exists():
         if not nginx_runs():
-            _write(ready, 0)
+            replace_file(ready, "0")
             return True
-        _write(ready, time.monotonic())
+        replace_file(ready, str(time.monotonic()))
     left = NOTICED_SECONDS - (time.monotonic() - float(ready.read_text()))
     if left > 0:
         print(f"the workers are ready; nginx knows in {left:.1f} s")
     return left <= 0
-
-
-def _write(path: Path, moment: float) -> None:
-    draft = path.with_suffix(".draft")
-    draft.write_text(str(moment))
-    draft.replace(path)
 
 
 def _look_up(name: str, found: threading.Event) -> None:

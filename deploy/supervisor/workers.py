@@ -12,6 +12,7 @@ from typing import Any
 from deploy.free_port import is_free
 from deploy.lock import held
 from deploy.refused import Refused
+from deploy.replace_file import replace_file
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.figures import worker_figures
 from deploy.supervisor.health import readiness
@@ -103,9 +104,7 @@ class Workers:
 
     def keep(self, text: str) -> None:
         """Remember this upstream file as the one that is being served."""
-        draft = self._applied.with_suffix(".draft")
-        draft.write_bytes(text.encode())
-        draft.replace(self._applied)
+        replace_file(self._applied, text)
 
     def applied(self) -> str | None:
         """The upstream file that is being served."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.refused import Refused
+from deploy.replace_file import replace_file
 from deploy.upstream.read import OUR_HOST, Server, Upstream, UpstreamError
 
 PORT = re.compile(rf"(\bserver\s+{OUR_HOST}:)\d+")
@@ -22,26 +21,16 @@ def read(path: Path) -> str:
     return path.read_bytes().decode()
 
 
-def write(path: Path, text: str) -> None:
-    """Replace the file at once: whoever reads it meets the old text or the new one, whole."""
-    path = path.resolve()  # a link stays a link
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(handle, "wb") as file:
-        file.write(text.encode())
-    os.chmod(draft, path.stat().st_mode & 0o777 if path.exists() else 0o644)
-    os.replace(draft, path)
-
-
 @contextmanager
 def edited(path: Path, text: str) -> Iterator[None]:
     """Write `text`, and write the old text back when the block fails."""
     before = read(path)
-    write(path, text)
+    replace_file(path, text)
     try:
         yield
     except BaseException:
         if read(path) == text:  # else somebody has changed it since, or the reload has restored it
-            write(path, before)
+            replace_file(path, before)
         raise
 
 

@@ -13,9 +13,10 @@ from deploy.operations.docker import nginx_processes
 from deploy.operations.restart import pause_seconds
 from deploy.operations.store import count_keys
 from deploy.refused import Refused
+from deploy.replace_file import replace_file
 from deploy.supervisor.listener import attended, count_start, forget_starts, is_attended, starts
 from deploy.upstream.difference import difference
-from deploy.upstream.edit import add_workers, edited, find_server, remove_servers, set_down, write
+from deploy.upstream.edit import add_workers, edited, find_server, remove_servers, set_down
 from deploy.upstream.read import Server, Upstream, parse_upstream
 
 TEXT = """upstream app {
@@ -146,7 +147,7 @@ def test_written_at_once(tmp_path: Path) -> None:
     real.chmod(0o640)
     link.symlink_to(real)
     with open(real) as reader:
-        write(link, "new")
+        replace_file(link, "new")
 
         assert reader.read() == "old"
     assert (link.is_symlink(), real.read_text(), real.stat().st_mode & 0o777) == (
