@@ -7,6 +7,7 @@ PY := $(VENV)/bin/python
 LOCK := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate
 LOCKS := deploy/requirements
+PEERS_INSTALLED := .stack/peers/installed
 # Most tests wait rather than compute; two files at a time take little more than half as long as one.
 BY_TWO := --numprocesses 2 --dist loadfile
 
@@ -79,10 +80,9 @@ compare: $(VENV)/run $(VENV)/loadtest ## Round robin against four other policies
 	@$(PY) -m lab policies
 
 longconn: $(VENV)/run $(VENV)/loadtest ## 36,000 event streams and what they cost, 5 min; QUICK=1 for 300
-	@NGINX_PROCESSES=$${NGINX_PROCESSES:-8} PYTHONMALLOC=$${PYTHONMALLOC:-malloc} \
-		$(PY) -m lab streams
+	@NGINX_PROCESSES=$${NGINX_PROCESSES:-8} $(PY) -m lab streams
 
-bench: $(VENV)/test ## What a session costs a worker, 2 min; QUICK=1 for 40 s
+bench: $(VENV)/test $(if $(filter-out 0,$(PEERS)),$(PEERS_INSTALLED)) ## What a session costs a worker, 2 min; QUICK=1 for 40 s
 	@$(PY) -m lab cost
 
 proof-operations: $(VENV)/run $(VENV)/loadtest ## What operations cost under load, ours and stock; QUICK=1
@@ -104,6 +104,8 @@ lock: $(VENV)/test ## Choose the newest versions that pyproject.toml allows
 	$(LOCK) --upgrade pyproject.toml -c $(LOCKS)/test.txt -o $(LOCKS)/app.txt
 	$(LOCK) --upgrade pyproject.toml --group native -c $(LOCKS)/test.txt -o $(LOCKS)/run.txt
 	$(LOCK) --upgrade --group loadtest -c $(LOCKS)/test.txt -o $(LOCKS)/loadtest.txt
+	$(LOCK) --upgrade --group peers -o lab/cost/peers/requirements.txt
+	npm install --prefix lab/cost/peers --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean: ## Stop the stack; delete its data, its secret and .venv
 	@if [ -x $(PY) ]; then $(PY) -m deploy stop; fi
@@ -115,6 +117,15 @@ clean: ## Stop the stack; delete its data, its secret and .venv
 $(VENV)/%: deploy/requirements/%.txt | $(PY)
 	@echo "installing $< into $(VENV) (once)"
 	@$(PYTHON) -m pip --python $(PY) install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+# What `make bench PEERS=1` compares with: apart from .venv, and without Node no Express.
+$(PEERS_INSTALLED): lab/cost/peers/requirements.txt lab/cost/peers/package-lock.json lab/cost/peers/express_server.js
+	@echo "installing what sessions are compared with into $(@D) (once)"
+	@$(PYTHON) -m venv --without-pip $(@D)/venv
+	@$(PYTHON) -m pip --python $(@D)/venv/bin/python install --quiet --disable-pip-version-check --require-hashes -r $<
+	@if command -v npm >/dev/null; then cp lab/cost/peers/*.js* $(@D) && npm ci --prefix $(@D) --silent --no-audit --no-fund; \
+		else echo "Node is not installed: no comparison with Express"; fi
 	@touch $@
 
 $(PY):

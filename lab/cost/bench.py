@@ -17,14 +17,15 @@ import httpx
 from app.sessions import Pipeline, RedisSessions
 from deploy.paths import ROOT
 from lab.cost.generator import Generator, Target
+from lab.cost.ratios import Comparison, Sample
 from lab.cost.site import data_of
-from lab.cost.table import Comparison, Sample
 from lab.testbed.monitor import Monitor
 from lab.testbed.servers import RedisServer
 from lab.testbed.workers import Worker, clean_environment
 
 VISITORS = 500
-APPLICATION = "application"
+NEW_VISITORS = 30_000  # in turn: three times what a worker remembers of visitors
+APPLICATION, NEW = "application", "new visitors"
 AT_ONCE = 100
 TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
 
@@ -33,6 +34,8 @@ COMPARISONS = (
     Comparison("session read / the cookie alone", "read", "cookie", goal=0.95),
     Comparison("session read / bare handler", "read", "bare", goal=0.85),
     Comparison("session read / the article's way", "read", "article", goal=3.0),
+    Comparison("session read, visitors never seen before / the same ones", NEW, "read"),
+    Comparison("session read, visitors never seen before / the article's way", NEW, "article"),
     Comparison("guarded save / blind SET of a blob", "guarded save", "blind save"),
     Comparison("the application's GET /api/session / bare handler", APPLICATION, "bare"),
 )
@@ -54,7 +57,8 @@ QUICK = Size(rounds=5, seconds=0.3, sessions=2_000)
 @contextmanager
 def handlers(server: RedisServer, folder: Path) -> Iterator[list[Target]]:
     """The handlers of site.py in one process, and a worker of the application in another."""
-    command = [sys.executable, "-m", "lab.cost.site", server.url, str(VISITORS)]
+    numbers = (str(VISITORS), str(NEW_VISITORS))
+    command = [sys.executable, "-m", "lab.cost.site", server.url, *numbers]
     worker = Worker(folder, server.url)
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, env=clean_environment(), cwd=ROOT, text=True
@@ -62,25 +66,19 @@ def handlers(server: RedisServer, folder: Path) -> Iterator[list[Target]]:
         try:
             worker.start()
             assert site.stdout is not None
-            said = json.loads(site.stdout.readline())
+            told = json.loads(site.stdout.readline())
             worker.wait_ready()
             assert worker.process is not None
+            ours, ports = told["cookies"], told["ports"]
+            cookies = dict.fromkeys(ports, ours) | {"article": told["article"]}
             yield [
-                *(
-                    Target(name, port, "/", site.pid, said[_cookies_of(name)])
-                    for name, port in said["ports"].items()
-                ),
-                Target(
-                    APPLICATION, worker.port, "/api/session", worker.process.pid, said["cookies"]
-                ),
+                *(Target(name, port, "/", site.pid, cookies[name]) for name, port in ports.items()),
+                Target(NEW, ports["read"], "/", site.pid, told["new"]),
+                Target(APPLICATION, worker.port, "/api/session", worker.process.pid, ours),
             ]
         finally:
             worker.stop()
             site.kill()
-
-
-def _cookies_of(name: str) -> str:
-    return "article cookies" if name == "article" else "cookies"
 
 
 def rounds(targets: Sequence[Target], generator: Generator, size: Size) -> dict[str, list[Sample]]:

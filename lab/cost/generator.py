@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,12 +41,17 @@ class Generator:
 
     def __init__(self, *, wrk: bool) -> None:
         self._wrk = shutil.which("wrk") if wrk else None
+        self._sent: Counter[str] = Counter()  # by target
         self.name = "wrk -t1" if self._wrk else "the built-in generator"
 
     def rate(self, target: Target, seconds: float) -> tuple[int, float]:
-        """How many answers came, and in how many seconds."""
+        """How many answers came, and in how many seconds.
+
+        Visitors have their turn where the last call for this target stopped.
+        """
+        at = self._sent[target.name] % len(target.cookies)
         with tempfile.NamedTemporaryFile("w", suffix=".cookies") as file:
-            file.write("\n".join(target.cookies))
+            file.write("\n".join([*target.cookies[at:], *target.cookies[:at]]))
             file.flush()
             ran = subprocess.run(
                 self._command(target, seconds, file.name),
@@ -61,6 +67,7 @@ class Generator:
             raise Failed(
                 f"{target.name}: {counted['good']} answers, {counted['bad']} of them not 200"
             )
+        self._sent[target.name] += counted["good"]
         return counted["good"], counted["seconds"]
 
     def _command(self, target: Target, seconds: float, cookies: str) -> list[str]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from http.client import HTTPConnection
+from itertools import cycle
 from pathlib import Path
 
 from deploy.paths import ROOT
@@ -31,7 +32,7 @@ def count(url: str, folder: Path) -> dict[str, int]:
     command = [
         *(valgrind, "-q", "--tool=callgrind", "--instr-atstart=no"),
         f"--callgrind-out-file={counted}",
-        *(sys.executable, "-m", "lab.cost.site", url, str(VISITORS)),
+        *(sys.executable, "-m", "lab.cost.site", url, str(VISITORS), "0"),
     ]
     # The same hashes each time, so that dicts and sets cost the same each time.
     environment = clean_environment(PYTHONHASHSEED="0")
@@ -40,11 +41,11 @@ def count(url: str, folder: Path) -> dict[str, int]:
     ) as site:
         try:
             assert site.stdout is not None
-            said = json.loads(site.stdout.readline())
+            told = json.loads(site.stdout.readline())
             for name in NAMES:
-                _ask(said["ports"][name], said["cookies"], WARM_ROUNDS)
+                _ask(told["ports"][name], told["cookies"], WARM_ROUNDS)
                 _control(site.pid, "-i", "on")
-                _ask(said["ports"][name], said["cookies"], ROUNDS)
+                _ask(told["ports"][name], told["cookies"], ROUNDS)
                 _control(site.pid, "-i", "off")
                 _control(site.pid, "-d", name)  # writes what was counted, and begins anew
         finally:
@@ -58,37 +59,22 @@ def count(url: str, folder: Path) -> dict[str, int]:
 
 def _ask(port: int, cookies: Sequence[str], rounds: int) -> None:
     """On each connection one request a round, sent before the first answer is read."""
-    requests = [f"GET / HTTP/1.1\r\nHost: a\r\nCookie: {one}\r\n\r\n".encode() for one in cookies]
-    connections = [
-        socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(CONNECTIONS)
-    ]
-    for number in range(rounds):
-        for at, connection in enumerate(connections):
-            connection.sendall(requests[(number * CONNECTIONS + at) % len(requests)])
+    turns = cycle(cookies)
+    connections = [HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(CONNECTIONS)]
+    for _ in range(rounds):
         for connection in connections:
-            _take_answer(connection)
+            connection.request("GET", "/", headers={"Cookie": next(turns)})
+        for connection in connections:
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                raise Failed(f"not 200 but {answer.status}")
     for connection in connections:
         connection.close()
 
 
-def _take_answer(connection: socket.socket) -> None:
-    answer = b""
-    while (head := answer.find(b"\r\n\r\n")) < 0 or len(answer) < head + 4 + _length(answer):
-        part = connection.recv(1 << 16)
-        if not part:
-            raise Failed(f"the connection was closed after {answer!r}")
-        answer += part
-    if not answer.startswith(b"HTTP/1.1 200 "):
-        raise Failed(f"not 200: {answer!r}")
-
-
-def _length(answer: bytes) -> int:
-    found = re.search(rb"Content-Length: (\d+)", answer)
-    return int(found[1]) if found else 0
-
-
-def _control(pid: int, *words: str) -> None:
-    subprocess.run(["callgrind_control", *words, str(pid)], check=True, capture_output=True)
+def _control(pid: int, *arguments: str) -> None:
+    subprocess.run(["callgrind_control", *arguments, str(pid)], check=True, capture_output=True)
 
 
 def _total(file: Path) -> int:

@@ -1,7 +1,7 @@
 """One worker whose handlers differ in one thing each: what `make bench` compares.
 
-`python -m lab.cost.site REDIS_URL VISITORS` prints one line of JSON, the ports and the visitors'
-Cookie headers, and serves until it is ended.  Each handler has a port of its own and is the only route
+`python -m lab.cost.site REDIS_URL VISITORS NEW_VISITORS` prints one line of JSON, the ports and all
+visitors' Cookie headers, and serves until it is ended.  Each handler has a port of its own and is the only route
 there, as finding a route costs time too.
 """
 
@@ -29,6 +29,7 @@ from lab.testbed.servers import free_port
 from lab.testbed.workers import SECRET
 
 LIFE_SECONDS = 1800
+AT_ONCE = 100
 _numbers = count()
 
 
@@ -137,7 +138,7 @@ def data_of(number: int) -> dict[str, Any]:
     return {"visits": number, "theme": "dark", "cart": {"items": [1, 2, 3], "note": "gift"}}
 
 
-async def serve(url: str, visitors: int) -> None:
+async def serve(url: str, visitors: int, new_visitors: int) -> None:
     pipeline = Pipeline(url, timeout_seconds=5)
     sessions, redis = RedisSessions(pipeline), Redis.from_url(url)
     cookie = SessionCookie([SECRET], 43200)
@@ -152,15 +153,24 @@ async def serve(url: str, visitors: int) -> None:
             log_function=lambda handler: None,
         )
         HTTPServer(application, xheaders=True).add_sockets(bind_sockets(ports[name], "127.0.0.1"))
-    ours, articles = [], []
-    for number in range(visitors):
-        jar = _Jar()
-        session_id = await sessions.create(f"visitor-{number}", data_of(number))
-        cookie.write(cast(RequestHandler, jar), session_id)
-        ours.append(jar.header)
-        articles.append(_article_visitor(redis, number))
-    print(json.dumps({"ports": ports, "cookies": ours, "article cookies": articles}), flush=True)
+    ours = await _begin(sessions, cookie, visitors + new_visitors)
+    articles = [_article_visitor(redis, number) for number in range(visitors)]
+    cookies = {"cookies": ours[:visitors], "new": ours[visitors:], "article": articles}
+    print(json.dumps({"ports": ports, **cookies}), flush=True)
     await asyncio.Event().wait()
+
+
+async def _begin(sessions: RedisSessions, cookie: SessionCookie, count: int) -> list[str]:
+    """The Cookie headers of so many new sessions."""
+    found = []
+    for start in range(0, count, AT_ONCE):
+        numbers = range(start, min(count, start + AT_ONCE))
+        creating = (sessions.create(f"visitor-{n}", data_of(n)) for n in numbers)
+        for session_id in await asyncio.gather(*creating):
+            jar = _Jar()
+            cookie.write(cast(RequestHandler, jar), session_id)
+            found.append(jar.header)
+    return found
 
 
 class _Jar:
@@ -185,4 +195,4 @@ def _article_visitor(redis: Redis, number: int) -> str:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(sys.argv[1], int(sys.argv[2])))
+    uvloop.run(serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

@@ -8,7 +8,7 @@ import pytest
 
 from lab.cost import bench
 from lab.cost.generator import Failed, Generator, Target
-from lab.cost.sessions import measure
+from lab.cost.measure import measure
 from lab.testbed.workers import Worker
 
 TINY = bench.Size(rounds=1, seconds=0.2, sessions=200)

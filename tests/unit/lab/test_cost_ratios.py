@@ -1,24 +1,11 @@
-"""The table of `make bench`: ratios of paired rounds, and the README's block."""
+"""The ratios of `make bench`: of paired rounds, and judged only where the machine was quiet."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from lab.cost.sessions import Outcome, instruction_notes
-from lab.cost.table import (
-    BEGIN,
-    END,
-    HEADER,
-    Comparison,
-    Sample,
-    as_markdown,
-    as_text,
-    steady,
-    table,
-    write_block,
-)
+from lab.cost.measure import Outcome, instruction_notes
+from lab.cost.ratios import Comparison, Sample, steady, table
 
 ROUNDS = {
     "read": [Sample(90, 0.0012), Sample(40, 0.0012), Sample(98, 0.0009)],
@@ -55,29 +42,23 @@ def test_noise_is_noticed(rates: list[float], verdict: bool) -> None:
 
 
 def test_noise_is_not_judged() -> None:
-    """On a busy machine no goal is called reached or missed, and the README gets no times."""
+    """On a busy machine no goal is called reached or missed, and the document gets no times."""
     (row,) = table([Comparison("read / bare", "read", "bare", 0.9)], ROUNDS, judge=False)
     assert row[3] == "at least 0.90: too noisy to say"
-    noisy = Outcome([row], "times", ["facts"], steady=False)
-    quiet = Outcome([row], "times", ["facts"], steady=True)
-    assert "0.90 (0.80 to 0.98)" in quiet.block()
-    assert "0.90 (0.80" not in noisy.block()
-    assert "times\n" not in noisy.block()
-    assert "facts" in noisy.block()
+    quiet = Outcome([row], [row], "times", ["facts"], steady=True).blocks()
+    noisy = Outcome([row], [row], "times", ["facts"], steady=False).blocks()
+    assert quiet.keys() == {"bench", "bench-peers"}
+    assert all("0.90 (0.80 to 0.98)" in block for block in quiet.values())
+    assert noisy.keys() == {"bench"}  # what was measured of others before stays
+    assert "0.90 (0.80" not in noisy["bench"]
+    assert "times\n" not in noisy["bench"]
+    assert "facts" in noisy["bench"]
 
 
 def test_rounds_without_a_pair() -> None:
     """Rounds that cannot be paired are an error, not a shorter list."""
     with pytest.raises(ValueError, match="zip"):
         table([Comparison("", "read", "bare")], ROUNDS | {"read": ROUNDS["read"][:2]})
-
-
-def test_printed() -> None:
-    """On a terminal columns stand under each other; in Markdown each row has every cell."""
-    rows = table([Comparison("read / bare", "read", "bare", 0.9)], ROUNDS)
-    header, line = as_text(rows).splitlines()
-    assert header.index(HEADER[1]) == line.index("0.90 (")
-    assert [text.count("|") for text in as_markdown(rows).splitlines()] == [5, 5, 5]
 
 
 def test_instructions_are_compared() -> None:
@@ -87,21 +68,3 @@ def test_instructions_are_compared() -> None:
     assert "bare handler 0.90." in note
     assert "article" not in note
     assert instruction_notes({}) == []
-
-
-def test_the_block_is_replaced(tmp_path: Path) -> None:
-    """Only what stands between the markers changes, however often it is written."""
-    file = tmp_path / "README.md"
-    file.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    for block in ("first", "second"):
-        write_block(file, block)
-    assert file.read_text() == f"before\n{BEGIN}\nsecond\n{END}\nafter\n"
-
-
-def test_no_place_for_the_block(tmp_path: Path) -> None:
-    """A file without markers is refused and left as it is."""
-    file = tmp_path / "README.md"
-    file.write_text("text\n")
-    with pytest.raises(ValueError, match="no place"):
-        write_block(file, "figures")
-    assert file.read_text() == "text\n"

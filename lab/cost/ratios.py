@@ -1,13 +1,10 @@
-"""Ratios of paired rounds, as a table and as the README's block."""
+"""Ratios of paired rounds, and whether they mean anything."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
-
-BEGIN, END = "<!-- written by make bench WRITE=1: begin -->", "<!-- end -->"
 
 
 @dataclass(frozen=True)
@@ -71,28 +68,3 @@ def _goal(one: Comparison, rounds: Rounds, judge: bool) -> str:
     pairs = zip(rounds[one.this], rounds[one.that], strict=True)
     reached = median(this.rate / that.rate for this, that in pairs) >= one.goal
     return f"at least {one.goal:.2f}: {'reached' if reached else 'missed'}"
-
-
-def as_text(rows: Sequence[tuple[str, ...]]) -> str:
-    """For a terminal: columns under each other."""
-    rows = [HEADER, *rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-
-
-def as_markdown(rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [HEADER, ("---",) * len(HEADER), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def write_block(file: Path, block: str) -> None:
-    """Replace what stands between the markers.  Raises ValueError where there are none."""
-    text = file.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{file.name} has no place for the figures: {BEGIN} ... {END}")
-    file.write_text(f"{before}{BEGIN}\n{block}\n{END}{after}")
