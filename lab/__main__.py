@@ -6,27 +6,27 @@ Each answers one question with one report, and is a target of the Makefile.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
 from deploy.native.options import read_environ
 from deploy.refused import Refused
-
-PYTHON = (sys.executable, "-m")
+from lab.experiment import INTERRUPTED
 
 
 def policies(_: Sequence[str]) -> int:
     """Round robin against four other policies (make compare)."""
-    from lab.policies.own_stack import run_with_policies
+    from lab.policies.compare import compare
 
-    return run_with_policies((*PYTHON, "lab.policies"), read_environ(os.environ))
+    return compare(read_environ(os.environ))
 
 
 def streams(_: Sequence[str]) -> int:
     """Thousands of event streams, and what they cost (make longconn)."""
-    from lab.streams.own_stack import run_with_own_stack
+    from lab.streams.longconn import hold_streams
 
-    return run_with_own_stack((*PYTHON, "lab.streams"), read_environ(os.environ))
+    return hold_streams(read_environ(os.environ))
 
 
 def operations(_: Sequence[str]) -> int:
@@ -38,16 +38,16 @@ def operations(_: Sequence[str]) -> int:
 
 def cost(_: Sequence[str]) -> int:
     """What a session costs a worker (make bench)."""
-    from lab.cost.sessions import main as measure
+    from lab.cost.measure import measure_and_print
 
-    return measure()
+    return measure_and_print(os.environ)
 
 
 def loadtest_cost(_: Sequence[str]) -> int:
     """What the load test's checks and its memory cost (make bench-loadtest)."""
     from deploy.operations.with_stack import run_with_stack
 
-    return run_with_stack((*PYTHON, "lab.loadtest_cost"), os.environ)
+    return run_with_stack((sys.executable, "-m", "lab.loadtest_cost"), os.environ)
 
 
 def mutants(names: Sequence[str]) -> int:
@@ -67,22 +67,23 @@ EXPERIMENTS: tuple[Callable[[Sequence[str]], int], ...] = (
 )
 
 
-def main(words: Sequence[str]) -> int:
-    """The exit code of the experiment that the first word names."""
+def main(arguments: Sequence[str]) -> int:
+    """The exit code of the experiment that the first argument names."""
     known = {experiment.__name__.replace("_", "-"): experiment for experiment in EXPERIMENTS}
-    experiment = known.get(words[0]) if words else None
+    experiment = known.get(arguments[0]) if arguments else None
     if experiment is None:
         print("usage: python -m lab NAME\n", file=sys.stderr)
         for name, each in known.items():
             print(f"  {name:<15}{each.__doc__}", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does, end what was started
     try:
-        return experiment(words[1:])
+        return experiment(arguments[1:])
     except Refused as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 130  # what a shell reports for a command that Ctrl-C ended
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

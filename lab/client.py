@@ -1,9 +1,14 @@
-"""A small HTTP/1.1 client for asyncio: keep-alive connections, taken and given back."""
+"""An HTTP/1.1 client for asyncio that hides nothing: keep-alive connections, no retry, no redirect.
+
+docs/decisions.md says why it is not httpx.
+"""
+
+from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.cookies import SimpleCookie
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -11,14 +16,11 @@ from urllib.parse import urlsplit
 import h11
 
 READ_BYTES = 1 << 16
-IDLE_SECONDS = (
-    30.0  # an older connection is not used again: servers close them after a minute or so
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole response; header names are as the load test's readers of answers look them up."""
+    """A whole response; headers have the names that the server wrote."""
 
     status: int
     headers: Mapping[str, str]
@@ -30,25 +32,27 @@ class NoAnswer(OSError):
 
 
 class Client:
-    """Requests to one address, each on an idle connection or on a new one."""
+    """Requests to one address, each on an idle connection or on a new one.
 
-    def __init__(self, url: str, timeout_seconds: float = 20) -> None:
+    It keeps at most `idle` connections for later requests; without a number, all of them.
+    """
+
+    def __init__(self, url: str, timeout_seconds: float = 20, idle: int | None = None) -> None:
         parts = urlsplit(url)
         self._host, self._tls = parts.hostname or "", parts.scheme == "https"
         self._port = parts.port or (443 if self._tls else 80)
         self._name = parts.netloc
-        self._timeout = timeout_seconds
-        self._idle: list[tuple[float, _Connection]] = []  # since when, on the loop's clock
+        self._timeout, self._most_idle = timeout_seconds, idle
+        self._idle: list[_Connection] = []
 
     async def open(self, count: int) -> None:
         """Have that many connections open before the first request needs one."""
-        for _ in range(count):
-            self._give_back(await self._connect())
+        self._idle += [await self._connect() for _ in range(count)]
 
     async def request(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes = b""
     ) -> Answer:
-        """OSError, TimeoutError included: no answer came."""
+        """Send once.  OSError, TimeoutError included: no answer came."""
         async with asyncio.timeout(self._timeout):
             connection = self._take() or await self._connect()
             try:
@@ -56,8 +60,9 @@ class Client:
             except BaseException:
                 connection.close()
                 raise
-        if connection.reusable():
-            self._give_back(connection)
+        full = self._most_idle is not None and len(self._idle) >= self._most_idle
+        if connection.prepare_next() and not full:
+            self._idle.append(connection)
         else:
             connection.close()
         return answer
@@ -65,23 +70,18 @@ class Client:
     def close(self) -> None:
         """Close what is idle; no request may be under way."""
         while self._idle:
-            self._idle.pop()[1].close()
+            self._idle.pop().close()
 
-    def _give_back(self, connection: "_Connection") -> None:
-        self._idle.append((asyncio.get_running_loop().time(), connection))
-
-    def _take(self) -> "_Connection | None":
-        """The connection that was used last, unless that is long ago: then all are closed."""
-        if not self._idle:
-            return None
-        since, connection = self._idle.pop()
-        if asyncio.get_running_loop().time() - since < IDLE_SECONDS:
-            return connection
-        connection.close()
-        self.close()
+    def _take(self) -> _Connection | None:
+        """The connection that was used last; one that the server has closed is passed over, as in a browser."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed_by_server():
+                return connection
+            connection.close()
         return None
 
-    async def _connect(self) -> "_Connection":
+    async def _connect(self) -> _Connection:
         streams = await asyncio.open_connection(self._host, self._port, ssl=self._tls or None)
         return _Connection(*streams, self._name)
 
@@ -98,6 +98,8 @@ class Client:
 
 
 class _Connection:
+    """h11 reads and writes the protocol."""
+
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str
     ) -> None:
@@ -135,18 +137,20 @@ class _Connection:
             else:
                 raise NoAnswer("the connection was closed")
 
-    def reusable(self) -> bool:
-        """Whether another request may follow; makes it ready for one."""
+    def prepare_next(self) -> bool:
+        """Whether another request may follow."""
         if self._state.our_state is not h11.DONE or self._state.their_state is not h11.DONE:
             return False
         self._state.start_next_cycle()
         return True
 
+    def is_closed_by_server(self) -> bool:
+        """Asked of the kernel: the event loop may not have noticed yet."""
+        if self._writer.is_closing() or self._reader.at_eof() or self._reader.exception():
+            return True
+        poll = select.poll()
+        poll.register(self._writer.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
     def close(self) -> None:
         self._writer.close()
-
-
-def cookie_of(answer: Answer) -> str | None:
-    """The Cookie header that the answer's Set-Cookie asks for."""
-    cookies = SimpleCookie(answer.headers.get("Set-Cookie", ""))
-    return next((f"{c.key}={c.coded_value}" for c in cookies.values()), None)

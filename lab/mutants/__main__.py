@@ -14,16 +14,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.native.scratch import Scratch, scratch_stack
 from deploy.paths import ROOT
-from lab.asked import asked
 from lab.mutants.catalogue import MUTANTS, Mutant
 from lab.mutants.trial import Load, Trial, try_mutant
+from lab.settings import switch
 from loadtest.verdict.verdict import Code
 
 RESULTS = ROOT / ".stack/mutants"  # logs and histories, and a report of each that was drawn
@@ -39,8 +38,7 @@ def main(names: Sequence[str]) -> int:
         print(f"no such mutant: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
     chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
-    quick = asked(os.environ, "QUICK")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does, end what was started
+    quick = switch(os.environ, "QUICK")
     shutil.rmtree(RESULTS, ignore_errors=True)
     with scratch_stack(UPSTREAM, os.environ) as stack:
         return try_all(chosen, QUICK if quick else FULL, stack, RESULTS)

@@ -13,7 +13,7 @@ from lab.mutants.freeze import FREEZING_SECONDS, stuttering_redis
 from lab.mutants.stack import other_ports, workers
 from lab.testbed.loadtest import Run
 from lab.testbed.loadtest import load as run_load
-from lab.testbed.second_nginx import Change, second_nginx
+from lab.testbed.second_nginx import replaced, second_nginx
 from loadtest.check.history import lifetimes_of, read_header, read_ops
 from loadtest.check.online import Checker
 from loadtest.check.op import Invariant, Lifetimes, Op
@@ -25,7 +25,7 @@ REQUESTS_BEFORE_FREEZING = 200  # by then every user has a session
 
 @dataclass(frozen=True)
 class Load:
-    """How hard, how long and with which dice a mutant is tried."""
+    """How hard, how long and with which seed a mutant is tried."""
 
     seconds: int
     users: int
@@ -121,7 +121,7 @@ def _replay(
 def _built(mutant: Mutant, stack: Scratch, folder: Path) -> Iterator[str]:
     """The address of the mutant while it runs."""
     with ExitStack() as parts:
-        change = _edited(*mutant.upstream)
+        change = replaced(*mutant.upstream, count=1)
         if mutant.workers:
             ports = parts.enter_context(workers(stack, mutant.workers, folder))
             change = other_ports(stack, ports)
@@ -134,13 +134,3 @@ def _built(mutant: Mutant, stack: Scratch, folder: Path) -> Iterator[str]:
 
             parts.enter_context(stuttering_redis(stack, begun))
         yield front.url
-
-
-def _edited(old: str, new: str) -> Change:
-    """The upstream with the first `old` replaced by `new`, as the catalogue has it."""
-
-    def change(text: str) -> str:
-        assert old in text, f"{old!r} is not in the upstream"
-        return text.replace(old, new, 1)
-
-    return change

@@ -7,6 +7,8 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from deploy.native.scratch import scratch_stack
@@ -17,7 +19,7 @@ from deploy.operations.reload import apply
 from deploy.operations.stack import Stack
 from deploy.paths import ROOT
 from deploy.refused import Refused
-from lab.asked import asked
+from lab.measurements import write_block
 from lab.operations.cases import Operation, container_operations, operations
 from lab.operations.compose import ComposeScratch, compose_stack, engine_answers
 from lab.operations.load import RATE, SESSIONS, Load, failures
@@ -25,13 +27,18 @@ from lab.operations.ours import OursNative
 from lab.operations.ours_docker import OursDocker
 from lab.operations.stock import StockNative
 from lab.operations.stock_docker import StockDocker
-from lab.operations.table import Measured, Row, table, write_into
+from lab.operations.table import Measured, Row, table
 from lab.operations.target import ContainerTarget, Target
+from lab.settings import switch
+from loadtest.check.history import HistoryWriter, read_ops
+from loadtest.check.offline import check
+from loadtest.check.op import Lifetimes
 
 UPSTREAM = ROOT / "nginx/upstream.conf"
+RESULTS = ROOT / ".stack/operations"
 NO_ENGINE = "Docker: no engine answers, so only the stack without Docker was measured"
 DISTURBED = "its workers are restarted, scaled, killed and frozen, then its list is put back"
-SHORT = ("SIGKILL", "scale app", "recreate")  # with --quick; the rest is tested in tests/compose
+SHORT = ("SIGKILL", "scale app", "recreate")  # with QUICK=1; the rest is tested in tests/compose
 T = TypeVar("T", bound=Target)
 
 
@@ -43,7 +50,7 @@ def prove(environ: Mapping[str, str]) -> int:
 
     STACK=native or STACK=docker measures only that one; WRITE=1 puts the tables into the documentation.
     """
-    quick, write = asked(environ, "QUICK"), asked(environ, "WRITE")
+    quick, write = switch(environ, "QUICK"), switch(environ, "WRITE")
     running = find_stack(environ)
     kind = environ.get("STACK", "") or _kind_of(running)
     docker = kind != "native" and engine_answers()
@@ -135,22 +142,23 @@ def _report(
     *,
     write: bool,
 ) -> list[str]:
-    """Print the table, and write it into the README; what does not hold."""
+    """Print the table, and write it into docs/; what does not hold."""
     rows = [
         Row(operation.name, operation.promise, one, other)
         for operation, one, other in zip(work, ours, stock, strict=True)
     ]
     print(f"\n{table(rows)}\n", flush=True)
     if write:
-        write_into(ROOT / "README.md", place, table(rows))
+        write_block(place, table(rows))
     return judge(rows)
 
 
 async def measure(
     name: str, target: T, work: Sequence[Operation[T]], rate: float = RATE
 ) -> list[Measured]:
-    """Do each operation under `rate` requests a second."""
-    load = Load(target.url, rate)
+    """Do each operation under `rate` requests a second; the history stays in RESULTS."""
+    history = RESULTS / f"{name.replace(' ', '-')}.jsonl"
+    load = Load(target.url, rate, HistoryWriter(history, Lifetimes()))
     await load.log_in()
     found = []
     for operation in work:
@@ -160,8 +168,17 @@ async def measure(
             await asyncio.to_thread(operation.run, target, operation.moments)
         found.append(_measured(load, operation, await load.wrong_sessions()))
         print(f"{found[-1].lost} lost, {time.monotonic() - began:.0f} s", flush=True)
-    load.close()
+    late = [*load.close(), *_found_offline(history)]
+    for text in late:
+        print(f"  wrong session: {text}", flush=True)
+    found[-1] = replace(found[-1], wrong=found[-1].wrong + len(late))
     return found
+
+
+def _found_offline(history: Path) -> list[str]:
+    """The promises that the second checker finds broken."""
+    tallies = check(read_ops(history), Lifetimes()).tallies
+    return [f"{name} (offline)" for name, tally in tallies.items() if tally.violations]
 
 
 def judge(rows: Sequence[Row]) -> list[str]:

@@ -1,14 +1,16 @@
-"""What was measured, as a Markdown table, and its place in the README."""
+"""What was measured of each operation, as a table."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-HEAD = """| operation | may be lost | ours: GET, POST lost | sessions wrong | stock: GET, POST lost | sessions wrong |
-|---|---|---|---|---|---|"""
+from lab.table import as_markdown
+
+HEADER = (
+    *("operation", "may be lost"),
+    *("ours: GET, POST lost", "sessions wrong", "stock: GET, POST lost", "sessions wrong"),
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Row:
+    """One operation on both."""
+
     operation: str
     promise: str
     ours: Measured
@@ -36,25 +40,14 @@ class Row:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as Markdown."""
-    return "\n".join([HEAD, *map(_line, rows)])
+    return as_markdown(HEADER, [_cells(row) for row in rows])
 
 
-def write_into(path: Path, name: str, text: str) -> None:
-    """Replace what stands between the comments `name` and `/name` in a Markdown file."""
-    place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-    old = path.read_text()
-    new, count = place.subn(lambda match: f"{match[1]}{text}\n{match[2]}", old)
-    if count != 1:
-        raise ValueError(f"{path} has {count} places called {name}")
-    path.write_text(new)
+def _cells(row: Row) -> list[str]:
+    stock = _figures(row.stock) if row.stock else ["-", "-"]
+    return [row.operation, row.promise, *_figures(row.ours), *stock]
 
 
-def _line(row: Row) -> str:
-    cells = [row.operation, row.promise, *_cells(row.ours)]
-    cells += _cells(row.stock) if row.stock else ["-", "-"]
-    return f"| {' | '.join(cells)} |"
-
-
-def _cells(measured: Measured) -> list[str]:
+def _figures(measured: Measured) -> list[str]:
     lost = f"{measured.lost_gets}, {measured.lost_posts} of {measured.requests:,}"
     return [lost, str(measured.wrong)]

@@ -1,18 +1,22 @@
-"""One session under load: what it sends, what was acknowledged, and whether the site ever contradicts that."""
+"""One visitor of the load: reads its session and raises its counter, several requests at once if need be.
+
+The load test's recorder and checker judge what it is answered.  A write that fails is sent again under its
+operation id until it is acknowledged; in the record all its tries are one request, which must count once.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deploy.refused import Refused
-from lab.operations.client import Answer, Client
+from lab.client import Answer, Client
+from lab.visitors import READ, VISIT, Request, Visitor, Visitors
+from loadtest.check.op import Op, Outcome
 
-AGAIN_SECONDS = 2.0  # between two tries of an operation whose outcome is unknown
+ANSWER_SECONDS = 40.0  # above every timeout of nginx: nginx decides what is given up
+AGAIN_SECONDS = 2.0  # between two tries of a write whose outcome is unknown
 SETTLE_SECONDS = 20.0
 
 
@@ -29,101 +33,71 @@ class Result:
         return self.began <= moment <= self.ended
 
 
-class Visitor:
-    """Reads its session and raises its counter, several requests at once if need be."""
+class LoadVisitor:
+    """One session, with connections of its own, as a browser has."""
 
-    def __init__(self, url: str, name: str, note: Callable[[Result], None]) -> None:
-        self.name = name
-        self.wrong: list[str] = []  # what contradicted the acknowledged operations
-        self._note = note
-        self._client = Client(url)
-        self._operations = itertools.count()
-        self._begun = 0
-        self._acknowledged: set[int] = set()  # the numbers that were given out
-        self._unsettled: set[asyncio.Task[None]] = set()
+    def __init__(self, visitors: Visitors, url: str, note: Callable[[Result], None]) -> None:
+        self.stuck: list[str] = []  # what did not succeed however often it was tried
+        self._visitors, self._note = visitors, note
+        self._client = Client(url, ANSWER_SECONDS, idle=1)
+        self._repeated: set[asyncio.Task[None]] = set()
 
-    async def log_in(self) -> None:
-        form = f"username={self.name}&password=demo&next=%2F".encode()
-        answer = await self._client.send(
-            "POST", "/login", form, "application/x-www-form-urlencoded"
-        )
-        if answer.status != 302:
-            text = "no login for the load, which needs a demo stack with the password `demo`"
-            raise Refused(f"{text}: {answer.status} {answer.failure}")
+    async def log_in(self, user: str) -> None:
+        """LoginFailed when that is refused."""
+        [self._visitor] = await self._visitors.log_in(self._client, [user])
+
+    @property
+    def who(self) -> Visitor:
+        return self._visitor
 
     async def read(self) -> None:
-        """GET: the session must be there, and hold at least what was acknowledged before."""
-        least = len(self._acknowledged)
-        answer = await self._timed("GET", "/api/session")
-        if answer.status == 200:
-            self._check_session(answer, least)
-        elif answer.status == 401:
-            self.wrong.append("was logged out")
+        """GET the session."""
+        op = self._visitors.begin(self.who, READ)
+        await self._timed(READ, op)
+        self._visitors.recorder.complete(op)
 
     async def write(self) -> None:
-        """POST: a new number, given to nobody else; a failed one is tried again until its outcome is known."""
-        operation = f"{self.name}-{next(self._operations)}"
-        self._begun += 1
-        least = len(self._acknowledged)
-        answer = await self._timed("POST", "/api/visits", _body(operation))
-        if answer.status == 200:
-            self._acknowledge(answer, least)
+        """POST a raise of the counter."""
+        op = self._visitors.begin(self.who, VISIT)
+        await self._timed(VISIT, op)
+        if op.outcome is Outcome.OK:
+            self._visitors.recorder.complete(op)
             return
-        task = asyncio.create_task(self._settle(operation))
-        self._unsettled.add(task)
-        task.add_done_callback(self._unsettled.discard)
+        task = asyncio.create_task(self._repeat(op))
+        self._repeated.add(task)
+        task.add_done_callback(self._repeated.discard)
 
     async def settle(self) -> None:
-        """When the load has paused: everything that was begun is counted once, and nothing else."""
-        await asyncio.gather(*self._unsettled)
-        answer = await self._insist("GET", "/api/session")
-        if answer.status != 200:
-            self.wrong.append(f"cannot be read afterwards: {answer.status} {answer.failure}")
-        elif answer.json()["visits"] != self._begun:
-            self.wrong.append(f"has {answer.json()['visits']} visits instead of {self._begun}")
+        """When the load has paused: wait for every write's outcome, then read the counter at rest."""
+        await asyncio.gather(*self._repeated)
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while (
+            op := await self._visitors.ask(self._client, self.who, READ)
+        ).outcome is not Outcome.OK:
+            if time.monotonic() > deadline:
+                self.stuck.append(f"cannot be read afterwards: {op.why}")
+                return
+            await asyncio.sleep(AGAIN_SECONDS)
 
     def close(self) -> None:
         self._client.close()
 
-    async def _timed(self, method: str, path: str, body: bytes = b"") -> Answer:
-        began = time.monotonic()
-        answer = await self._client.send(method, path, body, "application/json")
-        good = 200 <= answer.status < 300
-        failure = "" if good else answer.failure or str(answer.status)
-        self._note(Result(began, time.monotonic(), method, failure))
-        return answer
+    async def _timed(self, request: Request, op: Op) -> None:
+        answer = await self._visitors.send(self._client, self.who, request, op)
+        failure = "" if op.outcome is Outcome.OK else _name(answer)
+        self._note(Result(op.invoked / 1e9, op.returned / 1e9, request.method, failure))
 
-    async def _settle(self, operation: str) -> None:
-        """Send an operation again, with its id, until it is acknowledged; no part of the load."""
-        answer = await self._insist("POST", "/api/visits", _body(operation))
-        if answer.status == 200:
-            self._acknowledge(answer, 0)  # it may have happened at the first try, long ago
-        else:
-            self.wrong.append(
-                f"{operation} is never acknowledged: {answer.status} {answer.failure}"
-            )
-
-    async def _insist(self, method: str, path: str, body: bytes = b"") -> Answer:
+    async def _repeat(self, op: Op) -> None:
+        """Send a write again, with its id, until it is acknowledged; no part of the load."""
         deadline = time.monotonic() + SETTLE_SECONDS
-        while True:
-            answer = await self._client.send(method, path, body, "application/json")
-            if answer.status == 200 or time.monotonic() > deadline:
-                return answer
+        while op.outcome is not Outcome.OK and time.monotonic() < deadline:
             await asyncio.sleep(AGAIN_SECONDS)
-
-    def _acknowledge(self, answer: Answer, least: int) -> None:
-        number = answer.json()["visits"]
-        if number in self._acknowledged or not least < number <= self._begun:
-            self.wrong.append(f"visit {number} of {least} to {self._begun} begun, or given twice")
-        self._acknowledged.add(number)
-
-    def _check_session(self, answer: Answer, least: int) -> None:
-        said = answer.json()
-        if said["user"] != self.name:
-            self.wrong.append(f"is the session of {said['user']}")
-        if not least <= said["visits"] <= self._begun:
-            self.wrong.append(f"{said['visits']} visits, of {least} to {self._begun} begun")
+            await self._visitors.send(self._client, self.who, VISIT, op)
+        self._visitors.recorder.complete(op)
+        if op.outcome is not Outcome.OK:
+            self.stuck.append(f"{op.op} is never acknowledged: {op.why}")
 
 
-def _body(operation: str) -> bytes:
-    return json.dumps({"op": operation}).encode()
+def _name(answer: Answer | OSError) -> str:
+    """What came instead of a success: a status, or the error's name."""
+    return type(answer).__name__ if isinstance(answer, OSError) else str(answer.status)

@@ -5,10 +5,10 @@ Latencies are those of fast requests, in milliseconds, from the moment each was 
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lab.policies.drive import Run
-from lab.policies.workloads import Arrival
+from lab.open_load import Arrival, latency_ms
+from lab.policies.workloads import is_fast
 from loadtest.check.op import Op, Outcome
 from loadtest.verdict.latency import percentile
 
@@ -18,6 +18,25 @@ MOST_LATE = 0.02  # share of arrivals sent later than LATE_MS after they were du
 BLOCK_SECONDS = 0.5
 LEAST_OF_A_USER = 5  # requests, to speak of a user's p95
 HURT_MS = 50.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of one plan under one policy; `ops` are in its order, None where an arrival was dropped."""
+
+    policy: str
+    workload: str
+    round: int
+    warm_up: float
+    plan: Sequence[Arrival]
+    ops: Sequence[Op | None]
+    cpu_share: float  # of one core, by the generator
+
+    @property
+    def measured(self) -> list[tuple[Arrival, Op | None]]:
+        """The arrivals after the warm-up, and what was answered."""
+        pairs = zip(self.plan, self.ops, strict=True)
+        return [(arrival, op) for arrival, op in pairs if arrival.at >= self.warm_up]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +72,7 @@ class Cell:
 
     def at(self, share: float) -> float:
         """The latency that this share of the fast requests did not exceed."""
-        return self.latencies[max(0, -int(-share * len(self.latencies) // 1) - 1)]
+        return percentile(self.latencies, share)
 
     @property
     def spread(self) -> float:
@@ -66,31 +85,26 @@ def make_cell(runs: Sequence[Run]) -> Cell:
     """Pool the runs of one policy under one workload."""
     pairs = [pair for run in runs for pair in run.measured]
     ops = [op for _, op in pairs if op is not None]
-    fast = [(arrival, op) for arrival, op in pairs if op is not None and arrival.call.fast]
+    fast = [(arrival, op) for arrival, op in pairs if op is not None and is_fast(arrival.request)]
     answered = [(arrival, op) for arrival, op in fast if op.outcome is Outcome.OK]
     users = _users_p95(answered)
-    lateness = sorted(_ms(op.invoked - (op.intended or op.invoked)) for op in ops)
+    lateness = sorted((op.invoked - (op.intended or op.invoked)) / 1e6 for op in ops)
     cell = Cell(
         policy=runs[0].policy,
         workload=runs[0].workload,
-        latencies=tuple(sorted(latency(op) for _, op in answered)),
+        latencies=tuple(sorted(latency_ms(op) for _, op in answered)),
         blocks=tuple(block for run in runs for block in _blocks(run)),
         worst_user_p95=max(users, default=float("nan")),
         users_hurt=sum(p95 > HURT_MS for p95 in users) / max(1, len(users)),
         shares=dict(Counter(op.worker for op in ops if op.worker)),
         pins=_pins(pairs),
-        late_p99_ms=lateness[int(0.99 * (len(lateness) - 1))] if lateness else 0.0,
+        late_p99_ms=percentile(lateness or [0.0], 0.99),
         cpu_share=max(run.cpu_share for run in runs),
         dropped=len(pairs) - len(ops),
         failed=sum(op.outcome is not Outcome.OK for op in ops),
         invalid=(),
     )
     return _judged(cell, lateness)
-
-
-def latency(op: Op) -> float:
-    """From the moment it was due to the answer, in milliseconds."""
-    return _ms(op.returned - (op.intended or op.invoked))
 
 
 def _judged(cell: Cell, lateness: Sequence[float]) -> Cell:
@@ -103,24 +117,23 @@ def _judged(cell: Cell, lateness: Sequence[float]) -> Cell:
         f"the generator sent {late:.1%} more than {LATE_MS:g} ms late": late > MOST_LATE,
     }
     found = tuple(reason for reason, true in reasons.items() if true)
-    fields = {name: getattr(cell, name) for name in Cell.__slots__}
-    return Cell(**(fields | {"invalid": found}))
+    return replace(cell, invalid=found)
 
 
 def _blocks(run: Run) -> list[Block]:
     sums: defaultdict[int, list[float]] = defaultdict(list)
     for arrival, op in run.measured:
-        if op is not None and arrival.call.fast and op.outcome is Outcome.OK:
-            sums[int((arrival.at - run.warm_up) / BLOCK_SECONDS)].append(latency(op))
+        if op is not None and is_fast(arrival.request) and op.outcome is Outcome.OK:
+            sums[int((arrival.at - run.warm_up) / BLOCK_SECONDS)].append(latency_ms(op))
     return [Block(run.round, sum(sums[n]), len(sums[n])) for n in sorted(sums)]
 
 
 def _users_p95(answered: Sequence[tuple[Arrival, Op]]) -> list[float]:
-    by_user: defaultdict[int, list[int]] = defaultdict(list)
+    by_user: defaultdict[int, list[float]] = defaultdict(list)
     for arrival, op in answered:
-        by_user[arrival.user].append(op.returned - (op.intended or op.invoked))
+        by_user[arrival.user].append(latency_ms(op))
     enough = [sorted(own) for own in by_user.values() if len(own) >= LEAST_OF_A_USER]
-    return [_ms(percentile(own, 0.95)) for own in enough]
+    return [percentile(own, 0.95) for own in enough]
 
 
 def _pins(pairs: Sequence[tuple[Arrival, Op | None]]) -> dict[int, dict[str, int]]:
@@ -129,7 +142,3 @@ def _pins(pairs: Sequence[tuple[Arrival, Op | None]]) -> dict[int, dict[str, int
         if op is not None and op.worker:
             found[arrival.user][op.worker] += 1
     return {user: dict(workers) for user, workers in found.items()}
-
-
-def _ms(nanoseconds: int) -> float:
-    return nanoseconds / 1e6

@@ -70,8 +70,8 @@ def compare(cell: Cell, base: Cell, again: Cell, noise: float) -> Difference:
 def compare_blocks(ours: Sequence[Block], base: Sequence[Block]) -> tuple[float, float, float]:
     """The ratio of the means, and the ends of its interval."""
     pairs = list(zip(ours, base, strict=True))
-    dice = random.Random("blocks")
-    drawn = sorted(_ratio(dice.choices(pairs, k=len(pairs))) for _ in range(RESAMPLES))
+    rng = random.Random("blocks")
+    drawn = sorted(_ratio(rng.choices(pairs, k=len(pairs))) for _ in range(RESAMPLES))
     cut = int(RESAMPLES * (1 - CONFIDENCE) / 2)
     return _ratio(pairs), drawn[cut], drawn[-1 - cut]
 

@@ -4,18 +4,19 @@ import asyncio
 import random
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lab.client import Client
-from lab.policies.crowd import Crowd
-from lab.policies.drive import Driver, Run
+from lab.open_load import Driver
+from lab.policies.cells import Run
 from lab.policies.policies import BASE
 from lab.policies.settings import Settings
 from lab.policies.trap import Trapped, spring
-from lab.policies.workloads import Arrival, Call, Workload
+from lab.policies.workloads import USERS, Workload
+from lab.visitors import READ, VISIT, Visitor, Visitors
 from loadtest.load.recorder import Recorder
 
-PROBES = 60
 TRAP_WEIGHT = 1.5
 
 
@@ -35,30 +36,26 @@ class Measured:
         return [run for run in own if rounds.count(run.round) == policies]
 
 
-async def measure(settings: Settings, recorder: Recorder) -> Measured:
-    """Measure.  Cancelling it ends it at once, with what there is."""
-    found = Measured()
-    crowd = Crowd(recorder, settings.password)
+async def measure(settings: Settings, recorder: Recorder, found: Measured) -> None:
+    """Measure.  Cancelling it ends it at once, with what there is in `found`."""
+    visitors, run = Visitors(recorder, settings.password), f"{time.time_ns():x}"
     try:
         async with Client(settings.fronts[BASE]) as client:
-            await crowd.log_in(client, f"{time.time_ns():x}")
-            found.fast_seconds = await _probe(crowd, client)
-        await _all_runs(settings, Driver(crowd), found)
+            who = await visitors.log_in(client, (f"compare-{run}-{n}" for n in range(USERS)))
+            found.fast_seconds = await _service_time(visitors, who, client)
+        await _all_runs(settings, Driver(visitors, who), found)
         async with Client(settings.fronts[BASE]) as client:
-            await crowd.log_out(client)
+            await visitors.log_out(client, who)
     except asyncio.CancelledError:
         found.interrupted = True
-    return found
 
 
-async def _probe(crowd: Crowd, client: Client) -> float:
-    """How long a fast request takes when nothing else happens: the model's service time."""
-    taken = []
-    for number in range(PROBES):
-        call = Call.VISIT if number % 2 else Call.READ
-        op = await crowd.ask(client, Arrival(0, number, call), time.monotonic_ns(), "198.18.0.7")
-        taken.append((op.returned - op.invoked) / 1e9)
-    return statistics.median(taken)
+async def _service_time(visitors: Visitors, who: Sequence[Visitor], client: Client) -> float:
+    """How many seconds a fast request takes when nothing else happens, for the model."""
+    ops = [
+        await visitors.ask(client, visitor, request) for visitor in who for request in (READ, VISIT)
+    ]
+    return statistics.median((op.returned - op.invoked) / 1e9 for op in ops)
 
 
 async def _all_runs(settings: Settings, driver: Driver, found: Measured) -> None:
@@ -70,8 +67,8 @@ async def _all_runs(settings: Settings, driver: Driver, found: Measured) -> None
             await _one_round(settings, driver, workload, number, found)
             done += workload.weight
             left = max(0.0, (time.monotonic() - start) / done * (total - done))
-            said = f"  round {number + 1} of {settings.rounds}, {workload.name}"
-            print(f"{said:32}{done / total:5.0%}   about {left:.0f} s left", flush=True)
+            progress = f"  round {number + 1} of {settings.rounds}, {workload.name}"
+            print(f"{progress:32}{done / total:5.0%}   about {left:.0f} s left", flush=True)
     for name, url in settings.traps.items():
         seconds = settings.seconds * TRAP_WEIGHT
         found.trapped.append(await spring(driver, name, url, seconds, str(settings.seed)))
@@ -87,6 +84,6 @@ async def _one_round(
     random.Random(f"{settings.seed} {number} {workload.name}").shuffle(order)
     for policy in order:
         url = settings.fronts[policy]
-        ops, cpu = await driver.run(plan, url, workload.addresses())
-        run = Run(policy, workload.name, number, settings.warm_up, plan, ops, cpu)
-        found.runs.append(run)
+        sent = await driver.run(plan, url, workload.addresses())
+        about = (policy, workload.name, number, settings.warm_up)
+        found.runs.append(Run(*about, plan, sent.ops, sent.cpu_share))

@@ -28,6 +28,12 @@ matplotlib.rcParams.update(
 )
 
 
+def draw(results: Results) -> dict[str, Figure]:
+    """The pictures of what was measured, by name."""
+    drawn = {"curves": curves(results), "means": means(results)} if results.outcomes else {}
+    return drawn | ({"trap": trap(results.trapped)} if results.trapped else {})
+
+
 def curves(results: Results) -> Figure:
     """A panel a workload: latency over the share of fast requests, measured and simulated."""
     count = len(results.outcomes)

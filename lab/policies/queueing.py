@@ -9,7 +9,8 @@ import heapq
 import random
 from collections.abc import Callable, Mapping, Sequence
 
-from lab.policies.workloads import SLOW_SECONDS, Arrival, Call
+from lab.open_load import Arrival
+from lab.policies.workloads import BLOCK, SLOW_SECONDS, WAIT
 
 # Chooses a worker for an arrival from how many requests each has in flight.
 Chooser = Callable[[Arrival, Sequence[int]], int]
@@ -21,18 +22,18 @@ def simulate(
     """The latency of every arrival, in seconds."""
     free_at = [0.0] * workers
     in_flight = [0] * workers
-    leaving: list[tuple[float, int]] = []
+    under_way: list[tuple[float, int]] = []
     latencies = []
     for arrival in plan:
-        while leaving and leaving[0][0] <= arrival.at:
-            in_flight[heapq.heappop(leaving)[1]] -= 1
+        while under_way and under_way[0][0] <= arrival.at:
+            in_flight[heapq.heappop(under_way)[1]] -= 1
         worker = choose(arrival, in_flight)
-        held = SLOW_SECONDS if arrival.call is Call.BLOCK else 0.0
+        held = SLOW_SECONDS if arrival.request is BLOCK else 0.0
         free_at[worker] = max(arrival.at, free_at[worker]) + fast_seconds + held
-        waited = SLOW_SECONDS if arrival.call is Call.WAIT else 0.0
+        waited = SLOW_SECONDS if arrival.request is WAIT else 0.0
         end = free_at[worker] + waited
         in_flight[worker] += 1
-        heapq.heappush(leaving, (end, worker))
+        heapq.heappush(under_way, (end, worker))
         latencies.append(end - arrival.at)
     return latencies
 
@@ -66,10 +67,10 @@ def least_conn(workers: int) -> Chooser:
 
 def random_two(workers: int) -> Chooser:
     """The less busy of two chosen at random."""
-    dice = random.Random("random two")
+    rng = random.Random("random two")
 
     def choose(_: Arrival, in_flight: Sequence[int]) -> int:
-        pair = dice.sample(range(workers), min(2, workers))
+        pair = rng.sample(range(workers), min(2, workers))
         return min(pair, key=lambda w: in_flight[w])
 
     return choose

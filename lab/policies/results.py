@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.policies.cells import Cell, make_cell
+from lab.policies.cells import Cell, Run, make_cell
 from lab.policies.difference import Difference, compare, noise_of
-from lab.policies.drive import Run
 from lab.policies.measure import Measured
 from lab.policies.policies import AGAIN, BASE
 from lab.policies.settings import Settings

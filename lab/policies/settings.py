@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from deploy.paths import ROOT
 from lab.policies.policies import AGAIN, BASE, BY_NAME
 from lab.policies.workloads import WORKLOADS, Workload
-from lab.refusals import WrongSetting
+from lab.settings import WrongSetting, number, switch
 
-RESULTS = Path(__file__).parents[2] / ".stack" / "compare"
+RESULTS = ROOT / ".stack/compare"
 TRAPS = ("failing_round_robin", "failing_least_conn", "failing_retried")
 
 
@@ -17,8 +18,7 @@ TRAPS = ("failing_round_robin", "failing_least_conn", "failing_retried")
 class Settings:
     """What to compare and for how long.  Times are seconds; `seconds` is a run of weight 1."""
 
-    fronts: Mapping[str, str]
-    traps: Mapping[str, str]
+    addresses: Mapping[str, str]
     workloads: tuple[Workload, ...]
     rounds: int
     seconds: float
@@ -26,6 +26,18 @@ class Settings:
     seed: int
     password: str
     out: Path
+    write: bool  # into docs/, too
+
+    @property
+    def fronts(self) -> dict[str, str]:
+        """The address of each row of the table; round robin has two."""
+        rows = {BASE: self.addresses[BASE], AGAIN: self.addresses[BASE], **self.addresses}
+        return {name: url for name, url in rows.items() if name in BY_NAME}
+
+    @property
+    def traps(self) -> dict[str, str]:
+        """The addresses behind which one worker fails."""
+        return {name: url for name, url in self.addresses.items() if name in TRAPS}
 
     def length(self, workload: Workload) -> float:
         """The measured part of one run."""
@@ -34,22 +46,21 @@ class Settings:
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """WrongSetting names what is wrong."""
-    quick = environ.get("QUICK", "") not in ("", "0")
-    fronts = _fronts(environ)
+    quick = switch(environ, "QUICK")
     return Settings(
-        fronts={name: url for name, url in fronts.items() if name in BY_NAME},
-        traps={name: url for name, url in fronts.items() if name in TRAPS},
+        addresses=_addresses(environ),
         workloads=_workloads(environ),
-        rounds=int(_number(environ, "ROUNDS", 3 if quick else 4, 2, 50)),
-        seconds=_number(environ, "RUN_SECONDS", 0.5 if quick else 2.3, 0.2, 60),
+        rounds=int(number(environ, "ROUNDS", 3 if quick else 4, 2, 50)),
+        seconds=number(environ, "RUN_SECONDS", 0.5 if quick else 2.3, 0.2, 60),
         warm_up=0.2 if quick else 0.4,
-        seed=int(_number(environ, "SEED", 1, 0, 1 << 32)),
+        seed=int(number(environ, "SEED", 1, 0, 1 << 32)),
         password=environ.get("DEMO_PASSWORD") or "demo",
         out=Path(environ.get("OUT") or RESULTS),
+        write=switch(environ, "WRITE"),
     )
 
 
-def _fronts(environ: Mapping[str, str]) -> dict[str, str]:
+def _addresses(environ: Mapping[str, str]) -> dict[str, str]:
     """FRONTS lists `policy=address`; without it HOST alone is compared with itself."""
     text = environ.get("FRONTS") or f"{BASE}={environ.get('HOST') or 'http://127.0.0.1:8080'}"
     found: dict[str, str] = {}
@@ -62,7 +73,7 @@ def _fronts(environ: Mapping[str, str]) -> dict[str, str]:
         found[name] = url.rstrip("/")
     if BASE not in found:
         raise WrongSetting(f"FRONTS: {BASE} is missing, and everything is compared with it")
-    return {BASE: found[BASE], AGAIN: found[BASE], **found}
+    return found
 
 
 def _workloads(environ: Mapping[str, str]) -> tuple[Workload, ...]:
@@ -72,16 +83,3 @@ def _workloads(environ: Mapping[str, str]) -> tuple[Workload, ...]:
     if wrong:
         raise WrongSetting(f"WORKLOADS: {wrong[0]} is none of {', '.join(known)}")
     return tuple(known[name] for name in wanted)
-
-
-def _number(
-    environ: Mapping[str, str], name: str, default: float, least: float, most: float
-) -> float:
-    text = environ.get(name) or str(default)
-    try:
-        number = float(text)
-    except ValueError:
-        raise WrongSetting(f"{name}={text} is not a number") from None
-    if not least <= number <= most:
-        raise WrongSetting(f"{name}={text} must be between {least:g} and {most:g}")
-    return number

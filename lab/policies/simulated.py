@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lab.policies.cells import Cell
-from lab.policies.drive import Run
+from lab.policies.cells import Cell, Run
 from lab.policies.policies import BY_NAME, chooser
 from lab.policies.queueing import simulate
+from lab.policies.workloads import is_fast
+from loadtest.verdict.latency import percentile
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Simulated:
 
     def at(self, share: float) -> float:
         """The latency that this share did not exceed."""
-        return self.latencies[max(0, -int(-share * len(self.latencies) // 1) - 1)]
+        return percentile(self.latencies, share)
 
 
 def simulated(
@@ -34,7 +35,9 @@ def simulated(
         latencies = simulate(run.plan, len(workers), choose, fast_seconds)
         pairs = zip(run.plan, latencies, strict=True)
         found += [
-            s * 1e3 for arrival, s in pairs if arrival.call.fast and arrival.at >= run.warm_up
+            seconds * 1e3
+            for arrival, seconds in pairs
+            if is_fast(arrival.request) and arrival.at >= run.warm_up
         ]
     return Simulated(tuple(sorted(found)))
 

@@ -1,49 +1,46 @@
 """The comparison in the terminal."""
 
+from __future__ import annotations
+
 import math
-from collections.abc import Iterator
 
 from lab.policies.policies import BASE, BY_NAME
 from lab.policies.results import Entry, Outcome, Results
+from lab.table import as_text
 
-HEAD = (
-    f"{'fast requests, ms':22}{'mean':>8}{'model':>8}{'p50':>8}{'p95':>8}{'p99':>8}"
-    f"{'worst user':>12}{'hurt':>6}{'spread':>8}   by round robin"
+HEADER = (
+    *("fast requests, ms", "mean", "model", "p50", "p95", "p99", "worst user", "hurt", "spread"),
+    "by round robin",
 )
 
 
 def render(results: Results) -> str:
     """One block a workload."""
-    return "\n".join(line for outcome in results.outcomes for line in _block(outcome))
+    return "\n".join(_block(outcome) for outcome in results.outcomes)
 
 
-def _block(outcome: Outcome) -> Iterator[str]:
+def _block(outcome: Outcome) -> str:
     noise = "unknown" if math.isnan(outcome.noise) else f"{outcome.noise:.2f}x"
-    yield f"\n{outcome.workload.title}   (noise {noise})"
-    yield HEAD
-    for name, entry in outcome.entries.items():
-        yield _line(name, entry)
+    rows = [_row(name, entry) for name, entry in outcome.entries.items()]
+    return f"\n{outcome.workload.title}   (noise {noise})\n{as_text(HEADER, rows, right=True)}"
 
 
-def _line(name: str, entry: Entry) -> str:
+def _row(name: str, entry: Entry) -> list[str]:
     cell, model = entry.cell, entry.model
     title = BY_NAME[name].title
     if not cell.latencies:
-        return f"{title:22}invalid: {cell.invalid[0]}"
+        return [title, *["-"] * (len(HEADER) - 2), _difference(name, entry)]
     figures = (cell.mean, model.mean, cell.at(0.5), cell.at(0.95), cell.at(0.99))
-    text = "".join(f"{value:8.1f}" for value in figures)
-    spread = f"{cell.spread:.2f}" if cell.spread != float("inf") else "one"
-    worst = f"{cell.worst_user_p95:.0f}" if cell.worst_user_p95 == cell.worst_user_p95 else "-"
-    text += f"{worst:>12}{cell.users_hurt:6.0%}{spread:>8}"
-    return f"{title:22}{text}   {_verdict(name, entry)}"
+    worst = "-" if math.isnan(cell.worst_user_p95) else f"{cell.worst_user_p95:.0f}"
+    spread = "one" if math.isinf(cell.spread) else f"{cell.spread:.2f}"
+    text = [f"{value:.1f}" for value in figures]
+    return [title, *text, worst, f"{cell.users_hurt:.0%}", spread, _difference(name, entry)]
 
 
-def _verdict(name: str, entry: Entry) -> str:
+def _difference(name: str, entry: Entry) -> str:
     if entry.cell.invalid:
         return f"INVALID: {entry.cell.invalid[0]}"
-    difference = entry.difference
     if name == BASE:
         return ""
-    return (
-        f"{difference.ratio:5.2f} ({difference.low:.2f} to {difference.high:.2f}) {difference.word}"
-    )
+    found = entry.difference
+    return f"{found.ratio:.2f} ({found.low:.2f} to {found.high:.2f}) {found.word}"

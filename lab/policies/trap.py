@@ -4,12 +4,11 @@ One worker of four is replaced by one that answers 500 without doing anything. W
 requests ends there?
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lab.policies.drive import Driver
+from lab.open_load import Driver
 from lab.policies.workloads import TRAP
-from loadtest.check.op import Op, Outcome
+from loadtest.check.op import Outcome
 
 TITLES = {
     "failing_round_robin": "round robin",
@@ -34,11 +33,6 @@ class Trapped:
 async def spring(driver: Driver, policy: str, url: str, seconds: float, seed: str) -> Trapped:
     """Measure one policy; every policy gets the same arrivals."""
     plan = TRAP.plan(seconds, seed)
-    ops, _ = await driver.run(plan, url, TRAP.addresses())
-    return count(policy, ops)
-
-
-def count(policy: str, ops: Sequence[Op | None]) -> Trapped:
-    """How many of the requests that were sent ended in a 500."""
-    asked = [op for op in ops if op is not None]
+    sent = await driver.run(plan, url, TRAP.addresses())
+    asked = [op for op in sent.ops if op is not None]
     return Trapped(policy, len(asked), sum(op.outcome is not Outcome.OK for op in asked))

@@ -3,11 +3,15 @@
 The same seed gives the same users the same requests at the same moments, whatever the policy.
 """
 
+from __future__ import annotations
+
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
+from lab.open_load import Arrival
+from lab.visitors import READ, VISIT, Request
+from loadtest.check.op import Kind
 from loadtest.load.arrivals import due_times
 
 USERS = 60
@@ -17,29 +21,13 @@ SLOW_SHARE = 0.05
 PAGE_REQUESTS = 6
 HOG_RATE = 3.5  # blocking calls a second: 70 % of one worker
 READ_SHARE = 0.5  # of the fast requests; the others write
+WAIT = Request(Kind.SLOW, "GET", f"/slow?ms={SLOW_SECONDS * 1000:.0f}&kind=wait")
+BLOCK = Request(Kind.SLOW, "GET", f"/slow?ms={SLOW_SECONDS * 1000:.0f}&kind=block")
 
 
-class Call(StrEnum):
-    """One request; the first two are fast, and their latency is what is compared."""
-
-    READ = "read"
-    VISIT = "visit"
-    WAIT = "awaited slow call"
-    BLOCK = "blocking slow call"
-
-    @property
-    def fast(self) -> bool:
-        """Whether its latency is compared."""
-        return self in (Call.READ, Call.VISIT)
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A request that is due `at` seconds after the start of a run."""
-
-    at: float
-    user: int
-    call: Call
+def is_fast(request: Request) -> bool:
+    """Whether its latency is compared."""
+    return request in (READ, VISIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,39 +62,39 @@ class Workload:
 
 
 def _independent(
-    rate: float, slow: Call, share: float = SLOW_SHARE, reads: float = READ_SHARE
+    rate: float, slow: Request, share: float = SLOW_SHARE, reads: float = READ_SHARE
 ) -> Callable[[random.Random, str], Iterator[Arrival]]:
     """Requests that have nothing to do with each other, some of them slow."""
 
-    def arrivals(dice: random.Random, seed: str) -> Iterator[Arrival]:
+    def arrivals(rng: random.Random, seed: str) -> Iterator[Arrival]:
         for at in due_times(rate, _number(seed)):
-            user = dice.randrange(USERS)
-            yield Arrival(at, user, slow if dice.random() < share else _fast(dice, reads))
+            user = rng.randrange(USERS)
+            yield Arrival(at, user, slow if rng.random() < share else _fast(rng, reads))
 
     return arrivals
 
 
-def _pages(dice: random.Random, seed: str) -> Iterator[Arrival]:
+def _pages(rng: random.Random, seed: str) -> Iterator[Arrival]:
     """A user opens a page: six requests at once, as a browser does."""
     for at in due_times(120 / PAGE_REQUESTS, _number(seed)):
-        user = dice.randrange(USERS)
+        user = rng.randrange(USERS)
         for _ in range(PAGE_REQUESTS):
-            slow = dice.random() < SLOW_SHARE
-            yield Arrival(at, user, Call.BLOCK if slow else _fast(dice))
+            slow = rng.random() < SLOW_SHARE
+            yield Arrival(at, user, BLOCK if slow else _fast(rng))
 
 
-def _hog(dice: random.Random, seed: str) -> Iterator[Arrival]:
+def _hog(rng: random.Random, seed: str) -> Iterator[Arrival]:
     """One user whose every call blocks, among others whose calls are all fast."""
     rate = 120.0
     for at in due_times(rate, _number(seed)):
-        if dice.random() < HOG_RATE / rate:
-            yield Arrival(at, HOG, Call.BLOCK)
+        if rng.random() < HOG_RATE / rate:
+            yield Arrival(at, HOG, BLOCK)
         else:
-            yield Arrival(at, dice.randrange(1, USERS), _fast(dice))
+            yield Arrival(at, rng.randrange(1, USERS), _fast(rng))
 
 
-def _fast(dice: random.Random, reads: float = READ_SHARE) -> Call:
-    return Call.READ if dice.random() < reads else Call.VISIT
+def _fast(rng: random.Random, reads: float = READ_SHARE) -> Request:
+    return READ if rng.random() < reads else VISIT
 
 
 def _number(seed: str) -> int:
@@ -114,16 +102,16 @@ def _number(seed: str) -> int:
 
 
 WORKLOADS = (
-    Workload("awaited", "slow calls awaited", 0.6, False, _independent(150, Call.WAIT)),
-    Workload("blocking", "slow calls block", 1.1, False, _independent(120, Call.BLOCK)),
+    Workload("awaited", "slow calls awaited", 0.6, False, _independent(150, WAIT)),
+    Workload("blocking", "slow calls block", 1.1, False, _independent(120, BLOCK)),
     Workload("pages", "pages of six, slow calls block", 1.5, False, _pages),
     Workload("hog", "one hog, others light", 1.0, False, _hog),
     Workload(
-        "nat", "all behind one address, slow calls block", 0.8, True, _independent(120, Call.BLOCK)
+        "nat", "all behind one address, slow calls block", 0.8, True, _independent(120, BLOCK)
     ),
 )
 
 # With one worker failing, the other three are kept busy; no writes, as a 500 would leave them open.
 TRAP = Workload(
-    "trap", "one worker answers 500 at once", 1.0, False, _independent(120, Call.BLOCK, 0.1, 1.0)
+    "trap", "one worker answers 500 at once", 1.0, False, _independent(120, BLOCK, 0.1, 1.0)
 )

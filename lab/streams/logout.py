@@ -1,11 +1,13 @@
 """How long a logout takes to close the session's own stream."""
 
+from __future__ import annotations
+
 import asyncio
 from urllib.parse import urlsplit
 
 from lab.client import Client
-from lab.streams.logins import log_in, log_out
-from lab.streams.stream import Stream, request_to
+from lab.streams.stream import ClientStream, request_to
+from lab.visitors import Visitor, Visitors
 
 WAIT_SECONDS = 10.0
 
@@ -15,39 +17,38 @@ class _Watcher:
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
-        self.is_open: asyncio.Future[int] = loop.create_future()
-        self.is_lost: asyncio.Future[float] = loop.create_future()
+        self.status: asyncio.Future[int] = loop.create_future()
+        self.lost_at: asyncio.Future[float] = loop.create_future()
 
-    def opened(self, stream: Stream) -> None:
-        self.is_open.set_result(200)
+    def opened(self, stream: ClientStream) -> None:
+        self.status.set_result(200)
 
-    def refused(self, stream: Stream, status: int) -> None:
-        self.is_open.set_result(status)
+    def refused(self, stream: ClientStream, status: int) -> None:
+        self.status.set_result(status)
 
-    def heard(self, stream: Stream, event: str, data: str) -> None:
+    def received(self, stream: ClientStream, event: str, data: str) -> None:
         pass
 
-    def lost(self, stream: Stream) -> None:
-        self.is_lost.set_result(asyncio.get_running_loop().time())
+    def lost(self, stream: ClientStream) -> None:
+        self.lost_at.set_result(asyncio.get_running_loop().time())
 
 
-async def logout_seconds(url: str, client: Client, password: str) -> float:
+async def logout_seconds(url: str, client: Client, visitors: Visitors, visitor: Visitor) -> float:
     """From asking for a logout until the stream's connection is closed.
 
     Infinite when that takes longer than WAIT_SECONDS, or when no stream could be opened.
     """
-    [cookie] = await log_in(client, password, 1)
     parts, watcher = urlsplit(url), _Watcher()
     loop = asyncio.get_running_loop()
-    stream = Stream(watcher, request_to(parts.netloc), cookie)
+    stream = ClientStream(watcher, request_to(parts.netloc), visitor.cookie)
     try:
         async with asyncio.timeout(WAIT_SECONDS):
             await loop.create_connection(lambda: stream, parts.hostname or "", parts.port or 80)
-            if await watcher.is_open != 200:
+            if await watcher.status != 200:
                 return float("inf")
             begin = loop.time()
-            await log_out(client, [cookie])
-            return await watcher.is_lost - begin
+            await visitors.log_out(client, [visitor])
+            return await watcher.lost_at - begin
     except TimeoutError:
         return float("inf")
     finally:

@@ -19,7 +19,7 @@ LEGEND: dict[str, Any] = {  # to the right of the article's marks
     "loc": "upper left",
     "bbox_to_anchor": (0.19, 1.0),
 }
-SAYS = ("1,500: one process", "6,000: several")  # in the article
+LABELS = ("1,500: one process", "6,000: several")  # in the article
 
 
 def draw(found: Found) -> Figure:
@@ -85,7 +85,7 @@ def _frame(axis: Axes, found: Found) -> None:
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.25)
-    for count, text in zip(ARTICLE, SAYS, strict=True):
+    for count, text in zip(ARTICLE, LABELS, strict=True):
         if count <= most:
             axis.axvline(count, color="black", linewidth=0.8, linestyle="--")
             place = (count, 1.0)

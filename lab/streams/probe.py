@@ -1,4 +1,6 @@
-"""Normal requests beside the streams: open arrivals of checked users, as in the comparison."""
+"""Normal requests beside the streams: open arrivals of visitors whose sessions are checked."""
+
+from __future__ import annotations
 
 import asyncio
 import random
@@ -6,14 +8,14 @@ import statistics
 import time
 from collections.abc import Sequence
 
-from lab.policies.cells import latency
-from lab.policies.drive import Driver
-from lab.policies.workloads import USERS, Arrival, Call
+from lab.open_load import Arrival, Driver, latency_ms
 from lab.streams.results import Probe
+from lab.visitors import READ, VISIT
 from loadtest.check.op import Op, Outcome
 from loadtest.load.arrivals import due_times
 from loadtest.verdict.latency import percentile
 
+USERS = 60
 RATE = 150.0  # a second
 VISIT_SHARE = 0.05  # few, as what they write stays in Redis, whose memory is looked at
 WINDOW_SECONDS = 1.0
@@ -30,26 +32,25 @@ class Prober:
     async def measure(self, seconds: float) -> Probe:
         """Send for so long, a window after the other."""
         count = max(1, round(seconds / WINDOW_SECONDS))
-        return _summed([await self._send(WINDOW_SECONDS) for _ in range(count)])
+        return _summed([await self._send() for _ in range(count)])
 
     async def measure_while(self, task: asyncio.Task[None]) -> Probe:
         """Send until `task` is done, and at least once."""
-        windows = [await self._send(WINDOW_SECONDS)]
+        windows = [await self._send()]
         while not task.done():
-            windows.append(await self._send(WINDOW_SECONDS))
+            windows.append(await self._send())
         return _summed(windows)
 
-    async def _send(self, seconds: float) -> list[Op | None]:
+    async def _send(self) -> Sequence[Op | None]:
         self._seed += 1
-        dice = random.Random(self._seed)
+        rng = random.Random(self._seed)
         plan = []
         for at in due_times(RATE, self._seed):
-            if at > seconds:
+            if at > WINDOW_SECONDS:
                 break
-            call = Call.VISIT if dice.random() < VISIT_SHARE else Call.READ
-            plan.append(Arrival(at, dice.randrange(USERS), call))
-        ops, _ = await self._driver.run(plan, self._url, ["127.0.0.1"] * USERS)
-        return ops
+            request = VISIT if rng.random() < VISIT_SHARE else READ
+            plan.append(Arrival(at, rng.randrange(USERS), request))
+        return (await self._driver.run(plan, self._url)).ops
 
 
 def _summed(windows: Sequence[Sequence[Op | None]]) -> Probe:
@@ -71,7 +72,7 @@ def _summed(windows: Sequence[Sequence[Op | None]]) -> Probe:
 def _percentile(ops: Sequence[Op | None], share: float) -> float:
     """Of the answered ones, in ms."""
     answered = [op for op in ops if op is not None and op.outcome is Outcome.OK]
-    return percentile(sorted(round(latency(op) * 1e6) for op in answered) or [0], share) / 1e6
+    return percentile(sorted(map(latency_ms, answered)) or [0.0], share)
 
 
 def now() -> float:

@@ -10,8 +10,8 @@ MOST_P99_RATIO = 2.0
 MOST_DELIVERY_SECONDS = 2.0
 DELIVERY_GOAL_AT = 18_000
 MOST_LOGOUT_SECONDS = 1.0
-MOST_MEMORY_RATIO = 1.1
-MOST_MEMORY_BYTES = 2**20  # what is within this is within the goal, too: small processes wobble
+MOST_MEMORY_RATIO = 1.5  # allocators keep part of what a crowd took: docs/decisions.md
+MOST_SECOND_RATIO = 1.1  # a second crowd must fit into what the first one took
 
 
 @dataclass(slots=True)
@@ -22,9 +22,7 @@ class Probe:
     failed: int
     unknown: int  # writes that were cut off and may have happened
     p50: float  # of all
-    p99: (
-        float  # the median of `windows`: a hiccup of the machine spoils one of them, not the figure
-    )
+    p99: float  # the median of `windows`: a pause of the machine spoils one of them, not this
     windows: list[float] = field(default_factory=list)  # p99 of each second
 
 
@@ -38,18 +36,18 @@ class Step:
     probe: Probe
     delivery_p50: float  # seconds from asking for an alert until half of the streams had it
     delivery_p99: float
-    missed: int  # streams that did not hear it
+    missed: int  # streams that did not receive it
     logout_seconds: float  # the longest of a few
 
 
 @dataclass(slots=True)
 class Fault:
-    """What a disturbance did to all streams and to the requests beside them."""
+    """What a fault did to all streams and to the requests beside them."""
 
     name: str
     cuts_writes: bool  # whether it may cut off a write that a worker was doing
     lost: int
-    back_seconds: float  # from the disturbance until every stream was open again
+    back_seconds: float  # from the fault until every stream was open again
     longest_away: float  # seconds that any one stream was not open
     peak_connects_per_second: float
     connects_per_half_second: list[int]  # begun, from the first on
@@ -169,10 +167,9 @@ def _memory(found: Found) -> Iterator[Goal]:
     for role, before in found.memory_before.items():
         after = found.memory_after.get(role, 0)
         ratio = after / before if before else 1.0
-        text = f"memory of {role} returns to within {MOST_MEMORY_RATIO - 1:.0%} or a MiB"
+        text = f"memory of {role} afterwards at most {MOST_MEMORY_RATIO:g} times that before"
         measured = f"{before / 2**20:.1f} to {after / 2**20:.1f} MiB ({ratio:.2f} times)"
-        met = ratio <= MOST_MEMORY_RATIO or after - before <= MOST_MEMORY_BYTES
-        yield Goal(text, measured, met)
+        yield Goal(text, measured, ratio <= MOST_MEMORY_RATIO)
 
 
 def _no_leak(found: Found) -> Iterator[Goal]:
@@ -183,7 +180,7 @@ def _no_leak(found: Found) -> Iterator[Goal]:
         full, again = found.memory_full["worker"], fault.memory["worker"]
         text = "as many streams a second time take no more memory of the workers"
         measured = f"{full / 2**20:.1f} to {again / 2**20:.1f} MiB ({again / full:.2f} times)"
-        yield Goal(text, measured, again <= full * MOST_MEMORY_RATIO)
+        yield Goal(text, measured, again <= full * MOST_SECOND_RATIO)
 
 
 def as_json(found: Found) -> dict[str, Any]:

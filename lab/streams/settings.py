@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lab.refusals import WrongSetting
+from deploy.paths import ROOT
+from lab.settings import WrongSetting, number, switch
 
-RESULTS = Path(__file__).parents[2] / ".stack" / "longconn"
+RESULTS = ROOT / ".stack/longconn"
 MOST = 36_000
 QUICK = 300
 STEPS = (1_500, 6_000, 10_000, 18_000, MOST)
@@ -27,6 +28,7 @@ class Settings:
     probe_seconds: float
     password: str
     out: Path
+    write: bool  # into docs/, too
 
     @property
     def most(self) -> int:
@@ -42,11 +44,8 @@ class Settings:
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """WrongSetting names what is wrong."""
-    quick = environ.get("QUICK", "") not in ("", "0")
-    text = environ.get("N") or str(QUICK if quick else MOST)
-    if not text.isdecimal() or not 10 <= int(text) <= 1_000_000:
-        raise WrongSetting(f"N={text} must be a number of streams from 10 to 1,000,000")
-    most = int(text)
+    quick = switch(environ, "QUICK")
+    most = int(number(environ, "N", QUICK if quick else MOST, 10, 1_000_000))
     host = environ.get("HOST") or "http://127.0.0.1:8080"
     if urlsplit(host).scheme != "http":
         raise WrongSetting(f"HOST={host} must be an http address: streams are opened without TLS")
@@ -58,4 +57,5 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         probe_seconds=6.0 if most > STEPS[0] else 2.0,
         password=environ.get("DEMO_PASSWORD") or "demo",
         out=Path(environ.get("OUT") or RESULTS),
+        write=switch(environ, "WRITE"),
     )

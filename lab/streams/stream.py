@@ -1,5 +1,7 @@
 """One event stream as a client holds it: server-sent events over HTTP/1.1 (WHATWG HTML, 9.2)."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 from typing import Protocol
@@ -10,23 +12,23 @@ LONGEST_LINE = 1 << 16
 class Listener(Protocol):
     """What a stream tells its holder."""
 
-    def opened(self, stream: "Stream") -> None:
+    def opened(self, stream: ClientStream) -> None:
         """The server has answered with a stream."""
 
-    def refused(self, stream: "Stream", status: int) -> None:
+    def refused(self, stream: ClientStream, status: int) -> None:
         """The server has answered with something else; the connection is closed."""
 
-    def heard(self, stream: "Stream", event: str, data: str) -> None:
+    def received(self, stream: ClientStream, event: str, data: str) -> None:
         """One event."""
 
-    def lost(self, stream: "Stream") -> None:
+    def lost(self, stream: ClientStream) -> None:
         """The connection is gone, whoever closed it.  Called once, after all else."""
 
 
-class Stream(asyncio.Protocol):
+class ClientStream(asyncio.Protocol):
     """Sends the request when connected, then reads events until the connection ends.
 
-    Chunk sizes and chunk ends are no field of an event, so as lines they pass unheard; only the size
+    Chunk sizes and chunk ends are no field of an event, so as lines they are ignored; only the size
     of the last chunk, 0, matters: nginx keeps the connection open after a stream has ended.
     """
 
@@ -87,11 +89,11 @@ class Stream(asyncio.Protocol):
         elif not line and self._event:
             event, data = self._event, self._data
             self._event = self._data = ""
-            self._listener.heard(self, event, data)
+            self._listener.received(self, event, data)
 
     def _first_line(self, line: bytes) -> None:
-        words = line.split()
-        self.status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 599
+        parts = line.split()
+        self.status = int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 599
         if self.status == 200:
             self._listener.opened(self)
         else:

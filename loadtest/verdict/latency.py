@@ -8,9 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import TypeVar
 
 from loadtest.check.op import Kind, Op
 
+Number = TypeVar("Number", int, float)
 OPEN = "open arrivals, from due time"
 
 
@@ -25,7 +27,7 @@ class Latency:
     worst: float
 
 
-def percentile(ordered: Sequence[int], share: float) -> int:
+def percentile(ordered: Sequence[Number], share: float) -> Number:
     """The smallest value that at least `share` of an ordered, non-empty sequence do not exceed."""
     return ordered[max(0, ceil(share * len(ordered)) - 1)]
 

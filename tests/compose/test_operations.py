@@ -84,8 +84,7 @@ class Operated:
             await load.log_in()
             async with load.running():
                 await asyncio.to_thread(work)
-            wrong = await load.wrong_sessions()
-            load.close()
+            wrong = [*await load.wrong_sessions(), *load.close()]
             assert wrong == []
             return load.results
 

@@ -12,10 +12,10 @@ from typing import Any
 from deploy.paths import ROOT
 
 
-def start(module: str, out: Path, **settings: str) -> subprocess.Popen[str]:
-    """`python -m MODULE` in its quickest form; the report goes to `out`."""
+def start(experiment: str, out: Path, **settings: str) -> subprocess.Popen[str]:
+    """`python -m lab EXPERIMENT` in its quickest form; the report goes to `out`."""
     return subprocess.Popen(
-        [sys.executable, "-m", module],
+        [sys.executable, "-m", "lab", experiment],
         cwd=ROOT,
         env={**os.environ, "QUICK": "1", "OUT": str(out), **settings},
         stdout=subprocess.PIPE,

@@ -76,8 +76,7 @@ def under_load(stack: Scratch, work: Callable[[], object]) -> list[Result]:
         await load.log_in()
         async with load.running():
             await _in_thread(work)
-        wrong = await load.wrong_sessions()
-        load.close()
+        wrong = [*await load.wrong_sessions(), *load.close()]
         assert wrong == []
         return load.results
 

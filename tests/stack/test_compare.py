@@ -35,7 +35,7 @@ TRAPS = ["failing_round_robin", "failing_least_conn", "failing_retried"]
 
 def start_with(fronts: dict[str, str], out: Path, **settings: str) -> subprocess.Popen[str]:
     given = " ".join(f"{name}={url}" for name, url in fronts.items())
-    return start("lab.policies", out, **(SHORT | {"FRONTS": given} | settings))
+    return start("policies", out, **(SHORT | {"FRONTS": given} | settings))
 
 
 @pytest.fixture(scope="module")

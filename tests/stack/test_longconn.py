@@ -65,7 +65,7 @@ def test_limit_is_found(start_stack: StartStack, tmp_path: Path) -> None:
     conf.write_text(conf.read_text().replace("worker_connections 16384", "worker_connections 100"))
     master = int((stack.folder / "state/nginx/nginx.pid").read_text())
     os.kill(master, signal.SIGHUP)  # `make reload` would write the figure back
-    process = start("lab.streams", tmp_path, HOST=stack.url, N="120", STACK_COMMAND="")
+    process = start("streams", tmp_path, HOST=stack.url, N="120", STACK_COMMAND="")
     printed, report = finish(process, tmp_path)
     assert report["steps"] == []
     assert "raise NGINX_PROCESSES" in report["stopped_by"]
@@ -74,7 +74,7 @@ def test_limit_is_found(start_stack: StartStack, tmp_path: Path) -> None:
 
 def test_interrupted_run_reports(stack: Scratch, tmp_path: Path) -> None:
     """Ctrl-C ends it at once, with a report of what was done, and no stream is left open."""
-    process = start("lab.streams", tmp_path, HOST=stack.url, STACK_COMMAND="", N="100")
+    process = start("streams", tmp_path, HOST=stack.url, STACK_COMMAND="", N="100")
     assert process.stdout is not None
     for line in process.stdout:
         if "no streams:" in line:

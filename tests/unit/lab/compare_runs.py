@@ -4,9 +4,9 @@ import math
 import random
 from collections.abc import Callable
 
-from lab.policies.cells import Cell, make_cell
-from lab.policies.drive import Run
-from lab.policies.workloads import Arrival, Call
+from lab.open_load import Arrival
+from lab.policies.cells import Cell, Run, make_cell
+from lab.visitors import READ
 from loadtest.check.op import Kind, Op, Outcome
 
 WARM_UP = 0.5
@@ -26,7 +26,7 @@ def answered(number: int, arrival: Arrival, ms: float, **more: object) -> Op:
 
 def plan(seconds: float = 3.0, rate: int = 100) -> list[Arrival]:
     """Fast requests at even distances."""
-    return [Arrival(n / rate, n % 10, Call.READ) for n in range(int(seconds * rate))]
+    return [Arrival(n / rate, n % 10, READ) for n in range(int(seconds * rate))]
 
 
 def run(latency: Latency, number: int = 0, policy: str = "round_robin", **more: object) -> Run:
@@ -43,11 +43,11 @@ def cell(
 
     `unsteady` is the scatter of whole rounds, the standard deviation of their means' logarithm.
     """
-    dice = random.Random(seed)
-    scale = [mean * math.exp(dice.gauss(0, unsteady)) for _ in range(rounds)]
+    rng = random.Random(seed)
+    scale = [mean * math.exp(rng.gauss(0, unsteady)) for _ in range(rounds)]
     return make_cell(
         [
-            run(lambda _, ms=scale[number]: dice.expovariate(1 / ms), number, policy)
+            run(lambda _, ms=scale[number]: rng.expovariate(1 / ms), number, policy)
             for number in range(rounds)
         ]
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from lab.open_load import Arrival
 from lab.policies.cells import Cell, make_cell
 from lab.policies.difference import Word, compare, noise_of
 from lab.policies.findings import findings, trap_sentence
@@ -17,8 +18,9 @@ from lab.policies.results import Results, as_json, results_of
 from lab.policies.settings import read_settings
 from lab.policies.table import render
 from lab.policies.trap import Trapped
-from lab.policies.workloads import PAGE_REQUESTS, WORKLOADS, Arrival, Call
-from lab.refusals import WrongSetting
+from lab.policies.workloads import BLOCK, PAGE_REQUESTS, WAIT, WORKLOADS
+from lab.settings import WrongSetting
+from lab.visitors import READ, Request
 from loadtest.check.op import Outcome
 from loadtest.load.arrivals import due_times
 from tests.unit.lab.compare_runs import WARM_UP, cell, run
@@ -39,11 +41,11 @@ def test_same_seed_same_plan(name: str) -> None:
 
 def test_slow_calls_are_of_the_kind() -> None:
     """Awaited calls never block, blocking ones never await, and the hog alone is slow."""
-    calls = {name: {a.call for a in w.plan(20, "1")} for name, w in WORKLOAD.items()}
-    assert Call.BLOCK not in calls["awaited"]
-    assert all(Call.WAIT not in calls[name] for name in WORKLOAD if name != "awaited")
+    calls = {name: {a.request for a in w.plan(20, "1")} for name, w in WORKLOAD.items()}
+    assert BLOCK not in calls["awaited"]
+    assert all(WAIT not in calls[name] for name in WORKLOAD if name != "awaited")
     hog = WORKLOAD["hog"].plan(20, "1")
-    assert {a.user for a in hog if a.call is Call.BLOCK} == {0}
+    assert {a.user for a in hog if a.request is BLOCK} == {0}
 
 
 def test_pages_come_in_sixes() -> None:
@@ -64,7 +66,7 @@ def test_addresses() -> None:
 # The model
 
 
-def arrivals(*calls: Call, gap: float = 0.01) -> list[Arrival]:
+def arrivals(*calls: Request, gap: float = 0.01) -> list[Arrival]:
     return [Arrival(n * gap, n, call) for n, call in enumerate(calls)]
 
 
@@ -74,20 +76,20 @@ def ms(latencies: Sequence[float]) -> list[int]:
 
 def test_round_robin_waits_behind_a_blocked_worker() -> None:
     """By turns, the third request meets the worker that the first one blocks; least_conn avoids it."""
-    calls = arrivals(Call.BLOCK, Call.READ, Call.READ)
+    calls = arrivals(BLOCK, READ, READ)
     assert ms(simulate(calls, 2, round_robin(2), 0.001)) == [201, 1, 182]
     assert ms(simulate(calls, 2, least_conn(2), 0.001)) == [201, 1, 1]
 
 
 def test_awaited_call_holds_nothing_up() -> None:
     """A worker that awaits answers others meanwhile."""
-    calls = arrivals(Call.WAIT, Call.READ, Call.READ)
+    calls = arrivals(WAIT, READ, READ)
     assert ms(simulate(calls, 1, round_robin(1), 0.001)) == [201, 1, 1]
 
 
 def test_pinned_user_waits_for_himself() -> None:
     """All requests of a pinned user queue at his worker."""
-    calls = [Arrival(0.0, 7, Call.BLOCK), Arrival(0.01, 7, Call.READ), Arrival(0.02, 8, Call.READ)]
+    calls = [Arrival(0.0, 7, BLOCK), Arrival(0.01, 7, READ), Arrival(0.02, 8, READ)]
     assert ms(simulate(calls, 2, pinned({7: 0, 8: 1})(2), 0.001)) == [201, 192, 1]
 
 
@@ -95,7 +97,7 @@ def test_model_is_a_queue() -> None:
     """At half load one worker's mean wait is that of the M/D/1 queue, half a service time."""
     service = 0.01
     moments = due_times(50, 1)
-    calls = [Arrival(next(moments), 0, Call.READ) for _ in range(60_000)]
+    calls = [Arrival(next(moments), 0, READ) for _ in range(60_000)]
     latencies = simulate(calls, 1, round_robin(1), service)
     wait = sum(latencies) / len(latencies) - service
     assert wait == pytest.approx(service / 2, rel=0.05)
@@ -220,9 +222,9 @@ def results(means: dict[str, float]) -> Results:
     )
     measured = Measured()
     for policy, mean in means.items():
-        dice = random.Random(policy)
+        rng = random.Random(policy)
         for number in range(4):
-            measured.runs.append(run(lambda _: dice.expovariate(1 / mean), number, policy))  # noqa: B023
+            measured.runs.append(run(lambda _: rng.expovariate(1 / mean), number, policy))  # noqa: B023
     return results_of(measured, settings)
 
 

@@ -1,5 +1,7 @@
 """All generator processes as one: commands go to each, and what they answer is added up."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import sys
@@ -9,11 +11,11 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from lab.streams.holder import BUCKET_SECONDS
+from lab.streams.pool import BUCKET_SECONDS
 
 
 @dataclass(slots=True)
-class Held:
+class Counts:
     """What has become of all streams."""
 
     open: int = 0
@@ -26,7 +28,7 @@ class Held:
 
     @property
     def rate(self) -> float:
-        """Connects a second until 99 % of them were made: a straggler or two say nothing of the pace."""
+        """Connects a second until 99 % of them were made: a straggler or two say nothing of the rate."""
         total = sum(self.connects.values())
         done = 0
         for bucket in sorted(self.connects):
@@ -48,7 +50,7 @@ class Held:
         return [self.tried[n] for n in range(min(self.tried), max(self.tried) + 1)]
 
 
-class Holders:
+class Generators:
     """The generator processes.  They end with this object's block, or with this process."""
 
     def __init__(self, url: str, sources: Sequence[str]) -> None:
@@ -59,7 +61,7 @@ class Holders:
     async def __aenter__(self) -> Self:
         for source in self._sources:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "lab.streams.holder", self._url, source),
+                *(sys.executable, "-m", "lab.streams.pool", self._url, source),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=1 << 26,
@@ -80,7 +82,7 @@ class Holders:
         for process in self._processes:
             await process.wait()
 
-    async def open(self, cookies: Sequence[str], seconds: float) -> Held:
+    async def open(self, cookies: Sequence[str], seconds: float) -> Counts:
         """One more stream for each cookie, dealt out over the processes."""
         count = len(self._processes)
         parts = [{"cookies": list(cookies[n::count]), "seconds": seconds} for n in range(count)]
@@ -90,7 +92,7 @@ class Holders:
         await self._all("expect", {"mark": mark})
 
     async def delivered(self, seconds: float) -> tuple[list[int], int]:
-        """When each stream heard the mark, and how many are open."""
+        """When each stream received the mark, and how many are open."""
         answers = await self._all("delivered", {"seconds": seconds})
         moments = [moment for answer in answers for moment in answer["at"]]
         return sorted(moments), sum(answer["open"] for answer in answers)
@@ -98,10 +100,10 @@ class Holders:
     async def forget(self) -> None:
         await self._all("forget")
 
-    async def state(self) -> Held:
+    async def state(self) -> Counts:
         return _sum(await self._all("state"))
 
-    async def settled(self, seconds: float) -> Held:
+    async def settled(self, seconds: float) -> Counts:
         return _sum(await self._all("settled", {"seconds": seconds}))
 
     async def give_up(self) -> None:
@@ -131,14 +133,14 @@ async def _ask(process: asyncio.subprocess.Process, command: dict[str, Any]) -> 
     return answer
 
 
-def _sum(answers: Sequence[dict[str, Any]]) -> Held:
-    held = Held()
+def _sum(answers: Sequence[dict[str, Any]]) -> Counts:
+    counts = Counts()
     for answer in answers:
-        held.open += answer["open"]
-        held.wanted += answer["wanted"]
-        held.lost += answer["lost"]
-        held.longest_away = max(held.longest_away, answer["longest_away"])
-        held.refused.update(answer["refused"])
-        held.tried.update({int(b): count for b, count in answer["tried"].items()})
-        held.connects.update({int(b): count for b, count in answer["connects"].items()})
-    return held
+        counts.open += answer["open"]
+        counts.wanted += answer["wanted"]
+        counts.lost += answer["lost"]
+        counts.longest_away = max(counts.longest_away, answer["longest_away"])
+        counts.refused.update(answer["refused"])
+        counts.tried.update({int(b): count for b, count in answer["tried"].items()})
+        counts.connects.update({int(b): count for b, count in answer["connects"].items()})
+    return counts

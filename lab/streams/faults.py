@@ -1,4 +1,4 @@
-"""What `make longconn` may do to its own stack: `python -m lab.streams.disturb ACTION`.
+"""The faults that `make longconn` causes in its own stack: `python -m lab.streams.faults ACTION`.
 
 The stack is the one STACK_DIR names.  Each action returns when it is done.
 """
@@ -10,8 +10,6 @@ import os
 import signal
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,8 +19,8 @@ from deploy.native.programs import supervisord_of
 from deploy.operations.reload import reload as reload_stack
 from deploy.operations.restart import rolling_restart as restart_workers
 from deploy.refused import Refused
-from deploy.supervisor.daemon import Supervisord
-from deploy.upstream.read import Server, read_upstream
+from deploy.supervisor.health import readiness
+from deploy.upstream.read import read_upstream
 
 READY_SECONDS = 30.0
 
@@ -51,11 +49,15 @@ def rolling_restart(_: Options) -> None:
 
 def kill_worker(options: Options) -> None:
     """SIGKILL one worker, and wait until supervisor's new one is ready."""
-    supervisord: Supervisord = supervisord_of(options)
+    supervisord = supervisord_of(options)
     server = read_upstream(options.upstream_conf).workers[0]
     os.kill(supervisord.pids()[server.name], signal.SIGKILL)
     time.sleep(0.2)  # a dead worker must not be taken for its successor
-    _wait_until_ready(server)
+    deadline = time.monotonic() + READY_SECONDS
+    while problem := readiness(server.port):
+        if time.monotonic() > deadline:
+            raise Refused(f"{server.name} was not ready within {READY_SECONDS:g} s: {problem}")
+        time.sleep(0.05)
 
 
 ACTIONS: dict[str, Callable[[Options], None]] = {
@@ -68,25 +70,14 @@ ACTIONS: dict[str, Callable[[Options], None]] = {
 
 def _role(pid: int) -> str | None:
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return None
-    if "-m app " in words:
+    if "-m app " in command:
         return "worker"
-    if words.startswith("nginx: ") or "/nginx" in words.split(" ")[0]:
+    if command.startswith("nginx: ") or "/nginx" in command.split(" ")[0]:
         return "nginx"
-    return "redis" if "redis" in words or "valkey" in words else None
-
-
-def _wait_until_ready(server: Server) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{server.port}/readyz", timeout=5).close()
-            return
-        except (OSError, urllib.error.URLError):
-            time.sleep(0.05)
-    raise Refused(f"{server.name} was not ready within {READY_SECONDS:g} s")
+    return "redis" if "redis" in command or "valkey" in command else None
 
 
 if __name__ == "__main__":

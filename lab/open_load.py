@@ -1,4 +1,6 @@
-"""One run: a plan of arrivals sent through one policy's address, each at its moment."""
+"""Open load: a plan of arrivals sent to one address, each at its moment, whether or not answers come."""
+
+from __future__ import annotations
 
 import asyncio
 import time
@@ -6,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lab.client import Client
-from lab.policies.crowd import Crowd
-from lab.policies.workloads import Arrival
+from lab.visitors import Request, Visitor, Visitors
 from loadtest.check.op import Op
 
 SLOTS = 400  # requests in flight at most; an arrival that finds them all taken is dropped
@@ -15,36 +16,34 @@ OPENED = 16  # connections made before the first request
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Arrival:
+    """A request that is due `at` seconds after the start of a run; `user` is a visitor's number."""
+
+    at: float
+    user: int
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
     """What came of a plan; `ops` are in its order, None where an arrival was dropped."""
 
-    policy: str
-    workload: str
-    round: int
-    warm_up: float
-    plan: Sequence[Arrival]
     ops: Sequence[Op | None]
-    cpu_share: float  # of one core, by the generator
-
-    @property
-    def measured(self) -> list[tuple[Arrival, Op | None]]:
-        """The arrivals after the warm-up, and what was answered."""
-        pairs = zip(self.plan, self.ops, strict=True)
-        return [(arrival, op) for arrival, op in pairs if arrival.at >= self.warm_up]
+    cpu_share: float  # of one core, by the generator while it sent
 
 
 class Driver:
     """Sends plans.  Nothing else may run in its process meanwhile."""
 
-    def __init__(self, crowd: Crowd) -> None:
-        self._crowd = crowd
+    def __init__(self, visitors: Visitors, who: Sequence[Visitor]) -> None:
+        self._visitors, self._who = visitors, who
 
     async def run(
-        self, plan: Sequence[Arrival], url: str, addresses: Sequence[str]
-    ) -> tuple[list[Op | None], float]:
-        """Send everything, whether or not answers come; returns when the last one is there.
+        self, plan: Sequence[Arrival], url: str, addresses: Sequence[str] | None = None
+    ) -> Sent:
+        """Send everything; returns when the last answer is there.
 
-        The second value is the generator's share of one core while it sent.
+        `addresses` are the forwarded ones that the visitors claim to come from.
         """
         async with Client(url) as client:
             await client.open(OPENED)
@@ -61,7 +60,7 @@ class Driver:
                     if task:
                         waiting.add(task)
                         task.add_done_callback(waiting.discard)
-                spent = time.process_time() - busy, (time.monotonic_ns() - wall) / 1e9
+                share = (time.process_time() - busy) / ((time.monotonic_ns() - wall) / 1e9)
             except asyncio.CancelledError:
                 for task in waiting:
                     task.cancel()
@@ -69,13 +68,21 @@ class Driver:
             finally:
                 if waiting:
                     await asyncio.wait(waiting)
-        return [task.result() if task else None for task in tasks], spent[0] / spent[1]
+        return Sent([task.result() if task else None for task in tasks], share)
 
     def _send(
-        self, client: Client, arrival: Arrival, due: int, addresses: Sequence[str]
+        self, client: Client, arrival: Arrival, due: int, addresses: Sequence[str] | None
     ) -> asyncio.Task[Op]:
-        request = self._crowd.ask(client, arrival, due, addresses[arrival.user])
-        return asyncio.create_task(request)
+        headers = {"X-Forwarded-For": addresses[arrival.user]} if addresses else None
+        visitor = self._who[arrival.user]
+        return asyncio.create_task(
+            self._visitors.ask(client, visitor, arrival.request, due, headers)
+        )
+
+
+def latency_ms(op: Op) -> float:
+    """From the moment it was due to the answer."""
+    return (op.returned - (op.intended or op.invoked)) / 1e6
 
 
 async def _until(moment: int) -> None:

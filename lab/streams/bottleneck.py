@@ -1,8 +1,8 @@
-"""Which limit ended a run, in words, with what to raise."""
+"""Which resource ran out and ended a run, and what to raise."""
 
 from collections.abc import Mapping
 
-from lab.streams.holders import Held
+from lab.streams.generators import Counts
 from lab.streams.stack import available_bytes
 
 BYTES_A_STREAM = 64 * 1024  # worker, nginx, generator and the kernel's sockets together, generously
@@ -25,14 +25,14 @@ def memory_for(streams: int) -> str:
     )
 
 
-def why_stopped(held: Held, files: Mapping[str, tuple[int, int]], streams: int) -> str:
-    """What kept `held` from reaching that many streams."""
+def why_stopped(counts: Counts, files: Mapping[str, tuple[int, int]], streams: int) -> str:
+    """What kept the generators from reaching that many streams."""
     for role, (used, most) in files.items():
         if used >= NEARLY_FULL * most:
             return f"open files: a {role} process has {used:,} of {most:,}; {RAISE_FILES[role]}"
-    if not held.refused:
-        return f"time: {held.open:,} of {streams:,} streams were open when it was up"
-    reason, count = held.refused.most_common(1)[0]
+    if not counts.refused:
+        return f"time: {counts.open:,} of {streams:,} streams were open when it was up"
+    reason, count = counts.refused.most_common(1)[0]
     return f"{reason} ({count:,} times): {_remedy(reason)}"
 
 

@@ -1,11 +1,13 @@
-"""One generator process: opens event streams, holds them, and reconnects those it loses.
+"""One generator process: opens event streams, keeps them open, and reconnects those it loses.
 
-    python -m lab.streams.holder URL SOURCE
+    python -m lab.streams.pool URL SOURCE
 
 Commands come as JSON lines on standard input, one answer each on standard output; the end of the
 input ends the process. SOURCE is the address its connections come from, so that several processes
 have a range of local ports each.
 """
+
+from __future__ import annotations
 
 import asyncio
 import errno
@@ -20,13 +22,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from lab.streams.stream import Stream, request_to
+from lab.streams.stream import ClientStream, request_to
 
 AT_ONCE = 250  # connections this process opens at the same time
 ANSWER_SECONDS = 10.0  # from connecting until the server has said that it is a stream
 BUCKET_SECONDS = 0.5
 STALLED_SECONDS = 25.0  # longer than an answer may take, so that every stream had a second try
-LONGEST_AGAIN_SECONDS = 15.0  # after refusals; the server's own `retry` counts after a loss
+MOST_BACKOFF_SECONDS = 15.0  # after refusals; the server's own `retry` counts after a loss
 IP_BIND_ADDRESS_NO_PORT = 24  # ip(7); the socket module has no name for it
 KNOWN = {
     errno.EMFILE: "no file left in the generator",
@@ -35,7 +37,7 @@ KNOWN = {
 }
 
 
-class Holder:
+class StreamPool:
     """The streams of this process.  Everything happens in one event loop."""
 
     def __init__(self, url: str, source: str) -> None:
@@ -45,12 +47,12 @@ class Holder:
         self._request = request_to(parts.netloc)
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._answers: dict[Stream, asyncio.Future[int]] = {}
-        self._open: set[Stream] = set()
+        self._answers: dict[ClientStream, asyncio.Future[int]] = {}
+        self._open: set[ClientStream] = set()
         self._wanted = 0
         self._closing = False
         self._mark = ""
-        self._heard: list[int] = []
+        self._received: list[int] = []
         self._tried: Counter[int] = Counter()  # connects by the moment they began
         self._connects: Counter[int] = Counter()  # those that became streams, by that moment
         self._refused: Counter[str] = Counter()
@@ -59,19 +61,19 @@ class Holder:
 
     # ---- what a stream tells
 
-    def opened(self, stream: Stream) -> None:
+    def opened(self, stream: ClientStream) -> None:
         self._open.add(stream)
         self._connects[_bucket()] += 1
         self._answer(stream, 200)
 
-    def refused(self, stream: Stream, status: int) -> None:
+    def refused(self, stream: ClientStream, status: int) -> None:
         self._answer(stream, status)
 
-    def heard(self, stream: Stream, event: str, data: str) -> None:
+    def received(self, stream: ClientStream, event: str, data: str) -> None:
         if event == "alert" and self._mark and self._mark in data:
-            self._heard.append(time.monotonic_ns())
+            self._received.append(time.monotonic_ns())
 
-    def lost(self, stream: Stream) -> None:
+    def lost(self, stream: ClientStream) -> None:
         self._answer(stream, 0)
         if stream not in self._open:
             return
@@ -94,14 +96,14 @@ class Holder:
         return self._state()
 
     async def expect(self, mark: str) -> dict[str, Any]:
-        """From now on note when each stream hears an alert that contains `mark`."""
-        self._mark, self._heard = mark, []
+        """From now on note when each stream receives an alert that contains `mark`."""
+        self._mark, self._received = mark, []
         return {}
 
     async def delivered(self, seconds: float) -> dict[str, Any]:
-        """The moments, in ns of the monotonic clock; waits until every stream has heard it."""
-        await _until(lambda: len(self._heard) >= len(self._open), seconds)
-        return {"at": list(self._heard), "open": len(self._open)}
+        """The moments, in ns of the monotonic clock; waits until every stream has received it."""
+        await _until(lambda: len(self._received) >= len(self._open), seconds)
+        return {"at": list(self._received), "open": len(self._open)}
 
     async def forget(self) -> dict[str, Any]:
         """Begin to count losses, refusals and connects anew."""
@@ -152,12 +154,12 @@ class Holder:
                 return
             self._refused[why] += 1
             tries += 1
-            await asyncio.sleep(again_seconds(tries))
+            await asyncio.sleep(backoff_seconds(tries))
 
     async def _connect(self, cookie: str) -> str:
         """Open one stream; the reason why not, or nothing."""
         loop = asyncio.get_running_loop()
-        stream = Stream(self, self._request, cookie)
+        stream = ClientStream(self, self._request, cookie)
         answer: asyncio.Future[int] = loop.create_future()
         self._answers[stream] = answer
         sock = None
@@ -185,7 +187,7 @@ class Holder:
             if stream not in self._open:
                 stream.close()
 
-    def _answer(self, stream: Stream, status: int) -> None:
+    def _answer(self, stream: ClientStream, status: int) -> None:
         answer = self._answers.get(stream)
         if answer is not None and not answer.done():
             answer.set_result(status)
@@ -238,9 +240,9 @@ def _bucket() -> int:
     return int(time.monotonic() / BUCKET_SECONDS)
 
 
-def again_seconds(tries: int) -> float:
-    """The pause after so many refusals in a row: doubled each time, and by chance, as pages do it."""
-    return min(LONGEST_AGAIN_SECONDS, 2.0**tries) * random.uniform(0.5, 1)
+def backoff_seconds(tries: int) -> float:
+    """The pause after so many refusals in a row: exponential backoff with jitter, as pages do it."""
+    return min(MOST_BACKOFF_SECONDS, 2.0**tries) * random.uniform(0.5, 1)
 
 
 async def _until(fact: Callable[[], bool], seconds: float) -> None:
@@ -249,14 +251,14 @@ async def _until(fact: Callable[[], bool], seconds: float) -> None:
         await asyncio.sleep(0.05)
 
 
-async def serve(holder: Holder) -> None:
+async def serve(pool: StreamPool) -> None:
     """Carry out commands until the input ends."""
     reader = asyncio.StreamReader(limit=1 << 26)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         command = json.loads(line)
-        do: Callable[..., Awaitable[dict[str, Any]]] = getattr(holder, command.pop("do"))
+        do: Callable[..., Awaitable[dict[str, Any]]] = getattr(pool, command.pop("do"))
         print(json.dumps(await do(**command)), flush=True)
 
 
@@ -267,7 +269,7 @@ def main(url: str, source: str) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
     async def run() -> None:
-        await serve(Holder(url, source))
+        await serve(StreamPool(url, source))
 
     asyncio.run(run())
 

@@ -1,27 +1,32 @@
-"""`python -m lab.policies`: measure, check every session, simulate, report.
+"""`python -m lab policies`: measure, check every session, simulate, report.
 
 Exit codes are the load test's: 0 reported, 10 a session was wrong, 13 no cell is valid, 14 no stack,
 2 wrong setting; 130 after Ctrl-C, with a report of what was finished.
 """
 
-import asyncio
-import json
-import os
-import platform
-import signal
-import sys
-from collections.abc import Sequence
+from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from deploy.native.site import NativeSite
+from deploy.operations.find import find_stack
+from deploy.operations.native import NativeStack
+from deploy.operations.with_stack import native_site, started_stack
+from deploy.refused import Refused
+from lab.experiment import INTERRUPTED, exit_code_of, run_until_told
+from lab.measurements import write_block
 from lab.policies import plots
-from lab.policies.drive import Run
+from lab.policies.cells import Run
 from lab.policies.findings import findings
+from lab.policies.fronts import running_fronts
 from lab.policies.measure import Measured, measure
-from lab.policies.page import page
 from lab.policies.policies import BASE
 from lab.policies.results import Results, as_json, results_of
 from lab.policies.settings import Settings, read_settings
 from lab.policies.table import render
-from lab.refusals import exit_code_of
+from lab.report import Part, machine, paragraphs, preformatted, write_picture, write_report
 from loadtest.check.history import HistoryWriter, lifetimes_of, read_header, read_ops
 from loadtest.check.offline import check
 from loadtest.check.online import Checker
@@ -31,39 +36,59 @@ from loadtest.load.preflight import NotReachable, survey
 from loadtest.load.recorder import Recorder
 from loadtest.verdict.verdict import Code
 
-INTERRUPTED = 130
+UNREACHABLE = "from here only nginx of a stack in Docker can be reached, not its workers"
 
 
-def main() -> int:
-    """One comparison; returns its exit code."""
-    return exit_code_of(_compare)
+def compare(environ: Mapping[str, str]) -> int:
+    """One comparison; returns its exit code.
+
+    With HOST or FRONTS nothing is started; else an nginx for each policy, before the workers of one stack.
+    """
+    return exit_code_of(lambda: _start_and_compare(environ))
 
 
-def _compare() -> int:
-    settings = read_settings(os.environ)
+def _start_and_compare(environ: Mapping[str, str]) -> int:
+    settings = read_settings(environ)
+    if environ.get("HOST") or environ.get("FRONTS"):
+        return _compare(settings)
+    with _site(environ) as site:
+        print("starting an nginx for each policy", flush=True)
+        with running_fronts(site) as fronts:
+            return _compare(replace(settings, addresses=fronts))
+
+
+@contextmanager
+def _site(environ: Mapping[str, str]) -> Iterator[NativeSite]:
+    """The running stack of this folder, or one that is started because none runs that can be compared."""
+    stack = find_stack(environ)
+    if isinstance(stack, NativeStack) and stack.options.https.only:
+        raise Refused("policies are compared over http, and this stack has HTTPS_ONLY=1")
+    if stack is None or isinstance(stack, NativeStack):
+        with native_site(environ) as site:
+            yield site
+        return
+    print(f"{UNREACHABLE}: {stack.name} is not compared", flush=True)
+    with started_stack(environ) as site:
+        yield site
+
+
+def _compare(settings: Settings) -> int:
     if not survey(settings.fronts[BASE], settings.password).slow:
         raise NotReachable("GET /slow is missing: the stack needs DEMO_ENDPOINTS=1")
-    history = settings.out / "history.jsonl"
-    lifetimes = Lifetimes()
+    history, lifetimes = settings.out / "history.jsonl", Lifetimes()
     recorder = Recorder(Checker(lifetimes), HistoryWriter(history, lifetimes, seed=settings.seed))
     print(_announcement(settings), flush=True)
-    measured = asyncio.run(_until_told(settings, recorder))
+    measured = Measured()
+    run_until_told(measure(settings, recorder, measured))
     recorder.close()
     online = recorder.checker.finish()
     offline = check(read_ops(history), lifetimes_of(read_header(history)))
     results = results_of(measured, settings)
     sentences = [*findings(results), _about_sessions(recorder, online, offline)]
-    _store(settings, measured, results, sentences, online)
     print(render(results))
-    print("\n" + "\n\n".join(sentences) + f"\n\nReport: {settings.out / 'report.html'}")
+    print("\n" + "\n\n".join(sentences))
+    _report(settings, measured, results, sentences, online)
     return _code(results, online, offline)
-
-
-async def _until_told(settings: Settings, recorder: Recorder) -> Measured:
-    task = asyncio.ensure_future(measure(settings, recorder))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    return await task
 
 
 def _code(results: Results, online: Report, offline: Report) -> int:
@@ -94,15 +119,15 @@ def _about_sessions(recorder: Recorder, online: Report, offline: Report) -> str:
     return "\n".join([text, *(describe(op) for tally in broken for op in tally.witness)])
 
 
-def _store(
+def _report(
     settings: Settings,
     measured: Measured,
     results: Results,
     sentences: Sequence[str],
     online: Report,
 ) -> None:
-    """Leave report.html, report.json and the pictures in the run's folder."""
-    about = _about(settings, measured)
+    """Leave the report in the run's folder; with WRITE=1 also in docs/."""
+    about, pictures = _about(settings, measured), plots.draw(results)
     content = {
         **as_json(results),
         "findings": list(sentences),
@@ -111,16 +136,16 @@ def _store(
         "violations": online.violations,
         "runs": [_run(run) for run in measured.runs],
     }
-    out = settings.out
-    (out / "report.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    (out / "report.html").write_text(page(results, sentences, about), encoding="utf-8")
-    for stale in out.glob("*.png"):
-        stale.unlink()
-    if results.outcomes:
-        plots.curves(results).savefig(out / "curves.png", dpi=110)
-        plots.means(results).savefig(out / "means.png", dpi=110)
-    if results.trapped:
-        plots.trap(results.trapped).savefig(out / "trap.png", dpi=110)
+    interrupted = ["Interrupted: this is what was finished before."] * results.interrupted
+    table = [preformatted(render(results))] if results.outcomes else []
+    parts: list[Part] = [*paragraphs(interrupted, bad=True), *paragraphs(sentences)]
+    parts += [*pictures.values(), *table, "<h2>How it was measured</h2>", *paragraphs(about)]
+    title = "Balancing policies, measured and simulated"
+    print(f"\nReport: {write_report(settings.out, title, parts, content, pictures)}")
+    if settings.write:
+        text = [f"```\n{render(results).strip()}\n```", *sentences, *about]
+        write_block("compare", "\n\n".join(text))
+        write_picture("compare", pictures["curves"])
 
 
 def _run(run: Run) -> dict[str, object]:
@@ -145,10 +170,5 @@ def _about(settings: Settings, measured: Measured) -> list[str]:
         f"The simulation has a fast request take {measured.fast_seconds * 1000:.2f} ms, measured on the"
         " idle stack, and knows no network, no other processes and no scheduler. Pinned users are on"
         " the workers they were seen on.",
-        f"Machine: {os.cpu_count()} cores shared by generator, nginx, workers and Redis; load average"
-        f" {os.getloadavg()[0]:.1f}; {platform.system()}, Python {platform.python_version()}.",
+        machine(),
     ]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

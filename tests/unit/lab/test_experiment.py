@@ -1,10 +1,12 @@
-"""Why a measuring run did not run, as exit code and as a sentence."""
+"""What experiments share: settings, and why one did not run, as exit code and as a sentence."""
 
 from __future__ import annotations
 
 import pytest
 
-from lab.refusals import LoginFailed, WrongSetting, exit_code_of
+from lab.experiment import exit_code_of
+from lab.settings import WrongSetting, number, switch
+from lab.visitors import LoginFailed
 from loadtest.load.preflight import NotReachable
 from loadtest.verdict.verdict import Code
 
@@ -34,3 +36,18 @@ def test_a_run_has_its_own_code() -> None:
     assert exit_code_of(lambda: Code.CONSISTENCY) == Code.CONSISTENCY
     with pytest.raises(ZeroDivisionError):
         exit_code_of(lambda: 1 // 0)
+
+
+@pytest.mark.parametrize(("text", "on"), [("1", True), ("yes", True), ("0", False), ("", False)])
+def test_switch(text: str, on: bool) -> None:
+    """QUICK=1 is on; QUICK=0, an empty one and a missing one are off."""
+    assert switch({"QUICK": text}, "QUICK") is on
+    assert not switch({}, "QUICK")
+
+
+@pytest.mark.parametrize("text", ["many", "9", "1001"])
+def test_number_out_of_bounds(text: str) -> None:
+    """A number that cannot be used is refused by name; an empty one is the default."""
+    with pytest.raises(WrongSetting, match=f"N={text}"):
+        number({"N": text}, "N", 300, 10, 1000)
+    assert number({"N": ""}, "N", 300, 10, 1000) == 300
