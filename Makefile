@@ -16,90 +16,94 @@ BY_TWO := --numprocesses 2 --dist loadfile
 .PHONY: help run stop logs user end-sessions check reload scale drain undrain rolling-restart status \
 	test lint format loadtest loadtest-ui loadtest-mutants bench-loadtest compare longconn proof-operations bench lock clean
 
-help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+# One line a target, or a few that belong together: `##+` joins a target to the line before.
+help: ## This list. Settings: make run HTTP_PORT=8090
+	@awk -F ':.*##\\+? ' '/^##@/ {group = substr($$0, 5)} \
+		function show() {if (names) printf "%-8s%-23s%s\n", heading, names, text; heading = ""} \
+		/^[a-z-]+:.*##\+ / {names = names ", " $$1; text = text "; " $$2; next} \
+		/^[a-z-]+:.*## / {show(); if (group) {heading = group; group = ""}; names = $$1; text = $$2} \
+		END {show()}' $(MAKEFILE_LIST)
 
 ##@ Run
-run: $(VENV)/run ## The whole stack without Docker; HTTP_PORT=8090 for another port
+run: $(VENV)/run ## The whole stack without Docker
 	@$(PY) -m deploy run
 
-stop: $(VENV)/run ## Stop what `make run` started elsewhere
+stop: $(VENV)/run ## Stop it from another terminal
 	@$(PY) -m deploy stop
 
-logs: $(VENV)/run ## Follow the logs of `make run`
+logs: $(VENV)/run ##+ follow its logs
 	@$(PY) -m deploy logs
 
-user: $(VENV)/run ## Add an account or change its password: make user NAME=ann
+user: $(VENV)/run ## NAME=ann: an account
 	@$(PY) -m deploy user "$${NAME:?write the name: make user NAME=ann}"
 
 # Every shell has a USER: only one that was typed here counts.
-end-sessions: $(VENV)/run ## Log a user out on every device: make end-sessions USER=ann
+end-sessions: $(VENV)/run ##+ USER=ann: log out
 	@$(if $(filter command,$(origin USER)),,$(error write whose: make end-sessions USER=ann))
 	@$(PY) -m deploy end-sessions "$$USER"
 
-##@ Operate (with Docker or without)
-check: $(VENV)/run ## Test nginx/upstream.conf and the rest of nginx/; changes nothing
+##@ Operate
+check: $(VENV)/run ## Test nginx/upstream.conf
 	@$(PY) -m deploy check
 
-reload: $(VENV)/run ## Apply an edited nginx/upstream.conf without losing a request
+reload: $(VENV)/run ##+ apply it without loss
 	@$(PY) -m deploy reload
 
-scale: $(VENV)/run ## So many workers: make scale N=6
+scale: $(VENV)/run ## N=6 workers
 	@$(PY) -m deploy scale "$${N:?write the number: make scale N=6}"
 
-drain: $(VENV)/run ## Take a worker out of rotation: make drain W=8002
+drain: $(VENV)/run ##+ W=8002 out of rotation
 	@$(PY) -m deploy drain "$${W:?write the port: make drain W=8002}"
 
-undrain: $(VENV)/run ## Put it back: make undrain W=8002
+undrain: $(VENV)/run ##+ back in
 	@$(PY) -m deploy undrain "$${W:?write the port: make undrain W=8002}"
 
-rolling-restart: $(VENV)/run ## Restart the workers one at a time; reads new code
+rolling-restart: $(VENV)/run ## New code, one worker after the other
 	@$(PY) -m deploy rolling-restart
 
-status: $(VENV)/run ## Workers, nginx and Redis in one table; exit code 0 when healthy
+status: $(VENV)/run ## Workers, nginx, Redis; exit code 0 when healthy
 	@$(PY) -m deploy status
 
 ##@ Prove
 test: $(VENV)/test ## Every test that needs no Docker
 	@$(PY) -m pytest $(BY_TWO) tests/unit tests/integration tests/stack tests/browser
 
-loadtest: $(VENV)/run $(VENV)/loadtest ## Prove round robin and one session under load
+loadtest: $(VENV)/run $(VENV)/loadtest ## Prove round robin and sessions
 	@$(PY) -m deploy with-stack -- $(PY) -m loadtest
 
-loadtest-ui: $(VENV)/run $(VENV)/loadtest ## The same from Locust's web page; WEB_PORT=8089
+loadtest-ui: $(VENV)/run $(VENV)/loadtest ##+ from a web page
 	@WEB_PORT=$${WEB_PORT:-8089} $(PY) -m deploy with-stack -- $(PY) -m loadtest
 
-bench-loadtest: $(VENV)/run $(VENV)/loadtest ## What the load test's checks and its memory cost
+bench-loadtest: $(VENV)/run $(VENV)/loadtest ## What the load test costs
 	@$(PY) -m lab loadtest-cost
 
-loadtest-mutants: $(VENV)/run $(VENV)/loadtest ## Break the stack in twelve ways: each is noticed; QUICK=1
+loadtest-mutants: $(VENV)/run $(VENV)/loadtest ## Twelve broken stacks, each noticed; QUICK=1
 	@$(PY) -m lab mutants
 
-compare: $(VENV)/run $(VENV)/loadtest ## Round robin against four other policies, 6 min; QUICK=1 for 80 s
+compare: $(VENV)/run $(VENV)/loadtest ## Round robin and four other policies; QUICK=1
 	@$(PY) -m lab policies
 
-longconn: $(VENV)/run $(VENV)/loadtest ## 36,000 event streams and what they cost, 5 min; QUICK=1 for 300
+longconn: $(VENV)/run $(VENV)/loadtest ## 36,000 event streams and their cost; QUICK=1
 	@NGINX_PROCESSES=$${NGINX_PROCESSES:-8} $(PY) -m lab streams
 
-bench: $(VENV)/test $(if $(filter-out 0,$(PEERS)),$(PEERS_INSTALLED)) ## What a session costs a worker, 2 min; QUICK=1 for 40 s
+bench: $(VENV)/test $(if $(filter-out 0,$(PEERS)),$(PEERS_INSTALLED)) ## What a session costs; PEERS=1, QUICK=1
 	@$(PY) -m lab cost
 
-proof-operations: $(VENV)/run $(VENV)/loadtest ## What operations cost under load, ours and stock; QUICK=1
+proof-operations: $(VENV)/run $(VENV)/loadtest ## What operations lose under load; QUICK=1
 	@$(PY) -m lab operations
 
 ##@ Develop
-lint: $(VENV)/test ## Style, types, and known mistakes in nginx/
+lint: $(VENV)/test ## Style, types, nginx
 	@$(PY) -m ruff check
 	@$(PY) -m ruff format --check
 	@$(PY) -m mypy
 	@$(PY) -m gixy --skips worker_rlimit_nofile_vs_connections nginx/nginx.conf
 
-format: $(VENV)/test ## Rewrite the Python files in the project's style
+format: $(VENV)/test ##+ rewrite what differs
 	@$(PY) -m ruff format
 	@$(PY) -m ruff check --fix
 
-lock: $(VENV)/test ## Choose the newest versions that pyproject.toml allows
+lock: $(VENV)/test ## Choose the newest allowed versions
 	$(LOCK) --upgrade pyproject.toml --group test -o $(LOCKS)/test.txt
 	$(LOCK) --upgrade pyproject.toml -c $(LOCKS)/test.txt -o $(LOCKS)/app.txt
 	$(LOCK) --upgrade pyproject.toml --group native -c $(LOCKS)/test.txt -o $(LOCKS)/run.txt
@@ -107,7 +111,7 @@ lock: $(VENV)/test ## Choose the newest versions that pyproject.toml allows
 	$(LOCK) --upgrade --group peers -o lab/cost/peers/requirements.txt
 	npm install --prefix lab/cost/peers --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
-clean: ## Stop the stack; delete its data, its secret and .venv
+clean: ## Stop the stack; delete its data and .venv
 	@if [ -x $(PY) ]; then $(PY) -m deploy stop; fi
 	@rm -rf .stack $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} +
