@@ -58,16 +58,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         redis_url=_redis_url(values),
         redis_timeout_seconds=env.number("REDIS_TIMEOUT_SECONDS", 0.5, least=0.05, most=0.9),
         session_secrets=_session_secrets(values, production),
-        limits=Limits(
-            idle_seconds=env.number("SESSION_IDLE_SECONDS", 1800, least=1),
-            absolute_seconds=env.number("SESSION_ABSOLUTE_SECONDS", 43200, least=1),
-            touch_seconds=env.number("SESSION_TOUCH_SECONDS", 60, least=0),
-            renew_seconds=env.number("SESSION_RENEW_SECONDS", 0, least=0),
-            renew_grace_seconds=env.number("SESSION_RENEW_GRACE_SECONDS", 10, least=1),
-            max_per_user=env.count("SESSION_MAX_PER_USER", 5, least=1, most=1000),
-            max_bytes=env.count("SESSION_MAX_BYTES", 16384, least=256, most=1 << 20),
-            max_fields=env.count("SESSION_MAX_FIELDS", 64, least=1, most=1024),
-        ),
+        limits=_limits(env),
         demo_password=values.get("DEMO_PASSWORD") or (None if production else "demo"),
         demo_endpoints=env.flag("DEMO_ENDPOINTS", default=not production),
         users_file=Path(users_file) if users_file else None,
@@ -80,13 +71,27 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     return settings
 
 
-def _check_together(settings: Settings) -> None:
-    renew, grace = settings.limits.renew_seconds, settings.limits.renew_grace_seconds
+def _limits(env: _Reader) -> Limits:
+    renew = env.number("SESSION_RENEW_SECONDS", 0, least=0)
+    grace = env.number("SESSION_RENEW_GRACE_SECONDS", 10, least=1)
     if renew and renew <= grace:
         raise SettingsError(
             f"SESSION_RENEW_SECONDS={renew:g} must be longer than SESSION_RENEW_GRACE_SECONDS"
-            f"={grace:g}, or old ids would form chains"
+            f"={grace:g}, or a session would have three good ids"
         )
+    return Limits(
+        idle_seconds=env.number("SESSION_IDLE_SECONDS", 1800, least=1),
+        absolute_seconds=env.number("SESSION_ABSOLUTE_SECONDS", 43200, least=1),
+        touch_seconds=env.number("SESSION_TOUCH_SECONDS", 60, least=0),
+        renew_seconds=renew,
+        renew_grace_seconds=grace,
+        max_per_user=env.count("SESSION_MAX_PER_USER", 5, least=1, most=1000),
+        max_bytes=env.count("SESSION_MAX_BYTES", 16384, least=256, most=1 << 20),
+        max_fields=env.count("SESSION_MAX_FIELDS", 64, least=1, most=1024),
+    )
+
+
+def _check_together(settings: Settings) -> None:
     if not settings.production:
         return
     if settings.demo_password is not None:

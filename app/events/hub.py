@@ -40,7 +40,7 @@ class Hub:
         self._pending: deque[bytes] = deque(maxlen=MAX_PENDING)
         self._wake = asyncio.Event()
         self._allowance = Allowance(BURST, PER_SECOND)
-        notices.hear(CHANNEL, self._alerted, self._subscribed)
+        notices.subscribe(CHANNEL, self._alerted, self._subscribed)
 
     async def run(self) -> None:
         """Receive and deliver until cancelled."""
@@ -56,7 +56,7 @@ class Hub:
         if not self._allowance.take():
             return None
         alert = {"text": text, "from": session.user, "worker": self._worker["worker"]}
-        return await self._notices.say(session, CHANNEL, ujson.dumps(alert, allow_nan=False))
+        return await self._notices.publish(session, CHANNEL, ujson.dumps(alert, allow_nan=False))
 
     def full(self, session: Session) -> bool:
         """Whether this session may have no more streams here."""

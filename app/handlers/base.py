@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from asyncio import Future
+from asyncio import Future, ensure_future
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -139,12 +139,7 @@ class BaseHandler(RequestHandler):
         session_id = self.services.cookie.read(self)
         if session_id is None:
             return None
-        session = await self.services.sessions.load(session_id)
-        if session is not None and session.renewal_due:
-            new_id = await self.services.sessions.renew(session)
-            if new_id is not None:
-                self.services.cookie.write(self, new_id)
-        return session
+        return await self.services.sessions.load(session_id)
 
     @property
     def visitor(self) -> Session:
@@ -182,7 +177,23 @@ class BaseHandler(RequestHandler):
         if not self.services.worker.ready:
             # no_keep_alive of a drain spares requests that began before it; nginx must not keep theirs.
             self.set_header("Connection", "close")
-        return super().finish(chunk)
+        if session is None or not session.renewal_due or self.get_status() >= 500 or self._finished:
+            return super().finish(chunk)
+        if chunk is not None:
+            self.write(chunk)
+        self._finished = (
+            True  # so it is for the handler, and for Tornado, which would finish it now
+        )
+        return ensure_future(self._finish_renewing(session))
+
+    async def _finish_renewing(self, session: Session) -> None:
+        """Answer with the session's new id, asked for as late as can be: a login or logout may have
+        ended the session while this request ran, and its cookie would then undo theirs."""
+        new_id = await self.services.sessions.renew(session)
+        if new_id is not None:
+            self.services.cookie.write(self, new_id)
+        self._finished = False
+        super().finish()
 
     def compute_etag(self) -> None:
         """No hashing of each answer: pages are personal and never cached."""

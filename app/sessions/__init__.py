@@ -6,10 +6,11 @@ Copy this folder alone into another project; it needs redis and ujson.
 from .codec import CorruptJson, NotPlainJson
 from .counters import Counters
 from .identity import is_id
+from .limits import Limits
 from .session import BadKey, Session
 from .store import (
     Device,
-    Limits,
+    Event,
     NotAnInteger,
     RedisSessions,
     SessionConflict,
@@ -25,6 +26,7 @@ __all__ = [
     "CorruptJson",
     "Counters",
     "Device",
+    "Event",
     "Limits",
     "NotAnInteger",
     "NotPlainJson",

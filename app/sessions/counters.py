@@ -13,7 +13,6 @@ class Counters:
     saves: int = 0  # changes written: saves, increments and pops
     conflicts: int = 0  # compare-and-set attempts that another writer was ahead of
     gone: int = 0  # writes dropped because the session had ended: logout is final
-    forwarded: int = 0  # requests that came with an id renewed a moment ago
     renewals: int = 0  # ids replaced by timed renewal
     evicted: int = 0  # sessions ended by the cap per user
     corrupt: int = 0  # sessions ended because Redis held something that is not a session

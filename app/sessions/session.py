@@ -7,18 +7,20 @@ nothing to check.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping, Sequence
+import asyncio
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .codec import decode, encode, spell
-from .identity import ref_of
+from .codec import NotPlainJson, decode, encode, spell
+from .identity import ref_of, tag_of
 
 MAX_KEY_BYTES = 128
+_ABSENT = b""  # as the JSON text of a key that is not there
 
 
-class BadKey(ValueError):
-    """A key that cannot name a field: not text, empty, or longer than 128 bytes."""
+class BadKey(NotPlainJson):
+    """A name that Redis cannot carry: a key that is empty or over 128 bytes, or what is not text."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,20 @@ class Changes:
 
     def __bool__(self) -> bool:
         return bool(self.sets or self.deletes)
+
+    def but_for(self, sent: Changes, before: Changes) -> Changes:
+        """What is left of this when all that turned `before` into `sent` is taken back."""
+        now, then, first = self._texts(), sent._texts(), before._texts()
+        left = {key: text for key, text in now.items() if (key, text) not in then.items()}
+        # What `sent` still had and is here no more was saved on its own.
+        left |= {
+            k: text for k, text in first.items() if k not in left and (k in now or k not in then)
+        }
+        deletes = [key for key, text in left.items() if text is None]
+        return Changes({key: text for key, text in left.items() if text is not None}, deletes)
+
+    def _texts(self) -> dict[str, bytes | None]:
+        return {**self.sets, **dict.fromkeys(self.deletes)}
 
 
 class Times(NamedTuple):
@@ -55,14 +71,14 @@ class Times(NamedTuple):
 class Session(MutableMapping[str, Any]):
     """The data of one live session as it was when loaded, with the changes made since.
 
-    It holds no id: `digest` (the SHA-256 that names it in Redis) cannot be turned into a cookie.
+    It holds no id but one whose successor is due; `digest`, which names it in Redis, makes no cookie.
     Assigning raises NotPlainJson or BadKey at once, where the mistake is.
     """
 
     # One is made for every request: slots spare it a dict.
     __slots__ = (
-        *("digest", "user", "version", "renewal_due", "ended"),
-        *("_times_ms", "_text", "_values", "_saved", "_suspects"),
+        *("anonymous", "digest", "ended", "lasting", "renewable_id", "tag", "user", "version"),
+        *("_basis", "_saved", "_suspects", "_text", "_times_ms", "_turn", "_values"),
     )
 
     def __init__(
@@ -72,19 +88,28 @@ class Session(MutableMapping[str, Any]):
         version: int,
         times_ms: Sequence[int],
         text: bytes,
-        renewal_due: bool = False,
+        *,
+        tag: str = "",
+        anonymous: bool = False,
+        lasting: bool = False,
+        renewable_id: str = "",
     ) -> None:
         """From what Redis holds: `text` is the data as one JSON object.  Raises CorruptJson."""
         self.digest = digest
         self.user = user
         self.version = version
-        self.renewal_due = renewal_due
-        self.ended = False  # a save found it gone: what changed since was dropped
+        self.tag = tag or tag_of(user)
+        self.anonymous = anonymous  # it began before a login, and `user` is empty
+        self.lasting = lasting  # it was given an absolute lifetime of its own
+        self.renewable_id = renewable_id  # the id it was loaded by, only when that has a successor
+        self.ended = False  # known to have ended: what changed since was dropped
         self._times_ms = times_ms
         self._text = text
         self._values: dict[str, Any] = decode(text)
         self._saved: dict[str, Any] | None = None  # read from the text when needed
         self._suspects: set[str] = set()  # keys that may differ from what is saved
+        self._basis = version  # the newest version of which all of the data is here
+        self._turn: asyncio.Lock | None = None
 
     @property
     def times(self) -> Times:
@@ -95,6 +120,23 @@ class Session(MutableMapping[str, Any]):
     def ref(self) -> str:
         """A name for this session that its user may see and send back; of no use in a cookie."""
         return ref_of(self.digest)
+
+    @property
+    def renewal_due(self) -> bool:
+        """Whether `renew` has a new id for this visitor, or will have one."""
+        return bool(self.renewable_id)
+
+    @property
+    def basis(self) -> int:
+        """The version to compare with: behind `version` once others wrote between our own writes."""
+        return self._basis
+
+    @property
+    def turn(self) -> asyncio.Lock:
+        """Held by an update: the next one of this object begins with what it left."""
+        if self._turn is None:
+            self._turn = asyncio.Lock()
+        return self._turn
 
     @property
     def changed(self) -> bool:
@@ -147,36 +189,71 @@ class Session(MutableMapping[str, Any]):
                 deletes.append(key)
         return Changes(sets, deletes)
 
+    def apply(self, changes: Changes) -> None:
+        """Make these changes, to be saved later."""
+        for key, text in changes.sets.items():
+            self[key] = decode(text)
+        for key in changes.deletes:
+            self.pop(key, None)
+
+    def texts_of(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """What Redis held of these keys when last heard of, as JSON texts."""
+        saved = self._as_saved()
+        return {key: spell(saved[key]) for key in keys if key in saved}
+
+    def text_of(self, key: str) -> bytes | None:
+        """The value in hand as JSON text; empty for none, None for one spoilt in place."""
+        try:
+            return encode(self._values[key]) if key in self._values else _ABSENT
+        except NotPlainJson:
+            return None
+
     def was_saved(self, changes: Changes, version: int) -> None:
-        """Redis now holds `changes` as `version`; later saves are compared with that."""
+        """Redis now holds `changes` as `version`.  What was changed meanwhile is still to be saved."""
         saved = self._as_saved()
         saved.update((key, decode(text)) for key, text in changes.sets.items())
         for key in changes.deletes:
             saved.pop(key, None)
-        self._suspects = {
-            key for key in self._suspects if key in self._values and _nests(self._values[key])
-        }
-        self.version = version
+        self._suspects = {key for key in self._suspects if self._may_differ(key, saved)}
+        self._note(version)
 
-    def was_stored(self, key: str, value: int | None, version: int) -> None:
-        """Redis itself changed one field (an increment or a pop): take over the outcome."""
-        for values in (self._values, self._as_saved()):
+    def was_stored(
+        self, key: str, value: int | None, version: int, seen: bytes | None = None
+    ) -> None:
+        """Redis itself changed one field (an increment or a pop): take over the outcome.
+
+        With `seen`, the `text_of` the key before, a change made meanwhile stays and is still to be saved.
+        """
+        kept = seen is not None and self.text_of(key) != seen
+        for values in (self._as_saved(), *(() if kept else (self._values,))):
             if value is None:
                 values.pop(key, None)
             else:
                 values[key] = value
-        self._suspects.discard(key)
-        self.version = version
+        if not kept:
+            self._suspects.discard(key)
+        self._note(version)
 
     def was_replaced_by(self, fresh: Session) -> None:
         """Forget what was loaded and changed, and become `fresh`."""
-        for name in self.__slots__:
+        for name in set(self.__slots__) - {"renewable_id", "_turn"}:
             setattr(self, name, getattr(fresh, name))
 
     def forget_changes(self) -> None:
         """Be again what is saved."""
         self._values = decode(spell(self._as_saved()))
         self._suspects.clear()
+
+    def _note(self, version: int) -> None:
+        """This object wrote `version`; when others wrote in between, some of the data here is older."""
+        if version == self._basis + 1:
+            self._basis = version
+        self.version = max(self.version, version)
+
+    def _may_differ(self, key: str, saved: dict[str, Any]) -> bool:
+        if key in self._values and _nests(self._values[key]):
+            return True
+        return self.text_of(key) != (spell(saved[key]) if key in saved else _ABSENT)
 
     def _as_saved(self) -> dict[str, Any]:
         """What Redis holds, apart from what was handed out and may have been changed in place."""
@@ -187,14 +264,21 @@ class Session(MutableMapping[str, Any]):
 
 def check_key(key: str) -> None:
     """Raise BadKey, with the reason, unless `key` can name a field."""
-    if not isinstance(key, str) or not key:
-        raise BadKey("a session key is text and not empty")
+    check_name(key)
+    if not key:
+        raise BadKey("a session key is not empty")
+    if (size := len(key.encode())) > MAX_KEY_BYTES:
+        raise BadKey(f"a session key has at most {MAX_KEY_BYTES} bytes, this one has {size}")
+
+
+def check_name(name: str) -> None:
+    """Raise BadKey, with the reason, unless `name` is text that has an encoding."""
+    if not isinstance(name, str):
+        raise BadKey(f"a name is text, not {type(name).__name__}")
     try:
-        size = len(key.encode())
+        name.encode()
     except UnicodeEncodeError as error:
         raise BadKey("a lone surrogate is not text") from error
-    if size > MAX_KEY_BYTES:
-        raise BadKey(f"a session key has at most {MAX_KEY_BYTES} bytes, this one has {size}")
 
 
 def _nests(value: Any) -> bool:

@@ -1,24 +1,28 @@
 """Sessions in Redis, correct under parallel requests on different workers.
 
-Every method is one atomic script on one hash slot.  Absence is a value: no such session is None or
-False.  Failure is an exception: StoreUnavailable.  Nothing here locks, and nothing that writes is
-sent twice.  Only `create` may insert; whatever has ended stays ended.
+What a method changes in Redis it changes in one atomic script on one hash slot.  Absence is a value: no
+such session is None or False.  Failure is an exception: StoreUnavailable.  Nothing here locks Redis, and
+nothing that writes is sent twice.  Only `create` may insert; whatever has ended stays ended.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from . import identity
 from .codec import MAX_EXACT_INTEGER, CorruptJson, decode, encode
 from .counters import Counters
-from .session import Changes, Session, check_key
-from .wire.calls import Command, Request, Script, ScriptError, StoreUnavailable, WrongType
+from .limits import Limits, lifetime_ms, ms
+from .lua import SCRIPTS
+from .session import Changes, Session, check_key, check_name
+from .wire.calls import Command, Request, ScriptError, StoreUnavailable, WrongType
 from .wire.pipeline import Pipeline
 
 MAX_TRIES = 3
@@ -26,13 +30,10 @@ MAX_INDEX_RACES = 20  # logins of one user at the same moment that one login ste
 OPERATIONS_REMEMBERED = 256
 LABEL_CHARACTERS = 256
 NEVER_MS = 1 << 52  # as a throttle: longer than any session lives
+ANY_ID = "*"  # as the proof of an id, for a request that has shown its own
 PLACES_REMEMBERED = 4096  # of visitors who may come again, about 1 KiB each
 
 log = logging.getLogger(__name__)
-
-_SCRIPTS = {
-    path.stem: Script.read(path) for path in (Path(__file__).parent / "scripts").glob("*.lua")
-}
 
 
 class SessionConflict(Exception):
@@ -48,25 +49,6 @@ class NotAnInteger(Exception):
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Lifetimes in seconds and caps.  .env.example gives the reasons for the defaults."""
-
-    idle_seconds: float = 1800
-    absolute_seconds: float = 43200
-    touch_seconds: float = 60
-    renew_seconds: float = 0
-    renew_grace_seconds: float = 10
-    max_per_user: int = 5
-    max_bytes: int = 16384
-    max_fields: int = 64
-
-    @property
-    def touch_throttle_seconds(self) -> float:
-        """A session is touched at most this often, so it may end this much before its idle limit."""
-        return min(self.touch_seconds, self.idle_seconds / 10)
-
-
-@dataclass(frozen=True)
 class Device:
     """One live session as its user may see it: `ref` names it without being of use in a cookie."""
 
@@ -77,12 +59,22 @@ class Device:
     address: str
 
 
+class Event(NamedTuple):
+    """What this process did to a session: `reason` is empty for one it created."""
+
+    what: str  # created | ended
+    user: str  # empty before a login
+    ref: str
+    reason: str
+
+
 class _Place(NamedTuple):
     """Where a session is, and what asks Redis for it."""
 
+    session_id: str  # empty for a request that has shown its own
     tag: str
     digest: str
-    touch: bool
+    args: tuple[str | int, ...]
     request: Request
 
 
@@ -92,23 +84,46 @@ class RedisSessions:
     Each method may raise StoreUnavailable; the caller answers 503 and leaves the cookie alone.
     """
 
-    def __init__(self, pipeline: Pipeline, limits: Limits = Limits()) -> None:
-        self.limits = limits
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        limits: Limits | None = None,
+        *,
+        prefix: str = "",
+        on_event: Callable[[Event], object] | None = None,
+    ) -> None:
+        """`prefix` begins every key, so that applications can share one Redis; it holds no braces.
+
+        `on_event` is told of each session that this process creates or ends; it must not raise.  Nobody
+        is told when Redis lets one expire.
+        """
+        if "{" in prefix or "}" in prefix:
+            raise ValueError(
+                f"prefix={prefix!r} must not hold braces: they choose a node of a cluster"
+            )
+        self.limits = limits = limits or Limits()
         self.counters = Counters()
         self._pipeline = pipeline
-        self._idle_ms = _ms(limits.idle_seconds)
-        self._renew_ms = _ms(limits.renew_seconds)
-        self._throttle_ms = _ms(limits.touch_throttle_seconds)
+        self._prefix = prefix
+        self._on_event = on_event
+        self._lifetimes = ms(limits.idle_seconds), ms(limits.absolute_seconds)
+        self._renewal = ms(limits.renew_seconds), ms(limits.renew_grace_seconds)
+        self._throttle_ms = ms(limits.touch_throttle_seconds)
+        self._caps = limits.max_bytes, limits.max_fields
         self._remembered_place_of = lru_cache(maxsize=PLACES_REMEMBERED)(self._place_of)
 
-    def load(self, session_id: str, *, touch: bool = True) -> Coroutine[Any, Any, Session | None]:
-        """The live session behind an id, or None for an unknown, ended, expired or malformed one.
+    def load(
+        self, session_id: str | None, *, touch: bool = True
+    ) -> Coroutine[Any, Any, Session | None]:
+        """The live session behind an id, or None for no, an unknown, ended, expired or malformed one.
 
-        One round trip; a second one while a renewed id is in its grace.  Moves the idle deadline at
-        most once per touch throttle, and never without `touch`: for what a page asks by itself, which
-        must not keep a forgotten tab logged in.  An id that leads nowhere is never adopted (ASVS 5.0
-        7.2.4).
+        One round trip, which changes nothing.  Once per touch throttle a second call follows that nobody
+        waits for: it moves the idle deadline, unless Redis refuses writes.  Never without `touch`: for
+        what a page asks by itself, which must not keep a forgotten tab logged in.  An id that leads
+        nowhere is never adopted (ASVS 5.0 7.2.4).
         """
+        if session_id is None:
+            return _nobody()
         try:
             place = self._remembered_place_of(session_id, touch)
         except identity.NotAnId:
@@ -118,70 +133,82 @@ class RedisSessions:
 
     async def create(
         self,
-        user: str,
+        user: str | None,
         data: Mapping[str, Any] | None = None,
         *,
         replacing: Session | None = None,
         keep: Collection[str] = (),
         agent: str = "",
         address: str = "",
+        idle_seconds: float | None = None,
+        absolute_seconds: float | None = None,
     ) -> str:
         """Begin a session at login and return its id, to be put into a cookie and nowhere else.
 
         The session `replacing` is dead when this returns (ASVS 5.0 7.2.4: a new token at login).  Of
-        its data only the keys in `keep` move over, and only if it was the same user's.  The oldest
-        sessions beyond the cap per user end.  Two round trips, one more for another user's session.
+        its data only the keys in `keep` move over, where `data` has none, and only if it was the same
+        user's or nobody's.  The oldest sessions beyond the cap per user end.  `user` None begins a
+        session before login: no list and no cap knows it, so do this only where a visitor writes.
+
+        `idle_seconds` and `absolute_seconds` are lifetimes of this session alone, whatever Limits say.
+        Two round trips; one for nobody's session, one or two more to replace another user's or nobody's.
+        Raises SessionTooLarge over the caps, NotPlainJson and BadKey, with nothing changed.
         """
-        if replacing is not None and replacing.user != user:
-            await self.destroy(replacing, reason="login")
-            replacing = None
+        check_name(user or "")
+        for key in keep:
+            check_key(key)
+        texts = _texts_of(data or {})
+        own = (
+            "" if idle_seconds is None else lifetime_ms("idle_seconds", idle_seconds),
+            "" if absolute_seconds is None else lifetime_ms("absolute_seconds", absolute_seconds),
+        )
+        here, there = replacing, None
+        if replacing is not None and (replacing.anonymous or replacing.user != user):
+            here, there = None, replacing  # in a slot of its own
+        carried = there.texts_of(keep) if there is not None and there.anonymous else {}
+        self._check_size(carried | texts)
         session_id = identity.new_id(user)
-        digest = identity.digest_of(session_id)
-        fields = _fields_of(data or {})
-        self._check_caps(fields)
-        initial = [*_labels(agent, address), *fields]
-        for _ in range(MAX_INDEX_RACES):
-            known = await self._members(user)
-            if replacing is not None and replacing.digest not in known:
-                known.append(replacing.digest)
-            args: list[str | bytes | int] = [
-                digest, user, self._idle_ms, _ms(self.limits.absolute_seconds),
-                self.limits.max_per_user, replacing.digest if replacing is not None else "",
-                len(keep), *map(_field, keep), len(initial) // 2, *initial, *known,
-            ]  # fmt: skip
-            tag = identity.tag_of(user)
-            keys = [identity.user_key(user), identity.session_key(tag, digest), *_pairs(tag, known)]
-            answer = await self._run("create", keys, args)
-            if answer[0] == b"ok":
-                self.counters.evicted += answer[2]
-                return session_id
-        raise StoreUnavailable("this user logs in too often at once", may_have_happened=False)
+        await self._create(session_id, user, carried | texts, here, (own, keep, agent, address))
+        if there is not None:
+            await self._end_elsewhere(there, session_id, set(keep) - set(texts), carried)
+        return session_id
 
     async def save(self, session: Session) -> bool:
         """Write what changed, and nothing else; no round trip when nothing did.
 
-        False when the session has ended meanwhile: the change is dropped, and the answer to the
-        visitor stands.  Parallel writers of other keys keep their changes.  Raises SessionTooLarge
-        over the caps and NotPlainJson for a value spoilt in place, both with the old data intact.
+        False when the session has ended: the change is dropped, and the answer to the visitor stands.
+        Parallel writers of other keys keep their changes; what is changed while this is under way is
+        for the next save.  Raises SessionTooLarge over the caps and NotPlainJson for a value spoilt in
+        place, both with the old data intact.
         """
-        return await self._save(session, expected="") is not None
+        changes = session.changes()
+        if session.ended or not changes:
+            return not session.ended
+        return await self._save(session, changes, expected="")
 
     async def update(self, session: Session, change: Callable[[Session], object]) -> bool:
         """Read-modify-write: apply `change` to the newest data, or not at all.
 
         Writes only if nobody else wrote since the data was read; otherwise loads again and calls
-        `change` again, three times at most, then raises SessionConflict.  False when the session has
-        ended.  Unsaved changes made before are written with it, or lost to the reload: save first.
+        `change` again, three times at most, then raises SessionConflict with nothing of `change` left.
+        False when the session has ended.  Changes made before or meanwhile are written with it, or are
+        still to be saved.
         """
-        for tries in range(1, MAX_TRIES + 1):
-            change(session)
-            try:
-                return await self._save(session, expected=str(session.version)) is not None
-            except SessionConflict:
-                self.counters.conflicts += 1
-            if tries < MAX_TRIES and not await self._reload(session):
-                return False
-        session.forget_changes()  # so that a later save does not write what was refused here
+        async with session.turn:
+            for tries in range(1, MAX_TRIES + 1):
+                before = session.changes()
+                change(session)
+                sent = session.changes()
+                try:
+                    return await self._save(session, sent, expected=str(session.basis))
+                except SessionConflict:
+                    self.counters.conflicts += 1
+                fresh = await self._reload(session) if tries < MAX_TRIES else None
+                others = session.changes().but_for(sent, before)
+                if session.ended:
+                    return False
+                session.was_replaced_by(fresh) if fresh else session.forget_changes()
+                session.apply(others)
         raise SessionConflict(f"other requests changed this session {MAX_TRIES} times meanwhile")
 
     async def increment(
@@ -197,72 +224,92 @@ class RedisSessions:
         if type(by) is not int or abs(by) > MAX_EXACT_INTEGER:
             raise NotAnInteger("only a whole number within 2^53 can be added")
         mark = identity.operation_mark(key, operation) if operation else ""
-        limits = self.limits
-        args = (_field(key), by, mark, OPERATIONS_REMEMBERED, self._idle_ms,
-                limits.max_bytes, limits.max_fields)  # fmt: skip
+        seen = session.text_of(key)
+        args = (key, by, mark, OPERATIONS_REMEMBERED, *self._caps)
         answer = await self._write(session, "increment", args, with_log=True)
         if answer is None:
             return None
-        session.was_stored(key, answer[1], answer[2])
+        session.was_stored(key, answer[1], answer[2], seen)
         value: int = answer[1]
         return value
 
-    async def pop(self, session: Session, key: str) -> Any | None:
-        """Take a value out (a flash message): of parallel requests exactly one gets it, others None."""
-        answer = await self._write(session, "pop", (_field(key),))
+    async def pop(self, session: Session, key: str, default: Any = None) -> Any:
+        """Take a value out (a flash message): of parallel requests exactly one gets it.
+
+        The others, and whoever asks for nothing, get `default`; a stored null is None.  Where the
+        session has ended it is `default` too, and `session.ended` says so.
+        """
+        check_key(key)
+        seen = session.text_of(key)
+        answer = await self._write(session, "pop", (key,))
         if answer is None or answer[1] is None:
-            return None
-        session.was_stored(key, None, answer[2])
+            return default
+        session.was_stored(key, None, answer[2], seen)
         return decode(answer[1])
 
-    async def renew(self, session: Session) -> str | None:
-        """Replace the id of a session that is due (`renewal_due`); the new id, or None if not by us.
+    async def touch(self, session: Session) -> bool:
+        """Move the idle deadline now, whatever the throttle; False when the session has ended."""
+        args = (ANY_ID, *self._lifetimes, 0)
+        alive = await self._run("touch", self._pairs(session.tag, [session.digest]), args)
+        if not alive:
+            self._note_gone(session)
+        return bool(alive)
 
-        Of parallel requests one gets the new id for its cookie.  The old id goes on working for the
-        grace, for reads and writes, then is dead (ASVS 5.0 7.4.1).  The data moves unchanged.
+    async def renew(self, session: Session) -> str | None:
+        """The new id of a session that is due (`renewal_due`), for its cookie; None when there is none.
+
+        Call it last, right before the answer: it says None once the session has ended or the visitor may
+        hold a newer id.  Every request with the old id gets the same new one.  The old id stays good
+        until the new one is used, and for the grace after that (ASVS 5.0 7.4.1); requests in flight do
+        not notice.  Where Redis cannot write it is put off to a later request.
         """
-        tag = identity.tag_of(session.user)
-        session_id = identity.new_id(session.user)
-        digest = identity.digest_of(session_id)
-        keys = [*_pairs(tag, [session.digest, digest]), identity.user_key(session.user)]
-        args = (session.digest, digest, self._renew_ms,
-                _ms(self.limits.renew_grace_seconds))  # fmt: skip
+        session_id, session.renewable_id = session.renewable_id, ""
+        if not session_id or session.ended:
+            return None
+        salt = secrets.token_hex(16)
+        proofs = [
+            identity.proof_of(one) for one in (session_id, identity.successor_of(session_id, salt))
+        ]
+        args = (proofs[0], salt, proofs[1], *self._lifetimes, *self._renewal)
         try:
-            answer = await self._run("renew", keys, args)
-        except WrongType:
+            answer = await self._run("renew", [self._key(session.tag, session.digest)], args)
+        except StoreUnavailable:
             return None
-        session.renewal_due = False
-        if answer[0] == b"forward":
-            session.digest = answer[1].decode()
-        if answer[0] != b"ok":
+        if answer is None:
             return None
-        session.digest = digest
-        self.counters.renewals += 1
-        return session_id
+        self.counters.renewals += answer == salt.encode()
+        return identity.successor_of(session_id, answer.decode())
 
     async def destroy(self, session: Session, *, reason: str = "logout") -> bool:
         """End this session for good; False when it had ended already.  One round trip.
 
         `reason` is one word for those who watch the session; here and below.
         """
-        return await self._end(session.user, [session.digest], reason) > 0
+        ended = await self._end(session.tag, session.user, [session.digest], reason)
+        session.ended = True
+        return bool(ended)
 
     async def devices(self, user: str) -> list[Device]:
-        """The user's live sessions, the newest login first.  Two round trips."""
-        known = await self._members(user)
-        tag = identity.tag_of(user)
-        keys = [identity.user_key(user), *(identity.session_key(tag, digest) for digest in known)]
-        rows = await self._run("devices", keys, known) if known else []
-        devices = [_device(*row) for row in rows]
+        """The user's live sessions, the newest login first.  Two round trips, a third to tidy up."""
+        known, tag = await self._members(user), identity.tag_of(user)
+        keys = [self._key(tag, digest) for digest in known]
+        rows = await self._run("devices", keys, (*self._lifetimes, *known)) if known else []
+        expired = [row[0].decode() for row in rows if len(row) == 1]
+        if expired:
+            with suppress(StoreUnavailable):
+                await self._end(tag, user, expired, "expired")
+        devices = [_device(*row) for row in rows if len(row) > 1]
         return sorted(devices, key=lambda device: device.created, reverse=True)
 
     async def end(self, user: str, ref: str, *, reason: str = "device") -> bool:
         """End the session of `user` that `ref` names; False when there is none."""
         digests = [digest for digest in await self._members(user) if identity.ref_of(digest) == ref]
-        return bool(digests) and await self._end(user, digests, reason) > 0
+        return bool(digests and await self._end(identity.tag_of(user), user, digests, reason))
 
     async def end_others(self, session: Session) -> int:
         """End every session of this user but this one; how many there were."""
+        if session.anonymous:
+            return 0
         return await self._end_all(session.user, "device", keep=session.digest)
 
     async def end_all(self, user: str, *, reason: str = "device") -> int:
@@ -273,64 +320,128 @@ class RedisSessions:
         """One round trip that proves Redis answers."""
         await self._members("")
 
+    async def _create(
+        self,
+        session_id: str,
+        user: str | None,
+        texts: Mapping[str, bytes],
+        replaced: Session | None,
+        given: tuple[tuple[str | int, str | int], Collection[str], str, str],
+    ) -> None:
+        (own, keep, agent, address), tag = given, identity.tag_in(session_id)
+        digest = identity.digest_of(session_id)
+        for _ in range(MAX_INDEX_RACES):
+            known = [] if user is None else await self._members(user)
+            if replaced is not None and replaced.digest not in known:
+                known.append(replaced.digest)
+            args: list[str | bytes | int] = [
+                digest, *(("anonymous", "1") if user is None else ("user", user)),
+                *self._lifetimes, *own, self.limits.max_per_user, *self._caps,
+                "" if replaced is None else replaced.digest, _label(agent), _label(address),
+                len(keep), *keep, len(texts), *_flat(texts), *known,
+            ]  # fmt: skip
+            keys = [self._index(tag, user or ""), self._key(tag, digest), *self._pairs(tag, known)]
+            answer = self._outcome(await self._run("create", keys, args))
+            if answer[0] == b"ok":
+                break
+        else:
+            raise StoreUnavailable("this user logs in too often at once", may_have_happened=False)
+        if replaced is not None:
+            replaced.ended = True
+        self.counters.evicted += len(answer) - 2
+        self._tell("created", user, [digest])
+        self._tell("ended", user, [answer[1].decode()] if answer[1] else [], "login")
+        self._tell("ended", user, [one.decode() for one in answer[2:]], "limit")
+
+    async def _end_elsewhere(
+        self, old: Session, session_id: str, keep: Collection[str], carried: Mapping[str, bytes]
+    ) -> None:
+        """End a session of another slot; of nobody's, what was written at the last moment moves over."""
+        keep = sorted(keep) if old.anonymous else []
+        rows = await self._end(old.tag, old.user, [old.digest], "login", keep)
+        old.ended = True
+        for _, *values in rows:
+            late = {key: text for key, text in zip(keep, values, strict=True) if text is not None}
+            changes = Changes(
+                {key: text for key, text in late.items() if text != carried.get(key)},
+                [key for key in carried if key in keep and key not in late],
+            )
+            if changes:
+                place = identity.tag_in(session_id), identity.digest_of(session_id)
+                await self._run("save", [self._key(*place)], self._saving(changes, ""))
+
     async def _end_all(self, user: str, reason: str, keep: str = "") -> int:
-        ended = 0
-        # More than once: a login or a renewal may slip in between reading and ending.
+        ended, tag = 0, identity.tag_of(user)
+        # More than once: a login may slip in between reading and ending.
         for _ in range(MAX_INDEX_RACES):
             digests = [digest for digest in await self._members(user) if digest != keep]
             if not digests:
                 break
-            ended += await self._end(user, digests, reason)
+            ended += len(await self._end(tag, user, digests, reason))
         return ended
 
-    async def _end(self, user: str, digests: list[str], reason: str) -> int:
-        """End these sessions, and those that a renewal has just turned them into."""
-        tag, ended = identity.tag_of(user), 0
-        for _ in range(MAX_TRIES):  # a pointer leads to a session, never to another pointer
-            if not digests:
-                break
-            keys = [identity.user_key(user), *_pairs(tag, digests)]
-            alive, *moved = await self._run("destroy", keys, [reason, *digests])
-            ended += alive
-            digests = [digest.decode() for digest in moved]
-        return ended
+    async def _end(
+        self, tag: str, user: str, digests: Sequence[str], reason: str, keep: Collection[str] = ()
+    ) -> list[list[Any]]:
+        """End these sessions; for each that was there its digest and what it held at the keys to `keep`."""
+        keys = [self._index(tag, user), *self._pairs(tag, digests)]
+        rows: list[list[Any]] = await self._run(
+            "destroy", keys, (reason, len(keep), *keep, *digests)
+        )
+        self._tell("ended", user, [digest.decode() for digest, *_ in rows], reason)
+        return rows
 
     async def _members(self, user: str) -> list[str]:
-        """The digests in the user's index, the oldest login first."""
-        members = await self._run("members", [identity.user_key(user)], ())
+        """The digests in the user's index; some may have ended without a trace."""
+        members = await self._run("members", [self._index(identity.tag_of(user), user)], ())
         return [member.decode() for member in members]
 
-    async def _load(self, place: _Place, *, follow: bool = True) -> Session | None:
+    async def _load(self, place: _Place) -> Session | None:
         try:
             # Not through _run: each coroutine on the way of every request is paid for down and up.
             answer = await self._pipeline.send(place.request)
             if answer is None:
                 return None
-            if answer[0] != b"forward":
-                times_ms, due, version, user = decode(answer[0])
-                # An id in its grace is not renewed again.
-                return Session(place.digest, user, version, times_ms, answer[1], due and follow)
-            renewed = answer[1].decode()
-        except (WrongType, CorruptJson, UnicodeDecodeError) as error:
+            if answer != b"over":
+                times_ms, stale, due, lasting, version, user = decode(answer[0])
+                session = Session(
+                    place.digest, user or "", version, times_ms, answer[1],
+                    tag=place.tag, anonymous=user is None, lasting=lasting,
+                    renewable_id=place.session_id if due else "",
+                )  # fmt: skip
+                if stale:
+                    self._touch(place).add_done_callback(self._was_touched)
+                return session
+        except (WrongType, CorruptJson) as error:
             await self._remove(place.tag, place.digest, error)
             return None
         except (StoreUnavailable, ScriptError) as error:
             self._give_up(error)
-        self.counters.forwarded += 1
-        if not follow:
-            return None
-        return await self._load(self._place(place.tag, renewed, place.touch), follow=False)
+        with suppress(StoreUnavailable, ScriptError):
+            await self._touch(place)
+        return None
+
+    def _touch(self, place: _Place) -> asyncio.Future[Any]:
+        keys = self._pairs(place.tag, [place.digest])
+        return self._pipeline.run(SCRIPTS["touch"], keys, place.args[:4])
+
+    def _was_touched(self, answer: asyncio.Future[Any]) -> None:
+        """The session was read all the same; a later read touches it again."""
+        self.counters.errors += not answer.cancelled() and answer.exception() is not None
 
     def _place_of(self, session_id: str, touch: bool) -> _Place:
         """Raises NotAnId.  Remembered, as hashing and packing cost more than the rest of a load."""
         identity.check_id(session_id)
-        tag, digest = session_id[: identity.TAG_CHARACTERS], identity.digest_of(session_id)
-        return self._place(tag, digest, touch)
+        tag, digest = identity.tag_in(session_id), identity.digest_of(session_id)
+        return self._place(tag, digest, touch, session_id, identity.proof_of(session_id))
 
-    def _place(self, tag: str, digest: str, touch: bool) -> _Place:
-        args = (self._idle_ms, self._throttle_ms if touch else NEVER_MS, self._renew_ms)
-        request = Request(_SCRIPTS["load"], (identity.session_key(tag, digest),), args)
-        return _Place(tag, digest, touch, request)
+    def _place(
+        self, tag: str, digest: str, touch: bool, session_id: str = "", proof: str = ANY_ID
+    ) -> _Place:
+        throttle_ms = self._throttle_ms if touch else NEVER_MS
+        args = (proof, *self._lifetimes, throttle_ms, *self._renewal)
+        request = Request(SCRIPTS["load"], (self._key(tag, digest),), args)
+        return _Place(session_id, tag, digest, args, request)
 
     async def _remove(self, tag: str, digest: str, error: Exception) -> None:
         """Delete what is not a session: neither an endless 500 nor an endless loop."""
@@ -339,70 +450,43 @@ class RedisSessions:
         )
         self.counters.corrupt += 1
         # Whose it was may be unreadable too; the user's index drops it at the next look.
-        keys = [f"user:{{{tag}}}:", *_pairs(tag, [digest])]
-        await self._run("destroy", keys, ["unreadable", digest])
+        await self._end(tag, "", [digest], "unreadable")
 
-    async def _reload(self, session: Session) -> bool:
-        """Replace what was read and changed by the newest data; False when the session has ended."""
-        tag = identity.tag_of(session.user)
-        fresh = await self._load(self._place(tag, session.digest, touch=True))
+    async def _reload(self, session: Session) -> Session | None:
+        """The newest data, whatever became of the id it was first loaded by; None when it has ended."""
+        fresh = await self._load(self._place(session.tag, session.digest, touch=True))
         if fresh is None:
             self._note_gone(session)
+        return fresh
+
+    async def _save(self, session: Session, changes: Changes, expected: str) -> bool:
+        """Write, if there are changes, and if the version is the expected one; False when it has ended."""
+        self._check_size(changes.sets)
+        answer = await self._write(session, "save", self._saving(changes, expected))
+        if answer is None:
             return False
-        session.was_replaced_by(fresh)
+        session.was_saved(changes, answer[1])
         return True
 
-    async def _save(self, session: Session, expected: str) -> int | None:
-        """The version Redis holds now, or None when the session has ended."""
-        changes = session.changes()
-        if not changes:
-            return session.version
-        self._check_size(changes)
-        sets = [part for key, text in changes.sets.items() for part in (_field(key), text)]
-        args = (expected, self.limits.max_bytes, self.limits.max_fields, len(changes.sets),
-                *sets, *map(_field, changes.deletes))  # fmt: skip
-        answer = await self._write(session, "save", args)
-        if answer is None:
-            return None
-        version: int = answer[1]
-        session.was_saved(changes, version)
-        return version
+    def _saving(self, changes: Changes, expected: str) -> Command:
+        return (expected, *self._caps, len(changes.sets), *_flat(changes.sets), *changes.deletes)
 
-    def _check_caps(self, fields: list[str | bytes]) -> None:
-        """Refuse what no session may begin with; names and texts count as the scripts count them."""
-        size = sum(len(part.encode() if isinstance(part, str) else part) for part in fields)
-        if size > self.limits.max_bytes:
-            raise SessionTooLarge(f"{size} bytes, where a session holds {self.limits.max_bytes}")
-        if len(fields) // 2 > self.limits.max_fields:
-            raise SessionTooLarge(
-                f"{len(fields) // 2} fields, where a session holds {self.limits.max_fields}"
-            )
-
-    def _check_size(self, changes: Changes) -> None:
+    def _check_size(self, texts: Mapping[str, bytes]) -> None:
         """Refuse what cannot fit before it travels; the script decides about the whole session."""
-        size = sum(map(len, changes.sets.values()))
+        size = sum(map(len, texts.values()))
         if size > self.limits.max_bytes:
             raise SessionTooLarge(f"{size} bytes, where a session holds {self.limits.max_bytes}")
 
     async def _write(
         self, session: Session, script: str, args: Command, *, with_log: bool = False
     ) -> list[Any] | None:
-        """Run a writing script where the session is now; its answer, or None when it has ended."""
-        tag = identity.tag_of(session.user)
-        for _ in range(MAX_TRIES):  # a renewal may have moved it since it was loaded
-            keys = [identity.session_key(tag, session.digest)]
-            if with_log:
-                keys.append(identity.log_key(tag, session.digest))
-            try:
-                answer: list[Any] = await self._run(script, keys, args)
-            except WrongType:
-                break
-            if answer[0] == b"gone":
-                break
-            if answer[0] != b"forward":
-                return self._outcome(answer)
-            self.counters.forwarded += 1
-            session.digest = answer[1].decode()
+        """Run a writing script; its answer, or None when the session has ended."""
+        if not session.ended:
+            keys = self._pairs(session.tag, [session.digest])
+            answer = self._outcome(await self._run(script, keys if with_log else keys[:1], args))
+            if answer[0] == b"ok":
+                self.counters.saves += 1
+                return answer
         self._note_gone(session)
         return None
 
@@ -411,10 +495,8 @@ class RedisSessions:
         session.ended = True
 
     def _outcome(self, answer: list[Any]) -> list[Any]:
+        """The script's answer; raises what it refused."""
         match answer[0]:
-            case b"ok":
-                self.counters.saves += 1
-                return answer
             case b"conflict":
                 raise SessionConflict("another request changed this session")
             case b"bytes":
@@ -425,14 +507,13 @@ class RedisSessions:
                 raise SessionTooLarge(
                     f"{answer[1]} fields, where a session holds {self.limits.max_fields}"
                 )
-            case _:
+            case b"integer":
                 raise NotAnInteger("this field is not an integer, or the sum would leave 2^53")
+        return answer
 
     async def _run(self, script: str, keys: Sequence[str], args: Command) -> Any:
         try:
-            return await self._pipeline.run(_SCRIPTS[script], keys, args)
-        except WrongType:
-            raise
+            return await self._pipeline.run(SCRIPTS[script], keys, args)
         except (StoreUnavailable, ScriptError) as error:
             self._give_up(error)
 
@@ -442,51 +523,48 @@ class RedisSessions:
             raise StoreUnavailable(str(error), may_have_happened=True) from error
         raise error
 
+    def _tell(self, what: str, user: str | None, digests: Iterable[str], reason: str = "") -> None:
+        if self._on_event is not None:
+            for digest in digests:
+                self._on_event(Event(what, user or "", identity.ref_of(digest), reason))
+
+    def _key(self, tag: str, digest: str) -> str:
+        return identity.session_key(tag, digest, self._prefix)
+
+    def _index(self, tag: str, user: str) -> str:
+        return identity.index_key(tag, user, self._prefix)
+
+    def _pairs(self, tag: str, digests: Iterable[str]) -> list[str]:
+        """The two keys of each session: its hash and its operation log."""
+        of = (identity.session_key, identity.log_key)
+        return [key(tag, digest, self._prefix) for digest in digests for key in of]
+
 
 async def _nobody() -> None:
     return None
 
 
-def _labels(agent: str, address: str) -> list[str | bytes]:
-    """How a list of devices shows this session; a header may hold bytes that are no text."""
-    texts = (("agent", agent), ("address", address))
-    return [
-        part
-        for name, text in texts
-        for part in (name, text[:LABEL_CHARACTERS].encode(errors="replace"))
-    ]
+def _label(text: str) -> bytes:
+    """As a list of devices shows it; a header may hold bytes that are no text."""
+    return text[:LABEL_CHARACTERS].encode(errors="replace")
 
 
-def _fields_of(data: Mapping[str, Any]) -> list[str | bytes]:
-    """Name and JSON text of each key, one after the other."""
-    fields: list[str | bytes] = []
-    for key, value in data.items():
+def _texts_of(data: Mapping[str, Any]) -> dict[str, bytes]:
+    """The JSON text of each value.  Raises BadKey and NotPlainJson."""
+    for key in data:
         check_key(key)
-        fields += [_field(key), encode(value)]
-    return fields
+    return {key: encode(value) for key, value in data.items()}
 
 
-def _device(digest: bytes, created: bytes, touched: bytes, agent: bytes, address: bytes) -> Device:
+def _flat(texts: Mapping[str, bytes]) -> list[str | bytes]:
+    return [part for item in texts.items() for part in item]
+
+
+def _device(digest: bytes, created: int, touched: int, agent: bytes, address: bytes) -> Device:
     return Device(
         ref=identity.ref_of(digest.decode()),
-        created=int(created) / 1000,
-        last_seen=int(touched) / 1000,
-        agent=agent.decode(),
-        address=address.decode(),
+        created=created / 1000,
+        last_seen=touched / 1000,
+        agent=agent.decode(errors="replace"),
+        address=address.decode(errors="replace"),
     )
-
-
-def _pairs(tag: str, digests: Sequence[str]) -> list[str]:
-    """The two keys of each session: its hash and its operation log."""
-    return [
-        key(tag, digest) for digest in digests for key in (identity.session_key, identity.log_key)
-    ]
-
-
-def _field(key: str) -> str:
-    """Data and facts about the session share one hash; the prefix keeps them apart."""
-    return f"d:{key}"
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

@@ -1,4 +1,4 @@
-"""What becomes of a session, told as it happens to those who watch it, and words to everybody.
+"""What becomes of a session, told as it happens to those who watch it, and messages to everybody.
 
 The scripts that change or end a session publish it on a channel named like the session's key, in the
 same step.  What pub/sub may lose is made good by looking: when a channel is joined, when the session
@@ -11,24 +11,20 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 from . import identity
+from .lua import SCRIPTS
 from .session import Session
-from .wire.calls import Script, ScriptError, StoreUnavailable
+from .wire.calls import ScriptError, StoreUnavailable
 from .wire.pipeline import Pipeline
 from .wire.subscription import Subscription
 
 SLACK_SECONDS = 0.05  # after a session's end, so that Redis agrees that it is over
 EARLIEST_BEAT = 0.5  # of the time between two heartbeats
-MOVED_SECONDS = 1.0  # a deadline that changed by less is not worth a word
+MOVED_SECONDS = 1.0  # a deadline that changed by less is not worth a message
 
 log = logging.getLogger(__name__)
-
-_SCRIPTS = Path(__file__).parent / "scripts"
-_LOOK = Script.read(_SCRIPTS / "look.lua")
-_SAY = Script.read(_SCRIPTS / "say.lua")
 
 
 class Watching(Protocol):
@@ -50,12 +46,11 @@ class Watch:
     """One session with all who watch it in this process."""
 
     __slots__ = (
-        *("again", "digest", "ends_at", "looking", "tag", "timer", "value", "version", "watching"),
+        *("again", "channel", "ends_at", "looking", "timer", "value", "version", "watching"),
     )
 
-    def __init__(self, tag: str, digest: str) -> None:
-        self.tag = tag
-        self.digest = digest
+    def __init__(self, channel: str) -> None:
+        self.channel = channel  # and the key of the session
         self.version = 0
         self.value: Any = None
         self.ends_at = 0.0  # seconds of the event loop's clock
@@ -63,10 +58,6 @@ class Watch:
         self.again = False  # something happened while it was being looked at
         self.timer: asyncio.TimerHandle | None = None
         self.watching: list[Watching] = []
-
-    @property
-    def channel(self) -> str:
-        return identity.session_key(self.tag, self.digest)
 
 
 class Notices:
@@ -79,18 +70,23 @@ class Notices:
         *,
         field: str,
         heartbeat_seconds: float,
+        prefix: str = "",
     ) -> None:
-        """`field` names the one whole number of a session whose value watchers are told."""
+        """`field` names the one whole number of a session whose value watchers are told.
+
+        `prefix` is that of the sessions; it begins each channel, too.
+        """
         self._pipeline = pipeline
         self._subscription = subscription
-        self._field = f"d:{field}"
+        self._field = field
+        self._prefix = prefix
         self._heartbeat_seconds = heartbeat_seconds
         self._watches: dict[str, Watch] = {}  # by channel
-        self._hearers: dict[str, tuple[Callable[[bytes], None], Callable[[], None]]] = {}
+        self._subscribers: dict[str, tuple[Callable[[bytes], None], Callable[[], None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Hear until cancelled.  Redis may come and go meanwhile."""
+        """Pass on what is published until cancelled.  Redis may come and go meanwhile."""
         await self._subscription.run(self)
 
     @property
@@ -98,28 +94,27 @@ class Notices:
         """Whether what others do is heard at once; otherwise it is noticed at the next heartbeat."""
         return self._subscription.hears
 
-    def hear(
-        self, channel: str, hearer: Callable[[bytes], None], begins: Callable[[], None]
+    def subscribe(
+        self, channel: str, receive: Callable[[bytes], None], begins: Callable[[], None]
     ) -> None:
-        """Pass each message that `say` sends on `channel`, from any process, to `hearer`.
+        """Pass each message that `publish` sends on `channel`, from any process, to `receive`.
 
-        `begins` is called when they are heard from now on: at the start, and after each outage.
+        `begins` is called when they arrive from now on: at the start, and after each outage.
         """
-        self._hearers[channel] = hearer, begins
-        self._subscription.join(channel)
+        self._subscribers[self._prefix + channel] = receive, begins
+        self._subscription.join(self._prefix + channel)
 
-    async def say(self, session: Session, channel: str, message: str) -> bool:
-        """Send to everybody who hears `channel`; False when `session` has ended.
+    async def publish(self, session: Session, channel: str, message: str) -> bool:
+        """Send to everybody who has subscribed to `channel`; False when `session` has ended.
 
         Raises StoreUnavailable.  Who is away misses it.
         """
-        tag, digest = identity.tag_of(session.user), session.digest
-        answer = await self._ask(_SAY, tag, digest, channel, message)
+        answer = await self._ask("publish", self._key(session), self._prefix + channel, message)
         return bool(answer[0] == b"ok")
 
     def watch(self, session: Session, value: Any, watcher: Watching) -> None:
         """Tell `watcher` from now on; `value` is what it knows of the field.  End with `leave`."""
-        fresh = Watch(identity.tag_of(session.user), session.digest)
+        fresh = Watch(self._key(session))
         watch = self._watches.setdefault(fresh.channel, fresh)
         watch.watching.append(watcher)
         watcher.watch = watch
@@ -138,8 +133,8 @@ class Notices:
 
     def watchers(self, session: Session) -> int:
         """How many watch this session here."""
-        channel = identity.session_key(identity.tag_of(session.user), session.digest)
-        return len(self._watches[channel].watching) if channel in self._watches else 0
+        watch = self._watches.get(self._key(session))
+        return len(watch.watching) if watch else 0
 
     # ---- what Redis says
 
@@ -147,14 +142,14 @@ class Notices:
         """What happened before is not heard: look."""
         if watch := self._watches.get(channel):
             self._start_looking(watch)
-        elif channel in self._hearers:
-            _, begins = self._hearers[channel]
+        elif channel in self._subscribers:
+            _, begins = self._subscribers[channel]
             begins()
 
     def heard(self, channel: str, message: bytes) -> None:
-        if channel in self._hearers:
-            hearer, _ = self._hearers[channel]
-            hearer(message)
+        if channel in self._subscribers:
+            receive, _ = self._subscribers[channel]
+            receive(message)
         elif watch := self._watches.get(channel):
             try:
                 self._note(watch, *message.decode().split(" ", 3))
@@ -166,8 +161,6 @@ class Notices:
         match what, *about:
             case "ended", reason:
                 self._end(watch, reason)
-            case "moved", digest:
-                self._move(watch, digest)
             case "changed", version, value, field if field == self._field:
                 self._show(watch, int(version), int(value))
             case "changed", version, _, _:
@@ -188,7 +181,7 @@ class Notices:
     async def _look(self, watch: Watch) -> None:
         """See what the session is now.  Redis away proves nothing: the next heartbeat looks again."""
         try:
-            answer = await self._ask(_LOOK, watch.tag, watch.digest, self._field)
+            answer = await self._ask("look", watch.channel, self._field)
         except StoreUnavailable:
             return
         finally:
@@ -201,25 +194,19 @@ class Notices:
             over = asyncio.get_running_loop().time() >= watch.ends_at
             self._end(watch, "expired" if over else "ended")
             return
-        if answer[-1] != watch.digest:
-            self._move(watch, answer[-1])
-            return
-        _, left, version, value, _ = answer
+        _, left, version, value = answer
         self._ends_in(watch, left / 1000, tell=True)
         self._show(watch, version, _number(value))
 
-    async def _ask(self, script: Script, tag: str, digest: str, *args: str) -> list[Any]:
-        """The script's answer for the session where it is now, and the digest of that last."""
-        for _ in range(2):  # a pointer leads to a session, never to another pointer
-            try:
-                key = identity.session_key(tag, digest)
-                answer: list[Any] = await self._pipeline.run(script, (key,), args)
-            except ScriptError as error:
-                raise StoreUnavailable(str(error), may_have_happened=False) from error
-            if answer[0] != b"forward":
-                return [*answer, digest]
-            digest = answer[1].decode()
-        return [b"gone", digest]
+    async def _ask(self, script: str, key: str, *args: str) -> list[Any]:
+        try:
+            answer: list[Any] = await self._pipeline.run(SCRIPTS[script], (key,), args)
+        except ScriptError as error:
+            raise StoreUnavailable(str(error), may_have_happened=False) from error
+        return answer
+
+    def _key(self, session: Session) -> str:
+        return identity.session_key(session.tag, session.digest, self._prefix)
 
     # ---- telling
 
@@ -260,20 +247,6 @@ class Notices:
         for watcher in watchers:
             watcher.watch = None
             watcher.ended(reason)
-
-    def _move(self, watch: Watch, digest: str) -> None:
-        """The session has a new id: go on under that, with those who watch it there already."""
-        self._forget(watch)
-        watch.digest = digest
-        known = self._watches.setdefault(watch.channel, watch)
-        if known is not watch:
-            for watcher in watch.watching:
-                watcher.watch = known
-            known.watching += watch.watching
-            watch.watching = []
-            return
-        self._subscription.join(watch.channel)
-        self._ends_in(watch, watch.ends_at - asyncio.get_running_loop().time())
 
     def _forget(self, watch: Watch) -> None:
         if watch.timer is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CAP = 3  # sessions a user
+ABSENT = object()
 
 
 class Conflict(Exception):
@@ -24,10 +25,15 @@ class Stored:
     user: str
     number: int  # rises with each login
     data: dict[str, Any]
-    ids: list[str]  # the current one last; one before it may be in its grace
+    ids: list[str]  # the newest one last; the one before it is good until that is used
+    used: bool = True  # the newest one
     alive: bool = True
     version: int = 1
     counted: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    @property
+    def good_ids(self) -> list[str]:
+        return self.ids[-1:] if self.used else self.ids[-2:]
 
 
 @dataclass(eq=False)
@@ -39,6 +45,8 @@ class Loaded:
     before: dict[str, Any]
     now: dict[str, Any]
     version: int
+    basis: int  # the newest version of which all data is here
+    ended: bool = False  # and this request knows it
 
     @property
     def changed(self) -> set[str]:
@@ -60,11 +68,11 @@ class Model:
         self, user: str, data: dict[str, Any], session_id: str, old: Loaded | None
     ) -> Stored:
         carried = {}
-        if old is not None and self._reach(old):
-            if old.stored.user == user and "kept" in old.stored.data:
+        if old is not None:
+            if old.stored.alive and old.stored.user == user and "kept" in old.stored.data:
                 carried = {"kept": old.stored.data["kept"]}
-            old.stored.alive = False
-        fresh = Stored(user, len(self.sessions), copy.deepcopy(data | carried), [session_id])
+            old.stored.alive, old.ended = False, True
+        fresh = Stored(user, len(self.sessions), copy.deepcopy(carried | data), [session_id])
         self.sessions.append(fresh)
         for oldest in self.living(user)[:-CAP]:
             oldest.alive = False
@@ -72,17 +80,17 @@ class Model:
 
     def load(self, session_id: str) -> Loaded | None:
         for one in self.living():
-            if session_id in one.ids:
-                return Loaded(
-                    one, one.ids[-1], copy.deepcopy(one.data), copy.deepcopy(one.data), one.version
-                )
+            if session_id in one.good_ids:
+                one.used = one.used or session_id == one.ids[-1]
+                data = copy.deepcopy(one.data), copy.deepcopy(one.data)
+                return Loaded(one, session_id, *data, one.version, one.version)
         return None
 
     def save(self, loaded: Loaded, expected: int | None = None) -> bool:
-        """Whether the session was there; True without looking when there is nothing to write."""
+        """Whether the session was there; without looking when there is nothing to write."""
         changed = loaded.changed
-        if not changed:
-            return True
+        if not changed and expected is None:
+            return not loaded.ended
         if not self._reach(loaded):
             return False
         if expected is not None and expected != loaded.stored.version:
@@ -92,21 +100,25 @@ class Model:
                 loaded.stored.data[key] = copy.deepcopy(loaded.now[key])
             else:
                 loaded.stored.data.pop(key, None)
-        self._wrote(loaded)
+        self._wrote(loaded) if changed else None
         loaded.before = copy.deepcopy(loaded.now)
         return True
 
     def update(self, loaded: Loaded, key: str) -> bool:
         """Add one to `key`, with what is newest."""
+        others = {one: copy.deepcopy(loaded.now.get(one, ABSENT)) for one in loaded.changed}
         self._add_one(loaded, key)
         try:
-            return self.save(loaded, loaded.version)
+            return self.save(loaded, loaded.basis)
         except Conflict:
             stored = loaded.stored
             loaded.before, loaded.now = copy.deepcopy(stored.data), copy.deepcopy(stored.data)
-            loaded.version = stored.version
+            loaded.version = loaded.basis = stored.version
+            for one, value in others.items():
+                loaded.now.pop(one, None)
+                loaded.now |= {} if value is ABSENT else {one: value}
             self._add_one(loaded, key)
-            return self.save(loaded, loaded.version)
+            return self.save(loaded, loaded.basis)
 
     def increment(self, loaded: Loaded, key: str, operation: str) -> int | None:
         if not self._reach(loaded):
@@ -118,7 +130,7 @@ class Model:
                 raise NotCountable
             stored.data[key] = value + 1
             stored.counted[key, operation] = value + 1
-            stored.version += 1
+            self._wrote(loaded)
         result = stored.counted[key, operation]
         loaded.before[key] = loaded.now[key] = result
         loaded.version = stored.version
@@ -133,22 +145,21 @@ class Model:
         loaded.now.pop(key, None)
         return value
 
-    def renew(self, loaded: Loaded, session_id: str | None) -> None:
-        """`session_id` is the new one; None when the engine made none, and only told where it went."""
-        if session_id is None:
-            self._reach(loaded)
-        else:
-            loaded.stored.ids.append(session_id)
-            loaded.session_id = session_id
-
-    def may_renew(self, loaded: Loaded) -> bool:
-        """A session moves once for those who hold its current id; others only learn where it went."""
-        return loaded.stored.alive and loaded.session_id == loaded.stored.ids[-1]
+    def renew(self, loaded: Loaded, session_id: str | None) -> bool:
+        """Whether this is right of a request whose id is due: who holds the newest id gets a new one, who
+        holds the one before gets the newest, and whoever holds an older one gets none."""
+        ids = loaded.stored.ids
+        if not self._there(loaded) or loaded.session_id not in ids[-2:]:
+            return session_id is None
+        if loaded.session_id == ids[-2:][0] != ids[-1]:
+            return session_id == ids[-1]
+        loaded.stored.used = False
+        ids.append(session_id or "")
+        return session_id is not None and session_id not in ids[:-1]
 
     def destroy(self, loaded: Loaded) -> bool:
-        was_there = self._reach(loaded)
-        if was_there:
-            loaded.stored.alive = False
+        was_there = loaded.stored.alive
+        loaded.stored.alive, loaded.ended = False, True
         return was_there
 
     def end_all(self, user: str, keep: Loaded | None = None) -> int:
@@ -158,15 +169,18 @@ class Model:
         return len(ended)
 
     def _reach(self, loaded: Loaded) -> bool:
-        """Whether the session is there for this request; it follows a renewal on the way."""
-        there = loaded.stored.alive and loaded.session_id in loaded.stored.ids
-        if there:
-            loaded.session_id = loaded.stored.ids[-1]
-        return there
+        """Whether the session is there for this request, which then knows; whatever id it came with."""
+        loaded.ended = not self._there(loaded)
+        return not loaded.ended
+
+    def _there(self, loaded: Loaded) -> bool:
+        return loaded.stored.alive and not loaded.ended
 
     def _wrote(self, loaded: Loaded) -> None:
         loaded.stored.version += 1
         loaded.version = loaded.stored.version
+        if loaded.version == loaded.basis + 1:
+            loaded.basis = loaded.version
 
     def _add_one(self, loaded: Loaded, key: str) -> None:
         value = loaded.now.get(key)

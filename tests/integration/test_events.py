@@ -519,7 +519,7 @@ async def test_an_idle_stream_costs_a_look(
         await asyncio.sleep(0.1)
     looks = [one for one in asked.from_clients if one.name == "EVALSHA"]
     assert len(looks) in (2, 3)  # the look of the beat before may come late
-    assert {one.name for one in asked.from_scripts} == {"HMGET", "PTTL"}
+    assert {one.name for one in asked.from_scripts} == {"HMGET", "TIME", "PTTL"}
 
 
 async def test_streams_a_session(workers: list[Worker], visitor: Visitor, listen: Listen) -> None:

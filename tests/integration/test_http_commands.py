@@ -70,7 +70,7 @@ async def test_reading(
     with Monitor(shared_single) as asked:
         await visitor.get(workers[0], path)
     assert [one.name for one in asked.from_clients] == ["EVALSHA"]
-    assert Counter(one.name for one in asked.from_scripts) == {"HMGET": 1, "TIME": 1, "HGETALL": 1}
+    assert Counter(one.name for one in asked.from_scripts) == {"TIME": 1, "HGETALL": 1}
 
 
 @pytest.mark.parametrize(

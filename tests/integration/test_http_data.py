@@ -153,7 +153,7 @@ async def test_slow_is_bounded(workers: list[Worker], visitor: Visitor, query: s
 
 
 async def test_counters(workers: list[Worker], visitor: Visitor) -> None:
-    """A worker counts loads, saves, conflicts, gone, forwarded, errors and the time Redis took."""
+    """A worker counts loads, saves, conflicts, gone, errors and the time Redis took."""
     (worker, _) = workers
     names = [
         f"session_{name}_total"
@@ -162,7 +162,6 @@ async def test_counters(workers: list[Worker], visitor: Visitor) -> None:
             "saves",
             "conflicts",
             "gone",
-            "forwarded",
             "renewals",
             "evicted",
             "corrupt",

@@ -56,7 +56,7 @@ async def test_ended_session_is_no_source(store: RedisSessions) -> None:
 
 async def test_login_while_it_is_renewed(engines: Engines) -> None:
     """A login over an id that another request has just renewed ends the renewed session too."""
-    here, there = engines(2, renew_seconds=0.001, renew_grace_seconds=5)
+    here, there = engines(2, renew_seconds=0.005, renew_grace_seconds=0.004)
     old = await here.create("ann", {"theme": "dark"})
     stale = await load(here, old)
     await asyncio.sleep(0.01)
@@ -108,11 +108,11 @@ async def test_malformed_ids_cost_nothing(engines: Engines, text: str) -> None:
 
 async def test_redis_never_sees_an_id(engines: Engines, place: Place) -> None:
     """In all keys and values of Redis no id is found, and none can be made of what is there."""
-    (store,) = engines(1, renew_seconds=0.001)
+    (store,) = engines(1, renew_seconds=0.005, renew_grace_seconds=0.004)
     ids = [await store.create(user, {"a": 1}, agent="x") for user in ("ann", "ann", "bob")]
+    await asyncio.sleep(0.01)
     session = await load(store, ids[0])
     await store.increment(session, "n", operation="op")
-    await asyncio.sleep(0.01)
     renewed = await store.renew(session)
     assert renewed
     held = everything(place)

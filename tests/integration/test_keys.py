@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable
 
+from app.sessions import RedisSessions
 from deploy.paths import ROOT
 from lab.testbed.servers import RedisServer
 from lab.testbed.workers import Worker
@@ -49,19 +50,25 @@ async def use_everything(worker: Worker, visitor: Visitor) -> None:
     await visitor.log_in(worker, "ann")
     await visitor.put(worker, "theme", "dark")
     await visitor.post(worker, "/api/visits", json={"op": "a1"})
-    while new_cookie(await visitor.get(worker, "/api/session")) is None:
+    while (cookie := new_cookie(await visitor.get(worker, "/api/session"))) is None:
         await asyncio.sleep(0.1)
+    assert await Visitor(visitor.http, cookie).knows_me(worker)
     for _ in range(2):  # of a stranger: the sorted set of turns exists while one waits
         await Visitor(visitor.http).post(worker, "/login", data=form | {"username": "bob"})
 
 
 async def test_keys_and_fields(
-    server: RedisServer, start_workers: StartWorkers, new_visitor: NewVisitor
+    server: RedisServer,
+    start_workers: StartWorkers,
+    new_visitor: NewVisitor,
+    engine_at: Callable[..., RedisSessions],
 ) -> None:
     """A worker that has done all it can leaves every kind of key and field in the tables, and no other."""
     settings = {"SESSION_RENEW_SECONDS": "2", "SESSION_RENEW_GRACE_SECONDS": "1"}
     (worker,) = start_workers(server.url, LOGIN_TRIES="1", **settings)
     await use_everything(worker, new_visitor())
+    engine = engine_at(server)
+    await engine.create(None, idle_seconds=60, absolute_seconds=60)
     redis = server.admin
     keys = {key.decode() for key in redis.keys("*")}
     found = {kind_of(key): redis.type(key).decode() for key in keys}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.sessions import BadKey, NotPlainJson, RedisSessions, SessionTooLarge
+from app.sessions import BadKey, Limits, NotPlainJson, RedisSessions, SessionTooLarge
 from tests.integration.loading import load
 
 Engines = Callable[..., list[RedisSessions]]
@@ -184,3 +184,26 @@ async def test_shrinking_is_always_allowed(engines: Engines) -> None:
     with pytest.raises(SessionTooLarge):
         await tight.save(session)
     assert dict(await load(roomy, session_id)) == {"b": "y" * 100}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"renew_seconds": 4, "renew_grace_seconds": 4}, "renew_grace_seconds=4"),
+        ({"renew_seconds": 4, "renew_grace_seconds": 10}, "renew_grace_seconds=10"),
+        ({"renew_seconds": -1}, "renew_seconds=-1"),
+        ({"renew_grace_seconds": -1}, "renew_grace_seconds=-1"),
+        ({"touch_seconds": -0.1}, "touch_seconds"),
+        ({"idle_seconds": 0}, "idle_seconds"),
+        ({"idle_seconds": float("nan")}, "idle_seconds"),
+        ({"absolute_seconds": -5}, "absolute_seconds"),
+        ({"absolute_seconds": float("inf")}, "absolute_seconds"),
+        ({"max_per_user": 0}, "max_per_user"),
+        ({"max_bytes": -1}, "max_bytes"),
+        ({"max_fields": 0}, "max_fields"),
+    ],
+)
+def test_impossible_limits(wrong: dict[str, float], named: str) -> None:
+    """Limits that no session could keep are refused at once, by the name of the setting."""
+    with pytest.raises(ValueError, match=named):
+        Limits(**wrong)  # type: ignore[arg-type]

@@ -61,9 +61,11 @@ ENDS = [
 @pytest.mark.parametrize("end", ENDS)
 async def test_nothing_brings_it_back(engines: Engines, place: Place, end: End) -> None:
     """However a session ended, no late save, increment, pop, update, renewal or load revives it."""
-    here, there = engines(2, renew_seconds=0.001)
+    here, there = engines(2, renew_seconds=0.005, renew_grace_seconds=0)
     session_id = await here.create("ann", {"n": 1})
+    await asyncio.sleep(0.01)
     late = await load(there, session_id)
+    assert late.renewal_due
     await end(here, session_id, place)
 
     late["n"] = 2

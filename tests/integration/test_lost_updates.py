@@ -243,3 +243,162 @@ async def test_popped_is_gone_here_too(store: RedisSessions) -> None:
 
 def _add_one(session: Session) -> None:
     session["n"] = session.get("n", 0) + 1
+
+
+@pytest.mark.parametrize("write", ["save", "increment", "pop"])
+async def test_an_update_after_a_write_of_ones_own(engines: Engines, write: str) -> None:
+    """A write of one's own after another's does not pass off older data as the newest: no update is lost."""
+    here, there = engines(2)
+    session_id = await here.create("ann", {"n": 1, "flash": 1})
+    session, other = await load(here, session_id), await load(there, session_id)
+    other["n"] = 10
+    assert await there.save(other)
+    if write == "save":
+        session["mine"] = 1
+        assert await here.save(session)
+    elif write == "increment":
+        assert await here.increment(session, "count") == 1
+    else:
+        assert await here.pop(session, "flash") == 1
+    assert session.version == 3
+    assert await here.update(session, _add_one)
+    assert (await load(here, session_id))["n"] == 11
+
+
+# ---- one session object in one request
+
+
+async def test_changed_while_it_is_saved(store: RedisSessions) -> None:
+    """What changes while a save of the same object is under way is written by the next save."""
+    session_id = await store.create("ann", {"nested": [], "old": 1})
+    session = await load(store, session_id)
+    session["a"] = 1
+    saving = asyncio.ensure_future(store.save(session))
+    await asyncio.sleep(0)
+    session["b"], session["a"] = 2, 3
+    session["nested"].append(1)
+    del session["old"]
+    assert await saving
+    assert session.changed
+    assert await store.save(session)
+    assert not session.changed
+    assert dict(await load(store, session_id)) == {"a": 3, "b": 2, "nested": [1]}
+
+
+@pytest.mark.parametrize("write", ["increment", "pop"])
+async def test_assigned_while_it_is_counted(store: RedisSessions, write: str) -> None:
+    """A key assigned while Redis counts or takes out its value is written by the next save."""
+    session_id = await store.create("ann", {"n": 1})
+    session = await load(store, session_id)
+    call = store.increment(session, "n") if write == "increment" else store.pop(session, "n")
+    under_way = asyncio.ensure_future(call)
+    await asyncio.sleep(0)
+    session["n"] = 50
+    assert await under_way in (2, 1)
+    assert session["n"] == 50
+    assert await store.save(session)
+    assert (await load(store, session_id))["n"] == 50
+
+
+async def test_saves_of_one_object_keep_their_order(engines: Engines) -> None:
+    """Of twenty saves of one object that are begun at once, the last one is what Redis holds."""
+    (store,) = engines(1)
+    session_id = await store.create("ann")
+    session = await load(store, session_id)
+
+    async def write(number: int) -> bool:
+        session["n"] = number
+        return await store.save(session)
+
+    assert all(await asyncio.gather(*map(write, range(20))))
+    assert (await load(store, session_id))["n"] == 19
+
+
+async def test_updates_of_one_object(engines: Engines) -> None:
+    """Parallel updates of one object all count, also where another worker writes between them."""
+    here, there = engines(2)
+    session_id = await here.create("ann")
+    session, other = await load(here, session_id), await load(there, session_id)
+    outcomes = await asyncio.gather(
+        *(here.update(session, _add_one) for _ in range(5)), there.increment(other, "other")
+    )
+    assert outcomes == [True] * 5 + [1]
+    assert (await load(here, session_id))["n"] == 5
+
+
+async def test_an_update_keeps_other_changes(engines: Engines) -> None:
+    """Changes made before and while an update is overtaken are neither lost nor left out."""
+    here, there = engines(2)
+    session_id = await here.create("ann", {"n": 1, "gone": 1})
+    session, other = await load(here, session_id), await load(there, session_id)
+    other["theirs"] = 1
+    assert await there.save(other)
+    session["before"] = 1
+    del session["gone"]
+    updating = asyncio.ensure_future(here.update(session, _add_one))
+    await asyncio.sleep(0)
+    session["meanwhile"] = 1
+    assert await updating
+    assert await here.save(session)
+    wanted = {"n": 2, "theirs": 1, "before": 1, "meanwhile": 1}
+    assert dict(await load(here, session_id)) == dict(session) == wanted
+
+
+async def test_an_update_that_fails_leaves_other_changes(
+    store: RedisSessions, place: Place
+) -> None:
+    """After a conflict nothing of the refused change is left, and what was changed before is still unsaved."""
+    session_id = await store.create("ann", {"n": 0})
+    session = await load(store, session_id)
+    session["before"] = 1
+
+    def overtaken(session: Session) -> None:
+        session["n"] = 1000
+        place.admin.hincrby(key_of(session_id), "version", 1)
+
+    with pytest.raises(SessionConflict):
+        await store.update(session, overtaken)
+    assert dict(session) == {"n": 0, "before": 1}
+    assert await store.save(session)
+    assert dict(await load(store, session_id)) == {"n": 0, "before": 1}
+
+
+async def test_an_update_that_changes_nothing(engines: Engines) -> None:
+    """An update that leaves all as it was has looked at the newest data, and says so of an ended session."""
+    here, there = engines(2)
+    session_id = await here.create("ann", {"n": 1})
+    session, other = await load(here, session_id), await load(there, session_id)
+    other["n"] = 2
+    assert await there.save(other)
+    seen: list[int] = []
+    assert await here.update(session, lambda s: seen.append(s["n"]))
+    assert seen == [1, 2]
+    assert (await load(here, session_id)).version == 2
+    await there.destroy(other)
+    assert not await here.update(session, lambda s: None)
+
+
+async def test_an_ended_session_says_so(engines: Engines) -> None:
+    """Once it is known that a session has ended, save, update and increment say so with or without changes."""
+    here, there = engines(2)
+    session_id = await here.create("ann", {"n": None})
+    session = await load(here, session_id)
+    assert await here.save(session)  # nothing to write, and nobody has said that it ended
+    await there.destroy(await load(there, session_id))
+    assert await here.pop(session, "n", "nothing") == "nothing"
+    assert session.ended
+    assert not await here.save(session)
+    assert not await here.update(session, lambda s: None)
+    assert await here.increment(session, "n") is None
+    destroyed = await load(here, await here.create("ann"))
+    assert await here.destroy(destroyed)
+    destroyed["a"] = 1
+    assert not await here.save(destroyed)
+
+
+async def test_a_stored_null_is_no_nothing(store: RedisSessions) -> None:
+    """A null that was stored is taken out as None, and nothing as the default."""
+    session = await load(store, await store.create("ann", {"null": None}))
+    assert await store.pop(session, "null", "nothing") is None
+    assert await store.pop(session, "null", "nothing") == "nothing"
+    assert await store.pop(session, "null") is None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from redis.asyncio import Redis
 
+from app.sessions import RedisSessions, Session
 from lab.testbed.servers import Place
 from tests.integration import races
 from tests.integration.doubles import ArticleStore, DirtyFlagStore
+from tests.integration.loading import load
 
 Doubles = list[ArticleStore]
 
@@ -46,3 +48,18 @@ async def test_writing_back_what_was_read_revives(shared_single: Place) -> None:
     for connection in connections:
         await connection.aclose()
     assert revived > 0
+
+
+async def test_a_version_of_ones_own_hides_an_update(
+    engines: Callable[..., list[RedisSessions]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that compares with the version it wrote last, not with that of its data, loses an update."""
+    monkeypatch.setattr(Session, "basis", property(lambda session: session.version))
+    here, there = engines(2)
+    session_id = await here.create("ann", {"n": 1})
+    session, other = await load(here, session_id), await load(there, session_id)
+    other["n"] = 10
+    await there.save(other)
+    await here.increment(session, "count")
+    assert await here.update(session, lambda s: s.update(n=s["n"] + 1))
+    assert (await load(here, session_id))["n"] == 2

@@ -78,7 +78,6 @@ async def refuses(store: RedisSessions, session: Session, *, may_have_happened: 
         lambda: store.update(session, lambda s: s.update(b=1)),
         lambda: store.increment(session, "n", operation="x"),
         lambda: store.pop(session, "a"),
-        lambda: store.renew(session),
         lambda: store.destroy(session),
         lambda: store.devices("ann"),
         lambda: store.end_all("ann"),
@@ -103,7 +102,7 @@ async def test_refused(engine_at: MakeEngine, server: RedisServer) -> None:
         await store.check()
     async with within(LIMIT):
         await refuses(store, session, may_have_happened=False)
-    assert store.counters.errors == 11
+    assert store.counters.errors == 10
     server.start()
     await load(store, await store.create("ann"))
 
@@ -265,7 +264,6 @@ async def test_out_of_memory(breakable: Place, make: Callable[[], RedisSessions]
             store.save(session),
             store.increment(session, "n"),
             store.create("ann"),
-            store.renew(session),
         )
         for write in writes:
             with pytest.raises(StoreUnavailable) as caught:

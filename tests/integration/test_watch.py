@@ -116,15 +116,15 @@ async def test_an_ended_session_is_silent(
     heard: list[bytes] = []
     both = [notices_at(place), notices_at(place)]
     for notices in both:
-        notices.hear("news", heard.append, lambda: None)
+        notices.subscribe("news", heard.append, lambda: None)
     await asyncio.sleep(0.3)
     session = await load(store, await store.create("ann"))
-    assert await both[0].say(session, "news", "hello")
+    assert await both[0].publish(session, "news", "hello")
     async with asyncio.timeout(2):
         while len(heard) < 2:
             await asyncio.sleep(0.01)
     await store.destroy(session)
-    assert not await both[0].say(session, "news", "too late")
+    assert not await both[0].publish(session, "news", "too late")
     await asyncio.sleep(0.1)
     assert heard == [b"hello", b"hello"]
 
@@ -135,7 +135,7 @@ async def test_a_node_dies(
     """When the cluster's node that a process listens to dies, it listens to another one."""
     for cluster in running(ClusterOfThree(tmp_path)):
         notices, heard = notices_at(cluster), list[bytes]()
-        notices.hear("news", heard.append, lambda: None)
+        notices.subscribe("news", heard.append, lambda: None)
         async with asyncio.timeout(5):
             while not notices.heard_now:
                 await asyncio.sleep(0.01)

@@ -48,7 +48,7 @@ def test_a_drain_says_the_same_to_pages() -> None:
 class Nobody:
     """In the place of Notices: tells nothing."""
 
-    def hear(self, *_: object) -> None:
+    def subscribe(self, *_: object) -> None:
         pass
 
 

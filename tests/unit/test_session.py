@@ -142,3 +142,29 @@ def test_times() -> None:
 def test_printed() -> None:
     """Printing a session shows none of its data."""
     assert "hunter2" not in repr(session_of(password="hunter2"))
+
+
+@pytest.mark.parametrize(
+    ("before", "sent", "now", "left"),
+    [
+        ({}, {"n": 1}, {"n": 1}, {}),
+        ({"a": 1}, {"a": 1, "n": 1}, {"a": 1, "n": 1}, {"a": 1}),
+        ({"a": 1}, {"a": 1, "n": 1}, {"n": 1}, {}),
+        ({"n": 5}, {"n": 6}, {"n": 6}, {"n": 5}),
+        ({}, {"n": 1}, {"n": 1, "late": 2}, {"late": 2}),
+        ({}, {"n": 1}, {"n": 7}, {"n": 7}),
+        ({"a": 1}, {"n": 1}, {"n": 1}, {"a": 1}),
+        ({"a": None}, {"a": None, "n": 1}, {"a": None, "n": 1}, {"a": None}),
+        ({}, {"a": None}, {"a": None}, {}),
+    ],
+)
+def test_taken_back(
+    before: dict[str, Any], sent: dict[str, Any], now: dict[str, Any], left: dict[str, Any]
+) -> None:
+    """Of what is unsaved, an update takes back its own part alone: neither what was before nor came since."""
+
+    def changes(values: dict[str, Any]) -> Changes:
+        texts = {key: encode(value) for key, value in values.items() if value is not None}
+        return Changes(texts, [key for key in values if key not in texts])
+
+    assert changes(now).but_for(changes(sent), changes(before)) == changes(left)

@@ -2,18 +2,13 @@
 -- Add to an integer field, once for each operation id, in a session that still exists.
 --
 -- KEYS  1 session hash   2 its operation log: a list of operation, result, operation, result, ...
--- ARGV  1 field   2 amount   3 operation, or '' for none   4 operations remembered
---       5 idle timeout in ms   6 most bytes and 7 most fields of data
--- Returns {'ok', value, version}, {'gone'}, {'forward', digest}, {'integer'} when the field holds
--- something else or the sum leaves 2^53, {'bytes', n} or {'fields', n}.
--- Whoever watches the session (notices.py) hears `changed <version> <value> <field>`.
-local key, log, field, operation = KEYS[1], KEYS[2], ARGV[1], ARGV[3]
-local deadline, forward, version, value =
-    unpack(redis.call('HMGET', key, 'deadline', 'forward', 'version', field))
-if forward then return {'forward', forward} end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if not deadline or now >= tonumber(deadline) then return {'gone'} end
+-- ARGV  1 key   2 amount   3 operation, or '' for none   4 operations remembered
+--       5 most bytes and 6 most fields of data
+-- Returns {'ok', value, version}, {'gone'}, {'integer'} when the field holds something else or the sum leaves
+-- 2^53, {'bytes', n} or {'fields', n}.  Whoever watches the session gets `changed <version> <value> <key>`.
+local session, log, field, operation = KEYS[1], KEYS[2], field_of(ARGV[1]), ARGV[3]
+local version, value = open(session, field)
+if not version then return {'gone'} end
 
 if operation ~= '' then
     local at = redis.pcall('LPOS', log, operation)
@@ -31,23 +26,18 @@ local sum = (tonumber(value) or 0) + tonumber(ARGV[2])
 if math.abs(sum) > 9007199254740991 then return {'integer'} end
 local text = string.format('%.0f', sum)
 if not value then
-    local bytes, fields = #field + #text, 1
-    local present = redis.call('HGETALL', key)
-    for i = 1, #present, 2 do
-        if string.sub(present[i], 1, 2) == 'd:' then
-            bytes, fields = bytes + #present[i] + #present[i + 1], fields + 1
-        end
-    end
-    if bytes > tonumber(ARGV[6]) then return {'bytes', bytes} end
-    if fields > tonumber(ARGV[7]) then return {'fields', fields} end
+    local bytes, count = weight_of(redis.call('HGETALL', session), {})
+    bytes, count = bytes + #field + #text, count + 1
+    if bytes > tonumber(ARGV[5]) then return {'bytes', bytes} end
+    if count > tonumber(ARGV[6]) then return {'fields', count} end
 end
 
-redis.call('HSET', key, field, text)
-version = redis.call('HINCRBY', key, 'version', 1)
+redis.call('HSET', session, field, text)
+version = redis.call('HINCRBY', session, 'version', 1)
 if operation ~= '' then
     redis.call('LPUSH', log, text, operation)  -- head first: operation, result
     redis.call('LTRIM', log, 0, 2 * tonumber(ARGV[4]) - 1)
-    redis.call('PEXPIREAT', log, math.min(now + tonumber(ARGV[5]), tonumber(deadline)))
+    redis.call('PEXPIRE', log, redis.call('PTTL', session))
 end
-redis.call('PUBLISH', key, 'changed ' .. version .. ' ' .. text .. ' ' .. field)
+redis.call('PUBLISH', session, 'changed ' .. version .. ' ' .. text .. ' ' .. ARGV[1])
 return {'ok', sum, version}

@@ -1,42 +1,38 @@
-#!lua flags=allow-oom
--- Load one session: follow nothing, revive nothing, and move its idle deadline at most once per throttle.
+#!lua flags=no-writes
+-- Load one session, and change nothing: a Redis that refuses writes still answers readers.
 --
 -- KEYS  1 session hash
--- ARGV  1 idle timeout in ms   2 touch throttle in ms   3 age of an id that is due for renewal in ms, 0 for never
--- Returns false when no live session is there; {'forward', digest} for an id that was renewed; otherwise
--- two JSON texts, as a worker reads one text faster than many small answers:
--- [[now, created, touched, idle deadline, absolute deadline (all in ms)], renewal due, version, user] and the data.
---
--- allow-oom: a full Redis must still answer readers; moving two numbers does not grow it.
-local deadline, touched, forward, created, renewed, version, user = unpack(
-    redis.call('HMGET', KEYS[1], 'deadline', 'touched', 'forward', 'created', 'renewed', 'version', 'user'))
-if forward then return {'forward', forward} end
-local time = redis.call('TIME')  -- Redis's clock: workers' clocks may differ
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-deadline, touched, created, version =
-    tonumber(deadline), tonumber(touched), tonumber(created), tonumber(version)
-if not (deadline and touched and created and version and user) or now >= deadline then
-    -- Past its absolute deadline, or only a fragment of a session: neither may be seen again.
-    redis.call('UNLINK', KEYS[1])
-    return false
-end
-local idle_deadline = math.min(touched + tonumber(ARGV[1]), deadline)
-if now - touched >= tonumber(ARGV[2]) then
-    touched, idle_deadline = now, math.min(now + tonumber(ARGV[1]), deadline)
-    redis.call('HSET', KEYS[1], 'touched', now)
-    redis.call('PEXPIREAT', KEYS[1], idle_deadline)
-end
-local renew_after = tonumber(ARGV[3])
-local due = renew_after > 0 and now - (tonumber(renewed) or created) >= renew_after
-local facts = string.format('[[%.0f,%.0f,%.0f,%.0f,%.0f],%s,%.0f,%s]',
-    now, created, touched, idle_deadline, deadline, tostring(due), version, cjson.encode(user))
-
--- Each value is a JSON text already and goes in as it is.
-local data = {}
-local fields = redis.call('HGETALL', KEYS[1])
+-- ARGV  1 proof of the id, '*' to ask for none   2 idle timeout   3 absolute timeout   4 touch throttle
+--       5 age of an id that is due for renewal, 0 for never   6 grace; all in ms
+-- Returns false for no session or an id that is not good any more; 'over' when touch.lua has to remove what
+-- is there; otherwise two JSON texts, as a worker reads one text faster than many small answers:
+-- [[now, created, touched, idle deadline, absolute deadline], touch due, renewal due, lifetimes of its own,
+-- version, user] and the data.  The times are as touch.lua makes them where a touch is due.
+local proof = ARGV[1]
+local throttle, renew_age, grace = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local facts, data, fields = {}, {}, redis.call('HGETALL', KEYS[1])
+if #fields == 0 then return false end
 for i = 1, #fields, 2 do
-    if string.sub(fields[i], 1, 2) == 'd:' then
-        data[#data + 1] = cjson.encode(string.sub(fields[i], 3)) .. ':' .. fields[i + 1]
+    local key = key_of(fields[i])
+    if key then  -- each value is a JSON text already and goes in as it is
+        data[#data + 1] = cjson.encode(key) .. ':' .. fields[i + 1]
+    else
+        facts[fields[i]] = fields[i + 1]
     end
 end
-return {facts, '{' .. table.concat(data, ',') .. '}'}
+local now = clock()
+local created, touched, idle, deadline = life_of(facts, now, ARGV[2], ARGV[3])
+if not created then return 'over' end
+local standing = proof == '*' and 'any' or standing_of(proof, facts, now, grace)
+if not standing then return false end
+local stale = now - touched >= throttle
+if stale then touched = now end
+local renewal = standing == 'older'
+    or (standing == 'newest' and renew_age > 0 and now - in_use_since(facts, now) >= renew_age)
+return {
+    string.format('[[%.0f,%.0f,%.0f,%.0f,%.0f],%s,%s,%s,%s,%s]',
+        now, created, touched, math.min(touched + idle, deadline), deadline,
+        tostring(stale or (proof == facts.next and not facts.used)), tostring(renewal),
+        tostring(facts.absolute ~= nil), facts.version, facts.user and cjson.encode(facts.user) or 'null'),
+    '{' .. table.concat(data, ',') .. '}',
+}

@@ -15,7 +15,7 @@ from lab.mutants.workers.start import start
 class BlobSessions(RedisSessions):
     """Begins and ends sessions as the engine does; the data lies in a key of its own beside them."""
 
-    async def load(self, session_id: str, *, touch: bool = True) -> Session | None:
+    async def load(self, session_id: str | None, *, touch: bool = True) -> Session | None:
         session = await super().load(session_id, touch=touch)
         if session is not None:
             for key, value in (await self._read(session)).items():

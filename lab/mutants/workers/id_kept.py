@@ -19,12 +19,13 @@ class KeptIds(RedisSessions):
         super().__init__(*given, **more)
         self._ids: dict[str, str] = {}
 
-    async def load(self, session_id: str, *, touch: bool = True) -> Session | None:
-        self._ids[digest_of(session_id)] = session_id
+    async def load(self, session_id: str | None, *, touch: bool = True) -> Session | None:
+        if session_id is not None:
+            self._ids[digest_of(session_id)] = session_id
         return await super().load(session_id, touch=touch)
 
     async def create(
-        self, user: str, data: Any = None, *, replacing: Session | None = None, **more: Any
+        self, user: str | None, data: Any = None, *, replacing: Session | None = None, **more: Any
     ) -> str:
         if replacing is not None and replacing.user == user:
             return self._ids[replacing.digest]

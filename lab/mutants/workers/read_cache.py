@@ -21,11 +21,11 @@ class CachedSessions(RedisSessions):
         super().__init__(*given, **more)
         self._known: dict[str, tuple[float, Session | None]] = {}
 
-    async def load(self, session_id: str, *, touch: bool = True) -> Session | None:
-        read_at, session = self._known.get(session_id, (0.0, None))
+    async def load(self, session_id: str | None, *, touch: bool = True) -> Session | None:
+        read_at, session = self._known.get(session_id or "", (0.0, None))
         if time.monotonic() - read_at > CACHE_SECONDS:
             session = await super().load(session_id, touch=touch)
-            self._known[session_id] = (time.monotonic(), session)
+            self._known[session_id or ""] = (time.monotonic(), session)
         return session
 
 

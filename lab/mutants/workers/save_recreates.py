@@ -22,7 +22,7 @@ class RevivingSessions(RedisSessions):
         super().__init__(*given, **more)
         self._read: dict[str, Any] = {}
 
-    async def load(self, session_id: str, *, touch: bool = True) -> Session | None:
+    async def load(self, session_id: str | None, *, touch: bool = True) -> Session | None:
         session = await super().load(session_id, touch=touch)
         if session is not None:
             self._read[session.digest] = await redis_client().hgetall(_key(session))

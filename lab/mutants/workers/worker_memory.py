@@ -6,7 +6,7 @@ The next request reaches another worker, which knows nothing of the visitor.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from app.sessions import RedisSessions, Session
@@ -21,18 +21,16 @@ class MemorySessions(RedisSessions):
         super().__init__(*given, **more)
         self._held: dict[str, Session] = {}
 
-    async def load(self, session_id: str, *, touch: bool = True) -> Session | None:
-        return self._held.get(digest_of(session_id))
+    async def load(self, session_id: str | None, *, touch: bool = True) -> Session | None:
+        return None if session_id is None else self._held.get(digest_of(session_id))
 
     async def create(
         self,
-        user: str,
+        user: str | None,
         data: Mapping[str, Any] | None = None,
         *,
         replacing: Session | None = None,
-        keep: Collection[str] = (),
-        agent: str = "",
-        address: str = "",
+        **more: Any,
     ) -> str:
         session_id, now = new_id(user), round(time.time() * 1000)
         digest = digest_of(session_id)
@@ -40,7 +38,7 @@ class MemorySessions(RedisSessions):
         times_ms = (now, now, now, now + round(idle * 1000), now + round(absolute * 1000))
         if replacing is not None:
             await self.destroy(replacing)
-        self._held[digest] = Session(digest, user, 1, times_ms, b"{}")
+        self._held[digest] = Session(digest, user or "", 1, times_ms, b"{}")
         return session_id
 
     async def save(self, session: Session) -> bool:
