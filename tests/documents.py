@@ -69,7 +69,8 @@ def apply(block: Block, root: Path) -> None:
 
 def type_in(text: str, folder: Path, environ: Mapping[str, str], root: Path = ROOT) -> str:
     """What a shell in `folder` prints when `text` is typed there; `make` means the one of `root`."""
-    make = f'make() {{ command make --no-print-directory -C "{root}" VENV="{ROOT}/.venv" "$@"; }}\n'
+    venv = "" if root == ROOT else f'VENV="{ROOT}/.venv"'  # a copy has none of its own
+    make = f'make() {{ command make --no-print-directory -C "{root}" {venv} "$@"; }}\n'
     own = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"}
     given = {name: value for name, value in os.environ.items() if name not in own}
     done = subprocess.run(
