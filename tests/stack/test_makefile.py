@@ -1,8 +1,7 @@
-"""What the README and `make help` promise: each command is run here or by .ci/run, as a user types it."""
+"""What `make help` promises: each command is run here or by .ci/run, as a user types it."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -22,7 +21,6 @@ from tests.stack.visitor import new_visitor
 
 pytestmark = pytest.mark.native
 
-README = (ROOT / "README.md").read_text()
 CI = (ROOT / ".ci/run").read_text()
 FILES = ("test_makefile.py", "test_compare.py", "test_longconn.py")
 HERE = "".join(Path(__file__).with_name(name).read_text() for name in FILES)
@@ -287,47 +285,3 @@ def test_bench_loadtest(stack: Scratch) -> None:
         r"offline check of [\d,]+, processor time +[\d.]+ s  < 30",
     ):
         assert re.search(rf"{line} +(holds|MISSED)\n", said), said
-
-
-def test_readme_names_only_targets_that_exist() -> None:
-    """Each `make` command of the README is a target, and the ones people need are in it."""
-    named = set(re.findall(r"\bmake ([a-z-]+)(?=[`\s])", README))
-
-    assert named <= targets()
-    assert {"run", "stop", "logs", "check", "user", "loadtest", "test", "help"} <= named
-
-
-def test_docker_commands_of_the_readme_are_run() -> None:
-    """Each `docker compose` command of the README is run by .ci/run or a test in tests/compose."""
-    tried = CI + "".join(path.read_text() for path in (ROOT / "tests/compose").glob("*.py"))
-    for words in re.findall(r"docker compose ((?:--?[a-z-]+ \S+ )*[a-z]+)", README):
-        command = words.split()[-1]
-        assert re.search(rf"docker compose {command}\b|\"{command}\"", tried), words
-
-
-def test_curl_lines_of_the_readme(stack: Scratch, tmp_path: Path) -> None:
-    """The three curl lines, as they stand, show one session answered by two workers."""
-    lines = [line for line in README.splitlines() if line.startswith("curl ")]
-    answers = []
-    for line in lines:
-        own = line.replace("http://127.0.0.1:8080", stack.url)
-        assert own != line, line
-        done = subprocess.run(own, shell=True, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        answers.append(done.stdout)
-    first, second = map(json.loads, answers[-2:])
-
-    assert len(lines) == 3
-    assert first["worker"] != second["worker"]
-    assert [first[k] for k in ("user", "created")] == [second[k] for k in ("user", "created")]
-
-
-def test_address_of_the_readme(stack: Scratch) -> None:
-    """The page that the README says to open leads to the login, and the button it names is there."""
-    with new_visitor(stack.url) as visitor:
-        visitor.log_in()
-        page = visitor.get("/")
-
-    assert "http://127.0.0.1:8080" in README
-    assert "Send 20 requests" in README
-    assert "Send 20 requests" in page.text

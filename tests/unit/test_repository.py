@@ -30,9 +30,9 @@ def test_pre_commit_runs_make_lint() -> None:
 
 
 def test_version_is_that_of_the_changelog() -> None:
-    """The version in pyproject.toml heads the changelog."""
+    """The version in pyproject.toml is the newest that the changelog has."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    newest = re.search(r"^## (\d\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
     assert newest
     assert newest[1] == version
