@@ -160,7 +160,9 @@ def _parse_user(line: str) -> tuple[str, str]:
 def _step_back() -> None:
     """In a thread that checks passwords: let the others go first.  Linux only, where each has its own."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        thread = threading.get_native_id()
+        now = os.getpriority(os.PRIO_PROCESS, thread)  # the worker itself may have been started with `nice`
+        os.setpriority(os.PRIO_PROCESS, thread, min(now + NICENESS, 19))
 
 
 def _matches(password_hash: str, password: bytes) -> bool:
