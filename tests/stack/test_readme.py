@@ -20,7 +20,8 @@ pytestmark = pytest.mark.native
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 BLOCKS = [block for block in blocks(README) if block.mark in ("sh", "diff")]
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "loadtest/README.md"]
+FOLDERS = (".", "docs", "loadtest", "app/sessions", "lab/*", "deploy/*")
+PAGES = [page for folder in FOLDERS for page in ROOT.glob(f"{folder}/*.md")]
 MOST_WORDS = 1500
 LIGHT_LOAD = {
     "DURATION": "8",
