@@ -20,14 +20,14 @@ from pathlib import Path
 from lab.cost import bench, instructions
 from lab.cost.generator import CONNECTIONS, Failed, Generator
 from lab.cost.peers import run as peers
-from lab.cost.ratios import HEADER, steady, table
+from lab.cost.ratios import HEADER, processor_times, rates, steady, table
 from lab.measurements import write_block
 from lab.settings import switch
 from lab.table import as_markdown, as_text
 from lab.testbed.servers import RedisServer
 
 UNSTEADY = (
-    "The machine was too busy for times when this was written: the same handler measured twice differed "
+    "The machine was too busy for {} when this was measured: the same handler measured twice differed "
     "by more than it may (5 % in the median, 25 % in a round)."
 )
 SLIDING = (
@@ -44,15 +44,29 @@ class Outcome:
     peers: list[tuple[str, ...]]
     times: str
     facts: list[str]
-    steady: bool
+    steady_rates: bool
+    steady_processor: bool
+
+    @property
+    def unsteady(self) -> list[str]:
+        """What the machine was too busy for, in a sentence."""
+        if self.steady_rates:
+            return []
+        return [UNSTEADY.format("answers a second" if self.steady_processor else "times")]
 
     def blocks(self) -> dict[str, str]:
-        """For docs/measurements.md, by name: times only from a machine that was quiet enough."""
-        if not self.steady:
-            return {"bench": "\n\n".join([*self.facts, UNSTEADY])}
-        ours = "\n\n".join([as_markdown(HEADER, self.rows), self.times, *self.facts])
-        theirs = "\n\n".join([as_markdown(HEADER[:3], [row[:3] for row in self.peers]), SLIDING])
-        return {"bench": ours} | ({"bench-peers": theirs} if self.peers else {})
+        """For docs/measurements.md, by name: only what a machine was quiet enough for."""
+        if not (self.steady_rates or self.steady_processor):
+            return {"bench": "\n\n".join([*self.facts, *self.unsteady])}
+        ours = as_markdown(HEADER, self._shown(self.rows))
+        blocks = {"bench": "\n\n".join([ours, self.times, *self.unsteady, *self.facts])}
+        if self.peers:
+            theirs = as_markdown(HEADER[:3], [row[:3] for row in self._shown(self.peers)])
+            blocks["bench-peers"] = "\n\n".join([theirs, SLIDING, *self.unsteady])
+        return blocks
+
+    def _shown(self, rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        return [(row[0], row[1] if self.steady_rates else "-", *row[2:]) for row in rows]
 
 
 def measure_and_print(environ: Mapping[str, str]) -> int:
@@ -69,9 +83,8 @@ def measure_and_print(environ: Mapping[str, str]) -> int:
     except Failed as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    print(as_text(HEADER, [*outcome.rows, *outcome.peers]), outcome.times, *outcome.facts, sep="\n")
-    if not outcome.steady:
-        print(UNSTEADY)
+    print(as_text(HEADER, [*outcome.rows, *outcome.peers]), outcome.times, sep="\n")
+    print(*outcome.facts, *outcome.unsteady, sep="\n")
     if switch(environ, "WRITE"):
         for name, block in outcome.blocks().items():
             write_block(name, block)
@@ -104,7 +117,8 @@ def measure(
             kind = _server_kind(server)
         finally:
             server.stop()
-    quiet = steady(samples["bare again"], samples["bare"])
+    twice = samples["bare again"], samples["bare"]
+    quiet = steady(rates(*twice))
     fastest = max(sample.rate for sample in samples["read"])
     versions = peers.versions()
     return Outcome(
@@ -124,7 +138,8 @@ def measure(
             + ".",
             *instruction_notes(counts),
         ],
-        steady=quiet,
+        steady_rates=quiet,
+        steady_processor=steady(processor_times(*twice)),
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from lab.statistics import median_and_ends
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -29,9 +31,18 @@ Rounds = Mapping[str, Sequence[Sample]]
 HEADER = ("compared", "answers a second", "by the worker's processor time", "goal")
 
 
-def steady(this: Sequence[Sample], that: Sequence[Sample]) -> bool:
-    """Whether times mean anything here, by what a handler compared with itself gave."""
-    ratios = [one.rate / other.rate for one, other in zip(this, that, strict=True)]
+def rates(this: Sequence[Sample], that: Sequence[Sample]) -> list[float]:
+    """By answers a second, round by round."""
+    return [one.rate / other.rate for one, other in zip(this, that, strict=True)]
+
+
+def processor_times(this: Sequence[Sample], that: Sequence[Sample]) -> list[float]:
+    """By what the worker's processor can answer, round by round; a busy machine changes it less."""
+    return [other.processor / one.processor for one, other in zip(this, that, strict=True)]
+
+
+def steady(ratios: Sequence[float]) -> bool:
+    """Whether such ratios mean anything here, by those of a handler compared with itself."""
     return abs(median(ratios) - 1) <= 0.05 and min(ratios) >= 0.8 and max(ratios) <= 1.25
 
 
@@ -49,14 +60,7 @@ def table(
 
 
 def _ratios(this: Sequence[Sample], that: Sequence[Sample]) -> tuple[str, str]:
-    pairs = list(zip(this, that, strict=True))
-    rates = [one.rate / other.rate for one, other in pairs]
-    costs = [other.processor / one.processor for one, other in pairs]
-    return _spread(rates), _spread(costs)
-
-
-def _spread(ratios: Sequence[float]) -> str:
-    return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    return median_and_ends(rates(this, that)), median_and_ends(processor_times(this, that))
 
 
 def _goal(one: Comparison, rounds: Rounds, judge: bool) -> str:
@@ -65,6 +69,5 @@ def _goal(one: Comparison, rounds: Rounds, judge: bool) -> str:
         return ""
     if not judge:
         return f"at least {one.goal:.2f}: too noisy to say"
-    pairs = zip(rounds[one.this], rounds[one.that], strict=True)
-    reached = median(this.rate / that.rate for this, that in pairs) >= one.goal
+    reached = median(rates(rounds[one.this], rounds[one.that])) >= one.goal
     return f"at least {one.goal:.2f}: {'reached' if reached else 'missed'}"

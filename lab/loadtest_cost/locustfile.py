@@ -66,7 +66,7 @@ class _NoRecord:
 
 
 class Plain(Closed):
-    """The same scenarios with the same dice."""
+    """The same scenarios with the same seeds."""
 
     def new_browser(self) -> Browser:
         """One that checks nothing."""

@@ -9,15 +9,13 @@ little about a third.
 """
 
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from lab.policies.cells import Block, Cell
+from lab.statistics import Sample, ratio_interval, ratio_of_means
 
-RESAMPLES = 1000
-CONFIDENCE = 0.99
 LEAST_RATIO = 1.1  # a smaller effect is not worth a word, however certain
 LEAST_MS = 3.0  # nor is this: a shared core's scheduling is as coarse
 
@@ -69,21 +67,21 @@ def compare(cell: Cell, base: Cell, again: Cell, noise: float) -> Difference:
 
 def compare_blocks(ours: Sequence[Block], base: Sequence[Block]) -> tuple[float, float, float]:
     """The ratio of the means, and the ends of its interval."""
-    pairs = list(zip(ours, base, strict=True))
-    rng = random.Random("blocks")
-    drawn = sorted(_ratio(rng.choices(pairs, k=len(pairs))) for _ in range(RESAMPLES))
-    cut = int(RESAMPLES * (1 - CONFIDENCE) / 2)
-    return _ratio(pairs), drawn[cut], drawn[-1 - cut]
+    return ratio_interval([pair for _, pair in _paired(ours, base)])
 
 
 def by_round(ours: Sequence[Block], base: Sequence[Block]) -> list[float]:
     """The ratio in each round alone."""
-    pairs = list(zip(ours, base, strict=True))
+    pairs = _paired(ours, base)
     rounds = sorted({block.round for block in base})
-    return [_ratio([pair for pair in pairs if pair[1].round == number]) for number in rounds]
+    return [ratio_of_means([pair for number, pair in pairs if number == one]) for one in rounds]
 
 
-def _ratio(pairs: Sequence[tuple[Block, Block]]) -> float:
-    ours = sum(one.total_ms for one, _ in pairs) / sum(one.count for one, _ in pairs)
-    base = sum(two.total_ms for _, two in pairs) / sum(two.count for _, two in pairs)
-    return ours / base
+def _paired(
+    ours: Sequence[Block], base: Sequence[Block]
+) -> list[tuple[int, tuple[Sample, Sample]]]:
+    """Blocks of the same half second, by round."""
+    return [
+        (two.round, ((one.total_ms, one.count), (two.total_ms, two.count)))
+        for one, two in zip(ours, base, strict=True)
+    ]

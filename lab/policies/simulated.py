@@ -7,7 +7,7 @@ from lab.policies.cells import Cell, Run
 from lab.policies.policies import BY_NAME, chooser
 from lab.policies.queueing import simulate
 from lab.policies.workloads import is_fast
-from loadtest.verdict.latency import percentile
+from lab.statistics import percentile
 
 
 @dataclass(frozen=True, slots=True)

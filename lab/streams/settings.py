@@ -19,7 +19,7 @@ STREAMS_PER_PROCESS = 9_000  # of the generator: half of what 20,000 open files 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to open, and where.  `stack_command` is empty for a stack that is not ours to disturb."""
+    """What to open, and where.  `stack_command` is empty for a stack where no faults may be caused."""
 
     host: str
     stack_command: str

@@ -1,4 +1,4 @@
-"""What the machine tells about the stack: its processes, their memory, and how to disturb them.
+"""What the machine tells about the stack: its processes, their memory, and the faults that may be caused.
 
 STACK_COMMAND names the command; it understands `pids`, `reload`, `rolling-restart` and
 `kill-worker`. Without one only what HTTP shows is measured. Memory is read from /proc: Linux only.
