@@ -19,6 +19,13 @@ local step, origin, is_session = ARGV[1], ARGV[2], ARGV[3] == '1'
 local free, first, longest = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local ahead, memory, acquaintance = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 
+-- What something else wrote to these keys must not keep anybody out: it begins anew.
+for key, kind in pairs({[counts] = 'hash', [turns] = 'zset', [networks] = 'zset'}) do
+    local found = redis.call('TYPE', key).ok
+    if found ~= kind and found ~= 'none' then redis.call('UNLINK', key) end
+end
+local function count(field) return tonumber(redis.call('HGET', counts, field) or 0) or 0 end
+
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local known_until = tonumber(redis.call('ZSCORE', networks, origin) or 0)
@@ -47,8 +54,7 @@ if step == 'right' then
     return {0, 0}
 end
 
-local failures = tonumber(redis.call('HGET', counts, failed) or 0)
-local free_from = tonumber(redis.call('HGET', counts, next_turn) or 0)
+local failures, free_from = count(failed), count(next_turn)
 
 if step == 'wrong' then
     failures = failures + 1

@@ -134,3 +134,31 @@ def _replace(redis: Any, key: bytes, kind: str) -> None:
         redis.rpush(key, "x")
     else:
         redis.hset(key, "x", "y")
+
+
+SIBLINGS: dict[str, Damage] = {
+    **DAMAGES,
+    "a creation that is no number": lambda redis, key: redis.hset(key, "created", "xyz"),
+    "a touch that is no number": lambda redis, key: redis.hset(key, "touched", "-1e5"),
+    "no creation": lambda redis, key: redis.hdel(key, "created"),
+}
+
+
+@pytest.mark.parametrize("damage", SIBLINGS)
+async def test_damaged_siblings(store: RedisSessions, place: Place, damage: str) -> None:
+    """A damaged session beside it stops neither the list of devices, nor a login, nor the ending of all."""
+    whole, damaged = await store.create("ann"), await store.create("ann")
+    SIBLINGS[damage](place.admin, key_of(damaged))
+    refs = [device.ref for device in await store.devices("ann")]
+    assert (await load(store, whole)).ref in refs
+    await store.create("ann")
+    assert await store.end_all("ann") >= 2
+    assert keys(place) == []
+
+
+async def test_damaged_labels(store: RedisSessions, place: Place) -> None:
+    """A label that is no text, or is missing, is shown as far as it is one."""
+    session_id, other = await store.create("ann", agent="x"), await store.create("ann")
+    place.admin.hset(key_of(session_id), "agent", b"Fire\xfffox")
+    place.admin.hdel(key_of(other), "agent", "address")
+    assert {device.agent for device in await store.devices("ann")} == {"Fire\ufffdfox", ""}

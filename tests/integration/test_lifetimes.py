@@ -128,3 +128,91 @@ async def test_no_worker_clock(store: RedisSessions, monkeypatch: pytest.MonkeyP
     before = (await load(store, session_id)).times
     monkeypatch.setattr("time.time", lambda: before.now + 3600)
     assert (await load(store, session_id)).times.now == pytest.approx(before.now, abs=5)
+
+
+# ---- limits that change, and lifetimes of a session's own
+
+
+def aged(place: Place, session_id: str, **seconds: float) -> None:
+    """Make facts of a session that many seconds older."""
+    for fact, by in seconds.items():
+        place.admin.hincrby(key_of(session_id), fact, -round(by * 1000))
+
+
+async def test_shortened_idle_limit(engines: Engines, place: Place) -> None:
+    """A shorter idle limit ends sessions that began under a longer one, at their next load."""
+    (long,), (short,) = engines(1), engines(1, idle_seconds=8)
+    ids = [await long.create("ann") for _ in range(3)]
+    for session_id in ids[:2]:
+        aged(place, session_id, touched=10)
+    assert await short.load(ids[0]) is None
+    assert key_of(ids[0]).encode() not in keys(place)
+    used = await load(short, ids[2])
+    assert 0 < used.times.idle_expires_in <= 8
+    assert [device.ref for device in await short.devices("ann")] == [used.ref]
+    assert await short.touch(used)
+    assert ttl(place, ids[2]) <= 8
+
+
+async def test_shortened_absolute_limit(engines: Engines, place: Place) -> None:
+    """A shorter absolute limit ends sessions that began under a longer one, at their next load."""
+    (long,), (short,) = engines(1), engines(1, absolute_seconds=60)
+    session_id = await long.create("ann")
+    aged(place, session_id, created=30)
+    assert (await load(short, session_id)).times.absolute_expires_in == pytest.approx(30, abs=2)
+    aged(place, session_id, created=31)
+    assert await short.load(session_id) is None
+    assert keys(place, "session:*") == []
+
+
+async def test_the_oldest_login_goes(engines: Engines) -> None:
+    """The cap ends the oldest login, also where a shorter absolute limit gave it the last deadline."""
+    (long,), (short,) = engines(1, max_per_user=2), engines(1, absolute_seconds=60, max_per_user=2)
+    ids = []
+    for store in (long, short, short):
+        ids.append(await store.create("ann"))
+        await asyncio.sleep(0.002)
+    assert [await short.load(one) is not None for one in ids] == [False, True, True]
+
+
+async def test_operations_live_as_long(engines: Engines) -> None:
+    """An operation id is remembered as long as the session lives, also when that is only read."""
+    (store,) = engines(1, idle_seconds=0.6)
+    session_id = await store.create("ann")
+    session = await load(store, session_id)
+    assert await store.increment(session, "n", operation="x") == 1
+    for _ in range(12):
+        await asyncio.sleep(0.1)
+        await load(store, session_id)
+    assert await store.increment(session, "n", operation="x") == 1
+
+
+async def test_lifetimes_of_its_own(engines: Engines, place: Place) -> None:
+    """A session may be given lifetimes of its own, which shorter and longer limits leave alone."""
+    (store,) = engines(1, idle_seconds=60, absolute_seconds=600, touch_seconds=0)
+    own = {"idle_seconds": 5000.0, "absolute_seconds": 50_000.0}
+    session_id = await store.create("ann", **own)  # type: ignore[arg-type]
+    session = await load(store, session_id)
+    assert session.lasting
+    assert session.times.idle_expires_in == pytest.approx(5000, abs=2)
+    assert session.times.absolute_expires_in == pytest.approx(50_000, abs=2)
+    await store.touch(session)
+    assert ttl(place, session_id) > 4000
+    assert not (await load(store, await store.create("ann"))).lasting
+    for wrong in ({"idle_seconds": 0.0}, {"absolute_seconds": float("nan")}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            await store.create("ann", **wrong)  # type: ignore[arg-type]
+
+
+async def test_touch(engines: Engines, place: Place) -> None:
+    """A touch moves the idle deadline at once, whatever the throttle, and says whether the session lives."""
+    (store,) = engines(1, touch_seconds=60)
+    session_id = await store.create("ann")
+    session = await load(store, session_id)
+    place.admin.pexpire(key_of(session_id), 5000)
+    assert await store.touch(session)
+    assert ttl(place, session_id) > 1000
+    await store.destroy(await load(store, session_id))
+    assert not await store.touch(session)
+    assert session.ended
+    assert keys(place) == []

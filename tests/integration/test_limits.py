@@ -207,3 +207,46 @@ def test_impossible_limits(wrong: dict[str, float], named: str) -> None:
     """Limits that no session could keep are refused at once, by the name of the setting."""
     with pytest.raises(ValueError, match=named):
         Limits(**wrong)  # type: ignore[arg-type]
+
+
+async def test_kept_fields_count(engines: Engines) -> None:
+    """What moves over at a login counts against the caps; over them nothing happens, the old session lives."""
+    (large,), (small,) = engines(1), engines(1, max_bytes=100, max_fields=3)
+    data = {"a": "x" * 60, "b": "x" * 60}
+    for keep, more, reason in (
+        (("a", "b"), {}, "bytes"),
+        (("a",), {"c": "y" * 60}, "bytes"),
+        (("a",), {"c": 1, "d": 2, "e": 3}, "fields"),
+    ):
+        session_id = await large.create("ann", data)
+        session = await load(large, session_id)
+        with pytest.raises(SessionTooLarge, match=reason):
+            await small.create("ann", more, replacing=session, keep=keep)
+        assert dict(await load(large, session_id)) == data
+        await small.create("ann", {"c": 1}, replacing=session, keep=("a",))
+        await large.end_all("ann")
+
+
+async def test_data_wins_over_kept_fields(store: RedisSessions) -> None:
+    """A key that is given at a login is not taken from the session before."""
+    old = await load(store, await store.create("ann", {"theme": "dark", "size": 1}))
+    new = await store.create("ann", {"theme": "light"}, replacing=old, keep=("theme", "size"))
+    assert dict(await load(store, new)) == {"theme": "light", "size": 1}
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"user": "\ud800"}, BadKey),
+        ({"data": {"\ud800": 1}}, BadKey),
+        ({"keep": ("\ud800",)}, BadKey),
+        ({"data": {"a": "\ud800"}}, NotPlainJson),
+    ],
+)
+async def test_half_characters_at_login(
+    store: RedisSessions, given: dict[str, Any], error: type[Exception]
+) -> None:
+    """Half a surrogate pair in a name, a key or a value is refused at login as anywhere else."""
+    with pytest.raises(error, match="surrogate"):
+        await store.create(**{"user": "ann"} | given)
+    assert await store.devices("ann") == []

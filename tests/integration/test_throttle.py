@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -286,3 +287,30 @@ async def test_right_passwords_are_never_delayed(
     )
 
     assert Counter(answer.status_code for answer in answers)[429] == 0
+
+
+@pytest.mark.parametrize("part", ["counts", "turns", "networks"])
+@pytest.mark.parametrize("known", [False, True])
+async def test_damaged_keys(throttle: Throttle, place: Place, part: str, known: bool) -> None:
+    """Something else at one of its keys, or in it, keeps nobody out: what was counted there begins anew."""
+    await fail(throttle, FREE + 1)
+    key = f"login:{{{hashlib.sha256(b'ann').hexdigest()[:32]}}}:{part}"
+    for damage in (place.admin.delete, lambda key: place.admin.set(key, "text")):
+        damage(key)
+        attempt = throttle.attempt("ann", HOME if known else AWAY, None)
+        await attempt.wait()
+        await attempt.failed()
+        await attempt.succeeded()
+    place.admin.delete(key)
+    place.admin.rpush(key, "a list")
+    await throttle.attempt("ann", HOME, None).failed()
+
+
+async def test_damaged_counts(throttle: Throttle, place: Place) -> None:
+    """A count that is no number begins anew."""
+    key = f"login:{{{hashlib.sha256(b'ann').hexdigest()[:32]}}}:counts"
+    place.admin.hset(key, mapping={"failures strangers": "many", "next strangers": "soon"})
+    attempt = stranger(throttle)
+    assert await attempt.wait() == 0
+    await attempt.failed()
+    assert place.admin.hget(key, "failures strangers") == b"1"
