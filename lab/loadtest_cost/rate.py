@@ -26,9 +26,9 @@ def measure(host: str, user: str, users: int, seconds: int, out: Path) -> Speed:
         "--host": host, "--users": users, "--spawn-rate": users, "--seconds": seconds,
         "--stop-timeout": 30, "--loglevel": "ERROR", "--json-file": out / "locust", "--out": out,
     }  # fmt: skip
-    words = [str(part) for option in options.items() for part in option]
+    arguments = [str(part) for option in options.items() for part in option]
     locust = [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py")]
-    command = [*locust, "--headless", "--only-summary", *words, user]
+    command = [*locust, "--headless", "--only-summary", *arguments, user]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     out.mkdir(parents=True, exist_ok=True)
     subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)

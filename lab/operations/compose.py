@@ -32,9 +32,9 @@ class ComposeScratch:
     def nginx(self) -> Path:
         return self.folder / "nginx"
 
-    def compose(self, *words: str) -> str:
-        """What `docker compose WORDS` prints; Refused when it fails."""
-        return self.run("docker", "compose", *words)
+    def compose(self, *arguments: str) -> str:
+        """What `docker compose ARGUMENTS` prints; Refused when it fails."""
+        return self.run("docker", "compose", *arguments)
 
     def run(self, *command: str) -> str:
         """What the command prints; Refused when it fails."""

@@ -45,9 +45,9 @@ class OursNative:
     def send_signal(self, port: int, name: str) -> None:
         self._supervisord.signal_program(worker_name(port), name)
 
-    def _run(self, *words: str) -> None:
+    def _run(self, *arguments: str) -> None:
         result = subprocess.run(
-            [sys.executable, "-m", "deploy", *words],
+            [sys.executable, "-m", "deploy", *arguments],
             cwd=ROOT,
             env=self._environ,
             capture_output=True,
@@ -55,4 +55,4 @@ class OursNative:
             check=False,
         )
         if result.returncode:
-            raise Refused(f"{' '.join(words)}: {result.stderr or result.stdout}")
+            raise Refused(f"{' '.join(arguments)}: {result.stderr or result.stdout}")

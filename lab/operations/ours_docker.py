@@ -53,8 +53,8 @@ class OursDocker:
         self._stack.run("docker", "stop", *old)
         self._stack.run("docker", "rm", *old)
 
-    def _deploy(self, *words: str) -> None:
-        self._stack.run(sys.executable, "-m", "deploy", *words)
+    def _deploy(self, *arguments: str) -> None:
+        self._stack.run(sys.executable, "-m", "deploy", *arguments)
 
 
 def send_signal(stack: ComposeScratch, port: int, name: str) -> None:

@@ -20,7 +20,7 @@ LINE = re.compile(rf"^\s*(?:{'|'.join(OURS)})\s[^;\n]*;.*$", re.MULTILINE)
 CONNECTION = re.compile(r'^\s*proxy_set_header Connection "";.*$', re.MULTILINE)
 AGAIN = re.compile(r"^error_page 502 = @again;.*$", re.MULTILINE)
 SERVER = re.compile(r"^(\s*server\s+[\w.]+:\d+)[^;]*;", re.MULTILINE)
-PACE_SECONDS = 1.0  # between two workers of a restart, as in a shell loop with `sleep 1`
+PAUSE_SECONDS = 1.0  # between two workers of a restart, as in a shell loop with `sleep 1`
 
 
 def plain(text: str) -> str:
@@ -41,7 +41,7 @@ class StockNative:
         for path in self._conf.rglob("*.conf"):
             path.write_text(plain(path.read_text()))
         self.reload()
-        time.sleep(PACE_SECONDS)
+        time.sleep(PAUSE_SECONDS)
 
     def workers(self) -> list[int]:
         return [int(port) for port in re.findall(r"server 127.0.0.1:(\d+)", self._text)]
@@ -53,7 +53,7 @@ class StockNative:
         """Each ends at once, as a process without a drain does on SIGTERM; supervisord starts it again."""
         for port in self.workers():
             self.send_signal(port, "KILL")
-            time.sleep(PACE_SECONDS)
+            time.sleep(PAUSE_SECONDS)
 
     def scale(self, number: int) -> None:
         """Start workers and reload, or end workers and reload, without waiting for anything."""
@@ -63,17 +63,17 @@ class StockNative:
         for port in ports[number:]:
             self._remove(port)
         self.reload()
-        time.sleep(PACE_SECONDS)
+        time.sleep(PAUSE_SECONDS)
 
     def drain(self, port: int) -> None:
         self._rewrite(f"server 127.0.0.1:{port};", f"server 127.0.0.1:{port} down;")
         self.reload()
-        time.sleep(PACE_SECONDS)
+        time.sleep(PAUSE_SECONDS)
 
     def undrain(self, port: int) -> None:
         self._rewrite(f"server 127.0.0.1:{port} down;", f"server 127.0.0.1:{port};")
         self.reload()
-        time.sleep(PACE_SECONDS)
+        time.sleep(PAUSE_SECONDS)
 
     def send_signal(self, port: int, name: str) -> None:
         self._supervisord.signal_program(worker_name(port), name)

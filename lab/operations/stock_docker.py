@@ -9,7 +9,7 @@ from pathlib import Path
 from deploy.upstream.read import read_upstream
 from lab.operations.compose import ComposeScratch
 from lab.operations.ours_docker import TO, send_signal
-from lab.operations.stock import PACE_SECONDS, plain
+from lab.operations.stock import PAUSE_SECONDS, plain
 
 NGINX = ("nginx", "-p", "/tmp/", "-e", "stderr", "-c", "/etc/nginx/stack/nginx.conf")
 OURS, STOCK = "./nginx:/etc/nginx/stack:", "./stock:/etc/nginx/stack:"
@@ -34,13 +34,13 @@ class StockDocker:
 
     def reload(self) -> None:
         self._stack.compose("exec", "-T", "nginx", *NGINX, "-s", "reload")
-        time.sleep(PACE_SECONDS)
+        time.sleep(PAUSE_SECONDS)
 
     def restart_all(self) -> None:
         """Each ends at once; supervisord starts it again."""
         for port in self.workers():
             self.send_signal(port, "KILL")
-            time.sleep(PACE_SECONDS)
+            time.sleep(PAUSE_SECONDS)
 
     def scale(self, number: int) -> None:
         """Workers are started after nginx knows them, or killed before it forgets them."""
@@ -86,8 +86,8 @@ class StockDocker:
         compose_file.write_text(text.replace(OURS, STOCK))
         self._stack.compose(*TO, "nginx")
 
-    def _inside(self, *words: str) -> None:
-        self._stack.compose("exec", "-T", "app", "python", "-m", "deploy", "inside", *words)
+    def _inside(self, *arguments: str) -> None:
+        self._stack.compose("exec", "-T", "app", "python", "-m", "deploy", "inside", *arguments)
 
     def _rewrite(self, old: str, new: str) -> None:
         self._path.write_text(self._path.read_text().replace(old, new))

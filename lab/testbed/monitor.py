@@ -15,27 +15,27 @@ _WORD = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 
 
 @dataclass(frozen=True)
-class Asked:
+class Command:
     """One command.  `by_script` is True for what a script did inside the server."""
 
-    words: list[bytes]
+    arguments: list[bytes]
     by_script: bool
 
     @property
     def name(self) -> str:
-        return self.words[0].decode().upper()
+        return self.arguments[0].decode().upper()
 
     @property
     def keys(self) -> list[bytes]:
         """The keys that a script call names."""
-        return self.words[3 : 3 + int(self.words[2])]
+        return self.arguments[3 : 3 + int(self.arguments[2])]
 
 
 class Monitor:
-    """`with Monitor(place) as asked:` and, after the block, `asked.commands` is what reached it."""
+    """`with Monitor(place) as monitor:` and, after the block, `monitor.commands` is what reached it."""
 
     def __init__(self, place: Place) -> None:
-        self.commands: list[Asked] = []
+        self.commands: list[Command] = []
         self._nodes = place.nodes
         self._open: list[socket.socket] = []
 
@@ -61,16 +61,16 @@ class Monitor:
             raw.close()
 
     @property
-    def calls(self) -> list[Asked]:
+    def calls(self) -> list[Command]:
         """The calls of scripts by a client."""
         return [one for one in self.from_clients if one.name in ("EVALSHA", "EVAL")]
 
     @property
-    def from_clients(self) -> list[Asked]:
+    def from_clients(self) -> list[Command]:
         return [one for one in self.commands if not one.by_script]
 
     @property
-    def from_scripts(self) -> list[Asked]:
+    def from_scripts(self) -> list[Command]:
         return [one for one in self.commands if one.by_script]
 
 
@@ -83,15 +83,15 @@ def _read_until(raw: socket.socket, end: bytes) -> bytes:
     return seen[: seen.index(end)]
 
 
-def _parse(text: bytes) -> list[Asked]:
+def _parse(text: bytes) -> list[Command]:
     """The last line is the marker and is left out, with the greeting of the client that sent it."""
-    asked = []
+    found = []
     for line in text.split(b"\r\n")[:-1]:
         match = _LINE.fullmatch(line)
         assert match, line
-        words = [_unescaped(word) for word in _WORD.findall(match[2])]
-        asked.append(Asked(words, by_script=match[1] == b"lua"))
-    return [one for one in asked if one.name not in ("HELLO", "CLIENT", "ECHO")]
+        arguments = [_unescaped(word) for word in _WORD.findall(match[2])]
+        found.append(Command(arguments, by_script=match[1] == b"lua"))
+    return [one for one in found if one.name not in ("HELLO", "CLIENT", "ECHO")]
 
 
 def _unescaped(word: bytes) -> bytes:

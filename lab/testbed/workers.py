@@ -10,9 +10,9 @@ from pathlib import Path
 
 import httpx
 
+from deploy.paths import ROOT
 from lab.testbed.servers import free_port, wait_until
 
-ROOT = Path(__file__).parents[2]
 START_SECONDS = 20
 SECRET = "a-secret-of-these-tests-that-is-long-enough-for-any-worker"
 

@@ -12,7 +12,7 @@ from redis.crc import key_slot
 
 from app.sessions import RedisSessions
 from app.sessions.identity import user_key
-from lab.testbed.monitor import Asked, Monitor
+from lab.testbed.monitor import Command, Monitor
 from lab.testbed.servers import Place
 from tests.integration.loading import load
 
@@ -95,9 +95,9 @@ async def test_one_batch_over_three_nodes(engines: Engines) -> None:
     assert [(s.user, s["me"]) for s in sessions] == [(user, user) for user in users]
 
 
-def _touched(one: Asked) -> list[Any]:
+def _touched(one: Command) -> list[Any]:
     if one.name in WITHOUT_KEY:
         return []
     if one.name in {"UNLINK"}:
-        return one.words[1:]
-    return one.words[1:2]
+        return one.arguments[1:]
+    return one.arguments[1:2]
