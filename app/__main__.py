@@ -149,7 +149,9 @@ def _services(settings: Settings, accounts: Accounts, worker: Worker) -> tuple[S
             "alerts_dropped": lambda: hub.dropped,
         },
     )
-    cookie = SessionCookie(settings.session_secrets, settings.limits.absolute_seconds)
+    cookie = SessionCookie(
+        settings.session_secrets, settings.limits.absolute_seconds, settings.session_cookie_name
+    )
     throttle = Throttle(pipeline, Rules(free_failures=settings.login_tries))
     return Services(worker, settings, sessions, cookie, accounts, hub, throttle, metrics), pipeline
 

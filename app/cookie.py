@@ -13,7 +13,12 @@ from typing import Any
 from tornado.web import RequestHandler, create_signed_value, decode_signed_value
 
 from app.sessions import is_id
+from app.settings import COOKIE_NAME
 
+HOST_PREFIX = (
+    "__Host-"  # over https: no other host and no http page can plant it (ASVS 5.0 3.3.1, 3.3.3)
+)
+MAX_VALUES = 3  # of one name that are looked at: a browser sends two where paths differ
 MAX_VALUE_CHARACTERS = 512  # a signed id has about 170; longer ones are not ours
 REMEMBERED = 10_000  # verified values a worker keeps, about 4 MiB
 
@@ -25,23 +30,28 @@ class SessionCookie:
     a miss, a bad signature or an outage never does, as a late answer would undo a fresh login.
     """
 
-    def __init__(self, secrets: Iterable[str], max_age_seconds: float) -> None:
+    def __init__(
+        self, secrets: Iterable[str], max_age_seconds: float, name: str = COOKIE_NAME
+    ) -> None:
         ring = {_key_version(secret): secret for secret in secrets}
         self._ring = ring
         self._signing_version = next(iter(ring))
         # The signature's age is only a backstop, Redis enforces the lifetimes; a day covers clocks.
         self._max_age_days = max_age_seconds / 86400 + 1
-        self._verified: dict[str, str] = {}
+        self._plain_name = name
+        self._verified: dict[
+            tuple[str, str], str
+        ] = {}  # by name, too: http's is not good for https
 
     def read(self, handler: RequestHandler) -> str | None:
         """The session id in the request's cookie, or None for no, a forged or a foreign one."""
         name = self._name(handler)
         header = handler.request.headers.get("Cookie")
-        value = _find(header, name) if header else None
-        if value is None or len(value) > MAX_VALUE_CHARACTERS:
-            return None
-        known = self._verified.get(value)
-        return known if known is not None else self._verify(name, value)
+        for value in _values(header, name) if header else ():
+            session_id = self._verified.get((name, value)) or self._verify(name, value)
+            if session_id is not None:
+                return session_id
+        return None
 
     def write(self, handler: RequestHandler, session_id: str) -> None:
         """Give the visitor this session.  A cookie without expiry ends with the browser."""
@@ -57,10 +67,12 @@ class SessionCookie:
         handler.clear_cookie(name, **_flags(name))
 
     def _name(self, handler: RequestHandler) -> str:
-        # __Host-: no other host and no http page can plant it (ASVS 5.0 3.3.1, 3.3.3).
-        return "__Host-sid" if handler.request.protocol == "https" else "sid"
+        https = handler.request.protocol == "https"
+        return HOST_PREFIX + self._plain_name if https else self._plain_name
 
     def _verify(self, name: str, value: str) -> str | None:
+        if len(value) > MAX_VALUE_CHARACTERS:
+            return None
         # min_version=2: with a key ring, Tornado would raise on any other version instead of None.
         signed = decode_signed_value(
             self._ring, name, value, max_age_days=self._max_age_days, min_version=2
@@ -70,13 +82,18 @@ class SessionCookie:
             return None
         if len(self._verified) >= REMEMBERED:
             self._verified.clear()
-        self._verified[value] = session_id
+        self._verified[name, value] = session_id
         return session_id
 
 
 def _flags(name: str) -> dict[str, Any]:
     # HttpOnly: no script reads it.  Lax: other sites' forms do not send it, links from mail still work.
-    return {"path": "/", "httponly": True, "samesite": "Lax", "secure": name.startswith("__Host-")}
+    return {
+        "path": "/",
+        "httponly": True,
+        "samesite": "Lax",
+        "secure": name.startswith(HOST_PREFIX),
+    }
 
 
 def _key_version(secret: str) -> int:
@@ -84,13 +101,14 @@ def _key_version(secret: str) -> int:
     return int.from_bytes(hashlib.sha256(secret.encode()).digest()[:4])
 
 
-def _find(header: str, name: str) -> str | None:
-    """The first value of `name` in a Cookie header (RFC 6265 section 5.4).
+def _values(header: str, name: str) -> list[str]:
+    """The first values of `name` in a Cookie header (RFC 6265 section 5.4), without spaces and quotes.
 
     Tornado's own parser builds an object for each cookie; this runs before every request.
     """
+    found = []
     for part in header.split(";"):
         key, equals, value = part.partition("=")
-        if equals and key.strip() == name:
-            return value.strip().strip('"')
-    return None
+        if equals and key.strip(" \t") == name:
+            found.append(value.strip(" \t").strip('"'))
+    return found[:MAX_VALUES]

@@ -6,6 +6,7 @@ A wrong value stops the start with a sentence that names the variable.  `.env.ex
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from app.sessions import Limits
 
 N = TypeVar("N", int, float)
 SECRET_NAMES = ("SESSION_SECRETS", "DEMO_PASSWORD", "REDIS_URL")
+COOKIE_NAME = "sid"  # unless SESSION_COOKIE_NAME says another
 MIN_SECRET_CHARACTERS = 32
 REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 
@@ -34,6 +36,7 @@ class Settings:
     redis_url: str
     redis_timeout_seconds: float
     session_secrets: tuple[str, ...]
+    session_cookie_name: str
     limits: Limits  # of sessions
     demo_password: str | None
     demo_endpoints: bool
@@ -58,6 +61,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         redis_url=_redis_url(values),
         redis_timeout_seconds=env.number("REDIS_TIMEOUT_SECONDS", 0.5, least=0.05, most=0.9),
         session_secrets=_session_secrets(values, production),
+        session_cookie_name=_cookie_name(values),
         limits=_limits(env),
         demo_password=values.get("DEMO_PASSWORD") or (None if production else "demo"),
         demo_endpoints=env.flag("DEMO_ENDPOINTS", default=not production),
@@ -69,6 +73,16 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     )
     _check_together(settings)
     return settings
+
+
+def _cookie_name(values: Mapping[str, str]) -> str:
+    name = values.get("SESSION_COOKIE_NAME") or COOKIE_NAME
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) or name.lower().startswith("__"):
+        raise SettingsError(
+            f"SESSION_COOKIE_NAME={name} must be letters, digits, - and _, without __ at its beginning "
+            "(https adds __Host-)"
+        )
+    return name
 
 
 def _limits(env: _Reader) -> Limits:

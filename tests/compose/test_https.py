@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 
+from app.settings import COOKIE_NAME
 from deploy.certificate import Pair, make_pair
 from tests.compose.conftest import running
 from tests.compose.stack import Stack, free_port
@@ -26,7 +27,7 @@ def test_made_when_none_is_given(stack: Stack) -> None:
     with httpx.Client(base_url=stack.https_url, verify=trusting(stack), trust_env=False) as browser:
         (cookie,) = browser.post("/login", data=form).headers.get_list("Set-Cookie")
 
-        assert cookie.startswith("__Host-sid=")
+        assert cookie.startswith(f"__Host-{COOKIE_NAME}=")
         assert browser.get("/api/session").json()["user"] == "ann"
 
 

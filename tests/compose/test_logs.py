@@ -7,6 +7,7 @@ import json
 
 import httpx
 
+from app.settings import COOKIE_NAME
 from tests.compose.stack import SERVICES, Stack
 
 
@@ -22,7 +23,7 @@ def test_access_log_is_json(stack: Stack, browser: httpx.Client) -> None:
 def test_no_session_id_in_any_log(stack: Stack, browser: httpx.Client) -> None:
     """Neither the cookie nor the id inside it, nor the password, is in the output of any container."""
     browser.get("/")
-    cookie = browser.cookies["sid"].strip('"')
+    cookie = browser.cookies[COOKIE_NAME].strip('"')
     encoded = cookie.split("|")[4].partition(":")[2]
     browser.post("/logout")
     written = "".join("".join(stack.logs(service)) for service in SERVICES)

@@ -7,6 +7,7 @@ import json
 import time
 from typing import Any
 
+from app.settings import COOKIE_NAME
 from lab.testbed.workers import Worker
 from tests.integration.visitor import Visitor
 
@@ -56,7 +57,7 @@ class Stream:
         return str(last["reason"])
 
     async def _read(self) -> None:
-        headers = {"Cookie": f"sid={self._visitor.cookie}"}
+        headers = {"Cookie": f"{COOKIE_NAME}={self._visitor.cookie}"}
         url = self._worker.url + "/events"
         async with self._visitor.http.stream("GET", url, headers=headers, timeout=30) as answer:
             self.status, self.headers = answer.status_code, dict(answer.headers)

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from app.settings import COOKIE_NAME
 from lab.cost import bench
 from lab.cost.generator import Failed, Generator, Target
 from lab.cost.measure import measure
@@ -38,6 +39,8 @@ def test_a_wrong_answer_stops_it(workers: list[Worker]) -> None:
     """Answers that are not 200 make the run fail: fast errors would look like speed."""
     worker = workers[0]
     assert worker.process is not None
-    stranger = Target("stranger", worker.port, "/api/session", worker.process.pid, ["sid=nobody"])
+    stranger = Target(
+        "stranger", worker.port, "/api/session", worker.process.pid, [f"{COOKIE_NAME}=nobody"]
+    )
     with pytest.raises(Failed, match="not 200"):
         Generator(wrk=False).rate(stranger, 0.1)

@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 import httpx
 import pytest
 
+from app.settings import COOKIE_NAME
 from lab.testbed.monitor import Monitor
 from lab.testbed.servers import Place, RedisServer
 from lab.testbed.workers import ROOT, SECRET, Worker, clean_environment
@@ -421,7 +422,7 @@ async def test_a_slow_reader_is_dropped(
     slow = socket.create_connection(("127.0.0.1", worker.port))
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     slow.sendall(
-        f"GET /events HTTP/1.1\r\nHost: x\r\nCookie: sid={visitor.cookie}\r\n\r\n".encode()
+        f"GET /events HTTP/1.1\r\nHost: x\r\nCookie: {COOKIE_NAME}={visitor.cookie}\r\n\r\n".encode()
     )
     while worker.metric("event_streams") < 2:
         await asyncio.sleep(0.01)

@@ -12,6 +12,7 @@ from tornado.web import create_signed_value
 
 from app.cookie import SessionCookie
 from app.sessions.identity import new_id
+from app.settings import COOKIE_NAME
 from lab.testbed.monitor import Monitor
 from lab.testbed.servers import Place
 from lab.testbed.workers import SECRET, Worker
@@ -24,13 +25,13 @@ RING = {1: "another secret, long enough to be one of a worker's"}
 
 
 def with_an_own_key(value: str) -> str:
-    return create_signed_value(RING, "sid", value, version=2, key_version=1).decode()
+    return create_signed_value(RING, COOKIE_NAME, value, version=2, key_version=1).decode()
 
 
 def id_in(cookie: str) -> str:
     """The session id that a signed value carries; its reader is asked, not its format."""
     reader = SessionCookie([SECRET], 3600)
-    session_id = reader._verify("sid", cookie.strip('"'))
+    session_id = reader._verify(COOKIE_NAME, cookie.strip('"'))
     assert session_id
     return session_id
 
@@ -47,7 +48,7 @@ async def test_flags(workers: list[Worker], new_visitor: NewVisitor) -> None:
     answer = await new_visitor().log_in(workers[0])
     ((name, morsel),) = SimpleCookie(answer.headers["Set-Cookie"]).items()
     given = {key: value for key, value in morsel.items() if value}
-    assert name == "sid"
+    assert name == COOKIE_NAME
     assert given == {"path": "/", "httponly": True, "samesite": "Lax"}
 
 
@@ -58,12 +59,12 @@ async def test_flags_behind_tls(workers: list[Worker], new_visitor: NewVisitor) 
     answer = await visitor.post(workers[0], "/login", data=form, headers=https)
     ((name, morsel),) = SimpleCookie(answer.headers["Set-Cookie"]).items()
     given = {key: value for key, value in morsel.items() if value}
-    assert name == "__Host-sid"
+    assert name == f"__Host-{COOKIE_NAME}"
     assert given == {"path": "/", "httponly": True, "samesite": "Lax", "secure": True}
     visitor.cookie = morsel.value
     plain = await visitor.get(workers[0], "/api/session", headers=https)
-    assert plain.status_code == 401  # sent as `sid`
-    cookie = {"Cookie": f"__Host-sid={morsel.value}"}
+    assert plain.status_code == 401  # sent without the prefix
+    cookie = {"Cookie": f"__Host-{COOKIE_NAME}={morsel.value}"}
     assert (await new_visitor().get(workers[1], "/api/session", headers=https | cookie)).is_success
 
 
@@ -103,28 +104,28 @@ async def test_cleared_with_its_session(workers: list[Worker], visitor: Visitor,
 def wrong_cookies(right: str) -> dict[str, bytes]:
     """Cookie headers that lead to no session, made of a right one."""
     flipped = right[:-1] + ("0" if right[-1] != "0" else "1")
-    other = create_signed_value("x" * 40, "sid", new_id("ann"), version=2).decode()
-    no_id = create_signed_value({1: SECRET}, "sid", "x", version=2, key_version=1).decode()
+    other = create_signed_value("x" * 40, COOKIE_NAME, new_id("ann"), version=2).decode()
+    no_id = create_signed_value({1: SECRET}, COOKIE_NAME, "x", version=2, key_version=1).decode()
     return {
         "empty": b"",
-        "no value": b"sid=",
-        "no equals": b"sid",
-        "quotes": b'sid=""',
-        "forged": f"sid={flipped}".encode(),
-        "truncated": f"sid={right[:-20]}".encode(),
-        "half": f"sid={right[: len(right) // 2]}".encode(),
-        "twice as long": f"sid={right}{right}".encode(),
-        "own key": f"sid={with_an_own_key(new_id('ann'))}".encode(),
-        "no key version": f"sid={other}".encode(),
-        "signed but no id": f"sid={no_id}".encode(),
-        "unsigned id": f"sid={new_id('ann')}".encode(),
-        "version 1": b"sid=aaa|1234567890|0123456789abcdef",
-        "pipes": b"sid=" + b"|" * 100,
-        "eight kilobytes": b"sid=" + b"a" * 8000,
-        "not ascii": "sid=é李".encode(),
-        "not utf-8": b"sid=\xff\xfe\x80",
+        "no value": f"{COOKIE_NAME}=".encode(),
+        "no equals": COOKIE_NAME.encode(),
+        "quotes": f'{COOKIE_NAME}=""'.encode(),
+        "forged": f"{COOKIE_NAME}={flipped}".encode(),
+        "truncated": f"{COOKIE_NAME}={right[:-20]}".encode(),
+        "half": f"{COOKIE_NAME}={right[: len(right) // 2]}".encode(),
+        "twice as long": f"{COOKIE_NAME}={right}{right}".encode(),
+        "own key": f"{COOKIE_NAME}={with_an_own_key(new_id('ann'))}".encode(),
+        "no key version": f"{COOKIE_NAME}={other}".encode(),
+        "signed but no id": f"{COOKIE_NAME}={no_id}".encode(),
+        "unsigned id": f"{COOKIE_NAME}={new_id('ann')}".encode(),
+        "version 1": f"{COOKIE_NAME}=".encode() + b"aaa|1234567890|0123456789abcdef",
+        "pipes": f"{COOKIE_NAME}=".encode() + b"|" * 100,
+        "eight kilobytes": f"{COOKIE_NAME}=".encode() + b"a" * 8000,
+        "not ascii": f"{COOKIE_NAME}=é李".encode(),
+        "not utf-8": f"{COOKIE_NAME}=".encode() + b"\xff\xfe\x80",
         "other names": f"SID={right}; xsid={right}; sid2={right}".encode(),
-        "another kind": f"__Host-sid={right}".encode(),
+        "another kind": f"__Host-{COOKIE_NAME}={right}".encode(),
         "a hundred": b"; ".join(b"c%d=v" % n for n in range(100)),
     }
 
@@ -147,8 +148,8 @@ async def test_wrong_cookies(
 
 async def test_right_cookie_among_others(workers: list[Worker], visitor: Visitor) -> None:
     """The session's cookie is found among others, in quotes and with spaces around it."""
-    for text in ("a=b; sid={}", "sid={}; a=b", 'x="1;2"; sid={};', "a; =; sid={}", 'sid="{}"'):
-        headers = {"Cookie": text.format(visitor.cookie)}
+    for text in ("a=b; {}={}", "{}={}; a=b", 'x="1;2"; {}={};', "a; =; {}={}", '{}="{}"'):
+        headers = {"Cookie": text.format(COOKIE_NAME, visitor.cookie)}
         answer = await Visitor(visitor.http).get(workers[0], "/api/session", headers=headers)
         assert answer.status_code == 200, text
 
@@ -183,7 +184,7 @@ async def test_unknown_id_is_not_adopted(
     planted = new_id("ann")
     ring = SessionCookie([SECRET], 3600)
     cookie = create_signed_value(
-        ring._ring, "sid", planted, version=2, key_version=ring._signing_version
+        ring._ring, COOKIE_NAME, planted, version=2, key_version=ring._signing_version
     ).decode()
     visitor = Visitor(http, cookie)
     assert not await visitor.knows_me(workers[0])

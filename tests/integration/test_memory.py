@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app.settings import COOKIE_NAME
 from lab.testbed.servers import Place, wait_until
 from lab.testbed.workers import ROOT, Worker
 from tests.integration.visitor import Visitor
@@ -25,6 +26,7 @@ RETURNED = 0.5  # of what the crowd added; `make longconn` limits what is left o
 PAGES = {"PYTHONMALLOC": "malloc"}
 KEEPS_ALL = """\"\"\"A worker that never gives memory back.\"\"\"
 import app.memory
+from app.settings import COOKIE_NAME
 
 async def give_back(streams):
     pass
@@ -65,7 +67,7 @@ def hold_streams(worker: Worker, cookies: list[str]) -> int:
 
 def open_stream(worker: Worker, cookie: str, streams: ExitStack) -> socket.socket:
     stream = streams.enter_context(socket.create_connection(("127.0.0.1", worker.port), 10))
-    head = f"GET /events HTTP/1.1\r\nHost: x\r\nCookie: sid={cookie}\r\n\r\n"
+    head = f"GET /events HTTP/1.1\r\nHost: x\r\nCookie: {COOKIE_NAME}={cookie}\r\n\r\n"
     stream.sendall(head.encode())
     return stream
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import httpx
 
+from app.settings import COOKIE_NAME
 from lab.testbed.workers import Worker
 
-_COOKIE = re.compile(r"sid=([^;]*)")
+_COOKIE = re.compile(rf"{COOKIE_NAME}=([^;]*)")
 
 
 class Visitor:
@@ -28,7 +29,7 @@ class Visitor:
         """Send one request; the visitor's cookie stays what it was."""
         headers = dict(more.pop("headers", {}))
         if self.cookie is not None:
-            headers["Cookie"] = f"sid={self.cookie}"
+            headers["Cookie"] = f"{COOKIE_NAME}={self.cookie}"
         return await self.http.request(method, worker.url + path, headers=headers, **more)
 
     async def get(self, worker: Worker, path: str, **more: Any) -> httpx.Response:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from app.settings import COOKIE_NAME
 from tests.stack.conftest import ChangedNginx
 from tests.stack.visitor import Visitor, new_visitor
 
@@ -172,7 +173,7 @@ def test_forwarded_headers_are_overwritten(visitor: Visitor) -> None:
     lies = {"X-Forwarded-Proto": "https", "X-Scheme": "https"}
     cookie = visitor.post("/login", data=form, headers=lies).headers["Set-Cookie"]
 
-    assert cookie.startswith("sid=")
+    assert cookie.startswith(f"{COOKIE_NAME}=")
     assert "Secure" not in cookie
 
 
@@ -184,4 +185,4 @@ def test_forwarded_headers_need_overwriting(changed_nginx: ChangedNginx) -> None
 
     with new_visitor(url) as visitor:
         answer = visitor.post("/login", data=form, headers={"X-Scheme": "https"})
-        assert answer.headers["Set-Cookie"].startswith("__Host-sid=")
+        assert answer.headers["Set-Cookie"].startswith(f"__Host-{COOKIE_NAME}=")

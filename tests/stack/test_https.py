@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.settings import COOKIE_NAME
 from deploy.certificate import make_pair
 from deploy.native.scratch import Scratch, scratch_stack
 from tests.conftest import UPSTREAM, StartStack
@@ -46,11 +47,11 @@ def test_whole_visit(browser: Visitor) -> None:
 
 
 def test_cookie(browser: Visitor) -> None:
-    """The cookie on https is __Host-sid: Secure, for this host alone, out of reach of scripts, and small."""
+    """The cookie on https has the prefix __Host-: Secure, for this host alone, out of reach of scripts, and small."""
     (cookie,) = browser.log_in("n" * 64).headers.get_list("Set-Cookie")
     name, _, rest = cookie.partition("=")
 
-    assert name == "__Host-sid"
+    assert name == f"__Host-{COOKIE_NAME}"
     assert set(rest.split("; ")[1:]) == {"HttpOnly", "Path=/", "SameSite=Lax", "Secure"}
     assert len(cookie) < 512
 
@@ -59,12 +60,14 @@ def test_cookies_do_not_cross(stack: Scratch, browser: Visitor) -> None:
     """A cookie of one kind opens nothing on the other: what http leaks is of no use on https."""
     with new_visitor(stack.url) as plain:
         plain.log_in()
-        http_cookie = plain.cookies["sid"]
+        http_cookie = plain.cookies[COOKIE_NAME]
         https_cookie = browser.log_in().headers["Set-Cookie"].split(";")[0].partition("=")[2]
         browser.cookies.clear()
         plain.cookies.clear()
-        on_https = browser.get("/api/session", headers={"Cookie": f"__Host-sid={http_cookie}"})
-        on_http = plain.get("/api/session", headers={"Cookie": f"sid={https_cookie}"})
+        on_https = browser.get(
+            "/api/session", headers={"Cookie": f"__Host-{COOKIE_NAME}={http_cookie}"}
+        )
+        on_http = plain.get("/api/session", headers={"Cookie": f"{COOKIE_NAME}={https_cookie}"})
 
     assert (on_https.status_code, on_http.status_code) == (401, 401)
 

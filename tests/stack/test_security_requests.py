@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.settings import COOKIE_NAME
 from deploy.native.scratch import Scratch
 from lab.mutants.stack import workers
 from tests.stack.conftest import ChangedNginx
@@ -136,7 +137,7 @@ def test_forwarded_headers_are_ignored(visitor: Visitor) -> None:
     answer = visitor.post("/login", data=form, headers=LIES)
     devices = visitor.get("/api/devices", headers=LIES).json()["devices"]
 
-    assert answer.headers["Set-Cookie"].startswith("sid=")
+    assert answer.headers["Set-Cookie"].startswith(f"{COOKIE_NAME}=")
     assert answer.headers["Location"] == "/"
     assert {device["address"] for device in devices} == {"127.0.0.1"}
 
@@ -167,7 +168,7 @@ TOO_MUCH = {
     "headers together": (request("GET", "/login", *[f"X: {'x' * 15_000}"] * 6), {400}),
     "number of headers": (request("GET", "/login", *many(101)), {400}),
     "address": (request("GET", "/login?" + "x" * 20_000), {414}),
-    "cookie": (request("GET", "/", "Cookie: sid=" + "x" * 20_000), {400}),
+    "cookie": (request("GET", "/", f"Cookie: {COOKIE_NAME}=" + "x" * 20_000), {400}),
     "form fields": (request("POST", "/login", TYPED,
                             body="&".join(f"a{n}=1" for n in range(21))), {400}),
     "two lengths": (request("POST", "/login", "Content-Length: 1", "Content-Length: 2"), {400}),

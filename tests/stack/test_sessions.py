@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.settings import COOKIE_NAME
 from tests.stack.visitor import Visitor, worker_of
 
 MANY = 16  # requests, so that each of four workers is asked several times
@@ -38,9 +39,9 @@ def test_each_visit_counts_once(member: Visitor) -> None:
 
 def test_logout_ends_it_everywhere(member: Visitor) -> None:
     """After logout no worker accepts the old cookie."""
-    cookie = member.cookies["sid"]
+    cookie = member.cookies[COOKIE_NAME]
     assert member.post("/logout").status_code == 302
-    member.cookies.set("sid", cookie)
+    member.cookies.set(COOKIE_NAME, cookie)
 
     assert {member.get("/api/session").status_code for _ in range(MANY)} == {401}
 
@@ -68,8 +69,8 @@ BAD_COOKIES = {
 @pytest.mark.parametrize("kind", BAD_COOKIES)
 def test_bad_cookie_is_anonymous(member: Visitor, visitor: Visitor, kind: str) -> None:
     """A cookie that is not exactly what the site gave makes an anonymous visitor, never an error."""
-    value = BAD_COOKIES[kind](member.cookies["sid"])
-    headers = [(b"Cookie", b"sid=" + value.encode())]
+    value = BAD_COOKIES[kind](member.cookies[COOKIE_NAME])
+    headers = [(b"Cookie", f"{COOKIE_NAME}=".encode() + value.encode())]
     page, form, api = (
         visitor.get(path, headers=headers) for path in ("/", "/login", "/api/session")
     )
@@ -80,7 +81,7 @@ def test_bad_cookie_is_anonymous(member: Visitor, visitor: Visitor, kind: str) -
 
 def test_true_cookie_is_accepted_by_hand(member: Visitor, visitor: Visitor) -> None:
     """The cookie written by hand, as the bad ones are, is accepted when it is the true one."""
-    headers = [(b"Cookie", b"sid=" + member.cookies["sid"].encode())]
+    headers = [(b"Cookie", f"{COOKIE_NAME}=".encode() + member.cookies[COOKIE_NAME].encode())]
 
     assert visitor.get("/", headers=headers).status_code == 200
 

@@ -14,6 +14,7 @@ from tornado.web import RequestHandler, create_signed_value
 from app import cookie
 from app.cookie import SessionCookie
 from app.sessions.identity import new_id
+from app.settings import COOKIE_NAME
 
 OLD, NEW = "an-old-secret" * 3, "a-new-secret" * 3
 ID = new_id("ann")
@@ -74,7 +75,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(10):
         handler = _Handler()
         reader.write(cast(RequestHandler, handler), new_id(f"user-{n}"))
-        assert read(reader, f"sid={handler.written['sid']}")
+        assert read(reader, f"{COOKIE_NAME}={handler.written[COOKIE_NAME]}")
     assert len(reader._verified) <= 3
 
 
@@ -91,15 +92,49 @@ def test_schemes_are_apart() -> None:
     """A cookie of http is not taken on https, nor the other way, not even under the other's name."""
     reader = SessionCookie([OLD], 60)
     http, https = written(reader), written(reader, "https")
-    assert https.startswith("__Host-sid=")
+    assert https.startswith(f"__Host-{COOKIE_NAME}=")
     assert read(reader, https, "https") == ID
     for header in (http, https):
         assert read(reader, header, "http" if header is https else "https") is None
-    assert read(reader, https.replace("__Host-sid", "sid")) is None
+    assert read(reader, http) == ID  # used, and so remembered
+    assert read(reader, https.replace(f"__Host-{COOKIE_NAME}", COOKIE_NAME)) is None
+    assert read(reader, http.replace(COOKIE_NAME, f"__Host-{COOKIE_NAME}", 1), "https") is None
+    assert (
+        read(reader, f"\xa0{https}", "https") is None
+    )  # a space of another kind is part of the name
+
+
+def test_name() -> None:
+    """Under a name of its own the cookie is read and written by that name alone."""
+    reader = SessionCookie([OLD], 60, "shop")
+    assert written(reader).startswith("shop=")
+    assert written(reader, "https").startswith("__Host-shop=")
+    assert read(reader, written(reader)) == ID
+    assert read(reader, written(SessionCookie([OLD], 60))) is None
+
+
+def test_several_values() -> None:
+    """Of several cookies of one name the first good one counts, if it is among the first few."""
+    reader = SessionCookie([OLD], 60)
+    good, junk = written(reader), f"{COOKIE_NAME}=junk"
+    assert read(reader, f"{junk}; {good}") == read(reader, f"{good}; {junk}") == ID
+    assert read(reader, f"{junk}; " * 20 + good) is None
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", ";", "=", "sid", "sid=", "sid=;", 'sid="', "xsid=1", "sid=" + "a" * 9000]
+    "header",
+    [
+        None,
+        "",
+        ";",
+        "=",
+        COOKIE_NAME,
+        f"{COOKIE_NAME}=",
+        f"{COOKIE_NAME}=;",
+        f'{COOKIE_NAME}="',
+        "xsid=1",
+        f"{COOKIE_NAME}=" + "a" * 9000,
+    ],
 )
 def test_nothing_there(header: str | None) -> None:
     """Without a usable cookie there is nobody."""
@@ -111,7 +146,7 @@ def test_any_header(text: str) -> None:
     """Whatever a Cookie header holds, reading it ends without a session and without an error."""
     reader = SessionCookie([OLD, NEW], 60)
     assert read(reader, text) is None
-    assert read(reader, f"sid={text}") is None
+    assert read(reader, f"{COOKIE_NAME}={text}") is None
 
 
 @given(st.text(max_size=60))
@@ -120,9 +155,9 @@ def test_signed_rubbish(text: str) -> None:
     ring = SessionCookie([OLD], 60)
     value = create_signed_value(
         ring._ring,
-        "sid",
+        COOKIE_NAME,
         text.encode(errors="replace"),
         version=2,
         key_version=ring._signing_version,
     )
-    assert read(ring, f"sid={value.decode()}") is None
+    assert read(ring, f"{COOKIE_NAME}={value.decode()}") is None

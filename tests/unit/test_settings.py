@@ -10,7 +10,7 @@ import pytest
 
 from app.sessions import Limits
 from app.sessions.wire.cluster import SCHEMES
-from app.settings import REDIS_SCHEMES, Settings, SettingsError, read_settings
+from app.settings import COOKIE_NAME, REDIS_SCHEMES, Settings, SettingsError, read_settings
 
 SECRET = "s" * 40
 HERE = Path(__file__).parents[2]
@@ -62,6 +62,15 @@ def test_empty_is_unset() -> None:
 def test_flags(word: str, meant: bool) -> None:
     """A flag is 1 or 0, or a word for it."""
     assert read(DEMO_ENDPOINTS=word).demo_endpoints is meant
+
+
+def test_cookie_name() -> None:
+    """A cookie's name is letters, digits, - and _; what would not be one, or is a prefix, is refused."""
+    assert read().session_cookie_name == COOKIE_NAME
+    assert read(SESSION_COOKIE_NAME="shop-1").session_cookie_name == "shop-1"
+    for name in ("a b", "a=b", "a;b", "é", "__Host-sid", "__secure-sid", "a" * 65):
+        with pytest.raises(SettingsError, match=rf"^SESSION_COOKIE_NAME={re.escape(name)} "):
+            read(SESSION_COOKIE_NAME=name)
 
 
 def test_secrets() -> None:
