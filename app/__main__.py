@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvloop
 from tornado.httpserver import HTTPServer
@@ -20,6 +21,7 @@ from tornado.netutil import bind_sockets
 
 from app.accounts import Accounts, UsersFileError, read_users
 from app.cookie import SessionCookie
+from app.deadline import end_late_pages
 from app.drain import drain
 from app.events.hub import Hub
 from app.handlers.base import Services, Worker
@@ -29,6 +31,7 @@ from app.metrics import Metrics
 from app.sessions import Notices, Pipeline, RedisSessions, StoreUnavailable, Subscription
 from app.settings import Settings, SettingsError, read_settings
 from app.throttle import Rules, Throttle
+from app.watched import answer_hanging, progress_counter
 from app.web import make_app
 
 ANY_ADDRESS = ("0.0.0.0", "::", "")
@@ -49,6 +52,8 @@ def main() -> int:
     if options is None:
         return 0
     worker = Worker(name=worker_name(options.host, options.port), boot=secrets.token_hex(4))
+    if options.watched and settings.watchdog_seconds:
+        worker.note_progress = progress_counter(options.watched)
     write_logs(worker.name)
     try:
         uvloop.run(serve(settings, accounts, worker, options))
@@ -65,6 +70,7 @@ def main() -> int:
 class Options:
     host: str
     port: int
+    watched: Path | None  # what the files for a watchdog are called; see app/watched.py
 
 
 def _parse_arguments() -> Options | None:
@@ -73,6 +79,9 @@ def _parse_arguments() -> Options | None:
     parser.add_argument("--port", type=int, help="port to listen on")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)"
+    )
+    parser.add_argument(
+        "--watched", type=Path, metavar="PATH", help="write PATH.progress and PATH.stack"
     )
     parser.add_argument(
         "--check", action="store_true", help="read the settings, report what is wrong, and exit"
@@ -84,7 +93,7 @@ def _parse_arguments() -> Options | None:
         parser.error("--port is missing: python -m app --port 8001")
     if not 1 <= arguments.port <= 65535:
         parser.error(f"--port {arguments.port} is not a port: use 1 to 65535")
-    return Options(arguments.host, arguments.port)
+    return Options(arguments.host, arguments.port, arguments.watched)
 
 
 def worker_name(host: str, port: int) -> str:
@@ -107,6 +116,7 @@ async def serve(settings: Settings, accounts: Accounts, worker: Worker, options:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    answer_hanging(worker, options.watched)
     services, pipeline = _services(settings, accounts, worker)
     hub = services.hub
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, hub.move)
@@ -115,6 +125,7 @@ async def serve(settings: Settings, accounts: Accounts, worker: Worker, options:
         asyncio.create_task(_become_ready(worker, services.sessions)),
         asyncio.create_task(hub.run()),
         asyncio.create_task(services.metrics.keep_time()),
+        asyncio.create_task(end_late_pages(worker, settings.page_seconds)),
         asyncio.create_task(give_back(lambda: len(hub.open))),
     ]
     for task in running:

@@ -35,6 +35,7 @@ def make_app(services: Services) -> Application:
         (r"/devices/([0-9a-f]{16})/end", devices.EndDevice),
         (r"/devices/end-others", devices.EndOthers),
         (r"/devices/end-all", devices.EndAll),
+        (r"/healthz", health.Health),
         (r"/livez", health.Live),
         (r"/readyz", health.Ready),
         (r"/metrics", health.MetricsText),
@@ -53,7 +54,8 @@ def make_app(services: Services) -> Application:
         # Cross-site POSTs are refused by what the browser says of itself (Sec-Fetch-Site, Origin):
         # no token to lose between workers.  ASVS 5.0 3.5.1.
         cross_origin_protection=True,
-        log_function=lambda handler: None,  # nginx writes the access log, with the same request id
+        # nginx writes the access log, with the same request id; here only the watchdog is told.
+        log_function=lambda handler: services.worker.note_progress(),
     )
 
 
