@@ -12,6 +12,7 @@ import secrets
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +42,23 @@ HEADER_BYTES = 80 * 1024  # what nginx lets through, 64 KiB, and what it adds
 log = logging.getLogger("app")
 
 
-def main() -> int:
-    options = _parse_arguments()
+@dataclass(frozen=True)
+class Options:
+    host: str
+    port: int
+    watched: Path | None  # what the files for a watchdog are called; see app/watched.py
+
+
+@dataclass(frozen=True)
+class Handover:
+    """From app.dev: sockets that the worker before this one listens on too, and whom to tell that it may stop."""
+
+    sockets: list[socket.socket]
+    ready: Callable[[], object]
+
+
+def main(handover: Handover | None = None) -> int:
+    options = parse_arguments()
     try:
         settings = read_settings()
         accounts = _accounts(settings)
@@ -56,7 +72,7 @@ def main() -> int:
         worker.note_progress = progress_counter(options.watched)
     write_logs(worker.name)
     try:
-        uvloop.run(serve(settings, accounts, worker, options))
+        uvloop.run(serve(settings, accounts, worker, options, handover))
     except OSError as error:
         print(
             f"app: cannot listen on {options.host}:{options.port}: {error.strerror}",
@@ -66,14 +82,7 @@ def main() -> int:
     return 0
 
 
-@dataclass(frozen=True)
-class Options:
-    host: str
-    port: int
-    watched: Path | None  # what the files for a watchdog are called; see app/watched.py
-
-
-def _parse_arguments() -> Options | None:
+def parse_arguments() -> Options | None:
     """Where to listen; None when only the settings are to be checked."""
     parser = argparse.ArgumentParser(prog="python -m app", description="One worker of the stack.")
     parser.add_argument("--port", type=int, help="port to listen on")
@@ -111,7 +120,13 @@ def _accounts(settings: Settings) -> Accounts:
     return Accounts(users, settings.demo_password)
 
 
-async def serve(settings: Settings, accounts: Accounts, worker: Worker, options: Options) -> None:
+async def serve(
+    settings: Settings,
+    accounts: Accounts,
+    worker: Worker,
+    options: Options,
+    handover: Handover | None = None,
+) -> None:
     """Answer requests until SIGTERM or SIGINT, then drain."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -120,9 +135,11 @@ async def serve(settings: Settings, accounts: Accounts, worker: Worker, options:
     services, pipeline = _services(settings, accounts, worker)
     hub = services.hub
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, hub.move)
-    server = _listen(services, options)
+    server = _server(services, keep_alive=handover is None)
+    if handover is None:
+        server.add_sockets(bind_sockets(options.port, options.host or None, backlog=BACKLOG))
     running = [
-        asyncio.create_task(_become_ready(worker, services.sessions)),
+        asyncio.create_task(_become_ready(worker, services.sessions, server, handover)),
         asyncio.create_task(hub.run()),
         asyncio.create_task(services.metrics.keep_time()),
         asyncio.create_task(end_late_pages(worker, settings.page_seconds)),
@@ -131,7 +148,7 @@ async def serve(settings: Settings, accounts: Accounts, worker: Worker, options:
     for task in running:
         task.add_done_callback(_log_failure)
     await stop.wait()
-    await drain(server, worker, hub, settings.drain_seconds)
+    await drain(server, worker, hub, settings.drain_seconds, succeeded=handover is not None)
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
@@ -173,11 +190,12 @@ def _log_failure(task: asyncio.Task[None]) -> None:
         log.error("a background task failed", exc_info=task.exception())
 
 
-def _listen(services: Services, options: Options) -> HTTPServer:
+def _server(services: Services, *, keep_alive: bool) -> HTTPServer:
     app = make_app(services)
     body_bytes = app.settings["body_bytes"]
-    server = HTTPServer(
+    return HTTPServer(
         app,
+        no_keep_alive=not keep_alive,
         xheaders=True,  # nginx overwrites them, and only nginx can reach this port
         max_body_size=body_bytes,
         max_header_size=HEADER_BYTES,
@@ -185,11 +203,11 @@ def _listen(services: Services, options: Options) -> HTTPServer:
         body_timeout=10,
         idle_connection_timeout=3600,  # longer than nginx's 60 s: nginx closes first, no 502 race
     )
-    server.add_sockets(bind_sockets(options.port, options.host or None, backlog=BACKLOG))
-    return server
 
 
-async def _become_ready(worker: Worker, sessions: RedisSessions) -> None:
+async def _become_ready(
+    worker: Worker, sessions: RedisSessions, server: HTTPServer, handover: Handover | None
+) -> None:
     """Take traffic once Redis has answered; later outages leave the worker in the rotation."""
     waited = False
     while not worker.ready:
@@ -201,6 +219,9 @@ async def _become_ready(worker: Worker, sessions: RedisSessions) -> None:
                 log.warning("waiting for Redis: %s", error)
             waited = True
             await asyncio.sleep(0.5)
+    if handover is not None:
+        server.add_sockets(handover.sockets)
+        handover.ready()
     log.info("ready")
 
 

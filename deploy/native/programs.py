@@ -39,7 +39,8 @@ def native_worker(options: Options, server: Server) -> Program:
         host="127.0.0.1",
         drain_seconds=options.drain_seconds,
         output=options.logs / f"{server.name}.log",
-        watched=supervisord_of(options).watched(server.name),
+        watched=None if options.dev else supervisord_of(options).watched(server.name),
+        module="app.dev" if options.dev else "app",
     )
 
 

@@ -68,12 +68,13 @@ def worker_program(
     drain_seconds: float,
     output: Path,
     watched: Path | None = None,
+    module: str = "app",
 ) -> Program:
     """One worker: listens on `host` and its port, and gets 5 s more than its drain to end.
 
     `watched` is what the files are called through which the watchdog looks at it.
     """
-    command = [sys.executable, "-m", "app", "--port", str(server.port), "--host", host]
+    command = [sys.executable, "-m", module, "--port", str(server.port), "--host", host]
     command += ["--watched", str(watched)] if watched else []
     stop_seconds = int(drain_seconds) + 5
     return Program(server.name, command, WORKER_PRIORITY, stop_seconds, output)

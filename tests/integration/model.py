@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CAP = 3  # sessions a user
+ABSENT = object()
 
 
 class Conflict(Exception):
@@ -105,8 +106,7 @@ class Model:
 
     def update(self, loaded: Loaded, key: str) -> bool:
         """Add one to `key`, with what is newest."""
-        changed = loaded.changed
-        others = {one: copy.deepcopy(loaded.now[one]) for one in changed & loaded.now.keys()}
+        others = {one: copy.deepcopy(loaded.now.get(one, ABSENT)) for one in loaded.changed}
         self._add_one(loaded, key)
         try:
             return self.save(loaded, loaded.basis)
@@ -114,9 +114,9 @@ class Model:
             stored = loaded.stored
             loaded.before, loaded.now = copy.deepcopy(stored.data), copy.deepcopy(stored.data)
             loaded.version = loaded.basis = stored.version
-            for one in changed - others.keys():
+            for one, value in others.items():
                 loaded.now.pop(one, None)
-            loaded.now |= others
+                loaded.now |= {} if value is ABSENT else {one: value}
             self._add_one(loaded, key)
             return self.save(loaded, loaded.basis)
 
