@@ -12,9 +12,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import uvloop
 from tornado.httpserver import HTTPServer
@@ -22,7 +20,6 @@ from tornado.netutil import bind_sockets
 
 from app.accounts import Accounts, UsersFileError, read_users
 from app.cookie import SessionCookie
-from app.deadline import end_late_pages
 from app.drain import drain
 from app.events.hub import Hub
 from app.handlers.base import Services, Worker
@@ -32,7 +29,6 @@ from app.metrics import Metrics
 from app.sessions import Notices, Pipeline, RedisSessions, StoreUnavailable, Subscription
 from app.settings import Settings, SettingsError, read_settings
 from app.throttle import Rules, Throttle
-from app.watched import answer_hanging, progress_counter
 from app.web import make_app
 
 ANY_ADDRESS = ("0.0.0.0", "::", "")
@@ -42,23 +38,8 @@ HEADER_BYTES = 80 * 1024  # what nginx lets through, 64 KiB, and what it adds
 log = logging.getLogger("app")
 
 
-@dataclass(frozen=True)
-class Options:
-    host: str
-    port: int
-    watched: Path | None  # what the files for a watchdog are called; see app/watched.py
-
-
-@dataclass(frozen=True)
-class Handover:
-    """From app.dev: sockets that the worker before this one listens on too, and whom to tell that it may stop."""
-
-    sockets: list[socket.socket]
-    ready: Callable[[], object]
-
-
-def main(handover: Handover | None = None) -> int:
-    options = parse_arguments()
+def main() -> int:
+    options = _parse_arguments()
     try:
         settings = read_settings()
         accounts = _accounts(settings)
@@ -68,11 +49,9 @@ def main(handover: Handover | None = None) -> int:
     if options is None:
         return 0
     worker = Worker(name=worker_name(options.host, options.port), boot=secrets.token_hex(4))
-    if options.watched and settings.watchdog_seconds:
-        worker.note_progress = progress_counter(options.watched)
     write_logs(worker.name)
     try:
-        uvloop.run(serve(settings, accounts, worker, options, handover))
+        uvloop.run(serve(settings, accounts, worker, options))
     except OSError as error:
         print(
             f"app: cannot listen on {options.host}:{options.port}: {error.strerror}",
@@ -82,15 +61,18 @@ def main(handover: Handover | None = None) -> int:
     return 0
 
 
-def parse_arguments() -> Options | None:
+@dataclass(frozen=True)
+class Options:
+    host: str
+    port: int
+
+
+def _parse_arguments() -> Options | None:
     """Where to listen; None when only the settings are to be checked."""
     parser = argparse.ArgumentParser(prog="python -m app", description="One worker of the stack.")
     parser.add_argument("--port", type=int, help="port to listen on")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)"
-    )
-    parser.add_argument(
-        "--watched", type=Path, metavar="PATH", help="write PATH.progress and PATH.stack"
     )
     parser.add_argument(
         "--check", action="store_true", help="read the settings, report what is wrong, and exit"
@@ -102,7 +84,7 @@ def parse_arguments() -> Options | None:
         parser.error("--port is missing: python -m app --port 8001")
     if not 1 <= arguments.port <= 65535:
         parser.error(f"--port {arguments.port} is not a port: use 1 to 65535")
-    return Options(arguments.host, arguments.port, arguments.watched)
+    return Options(arguments.host, arguments.port)
 
 
 def worker_name(host: str, port: int) -> str:
@@ -120,35 +102,25 @@ def _accounts(settings: Settings) -> Accounts:
     return Accounts(users, settings.demo_password)
 
 
-async def serve(
-    settings: Settings,
-    accounts: Accounts,
-    worker: Worker,
-    options: Options,
-    handover: Handover | None = None,
-) -> None:
+async def serve(settings: Settings, accounts: Accounts, worker: Worker, options: Options) -> None:
     """Answer requests until SIGTERM or SIGINT, then drain."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    answer_hanging(worker, options.watched)
     services, pipeline = _services(settings, accounts, worker)
     hub = services.hub
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, hub.move)
-    server = _server(services, keep_alive=handover is None)
-    if handover is None:
-        server.add_sockets(bind_sockets(options.port, options.host or None, backlog=BACKLOG))
+    server = _listen(services, options)
     running = [
-        asyncio.create_task(_become_ready(worker, services.sessions, server, handover)),
+        asyncio.create_task(_become_ready(worker, services.sessions)),
         asyncio.create_task(hub.run()),
         asyncio.create_task(services.metrics.keep_time()),
-        asyncio.create_task(end_late_pages(worker, settings.page_seconds)),
         asyncio.create_task(give_back(lambda: len(hub.open))),
     ]
     for task in running:
         task.add_done_callback(_log_failure)
     await stop.wait()
-    await drain(server, worker, hub, settings.drain_seconds, succeeded=handover is not None)
+    await drain(server, worker, hub, settings.drain_seconds)
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
@@ -159,7 +131,12 @@ def _services(settings: Settings, accounts: Accounts, worker: Worker) -> tuple[S
     """Everything that handlers use, made once; the pipeline is to be closed at the end."""
     metrics = Metrics()
     url, timeout = settings.redis_url, settings.redis_timeout_seconds
-    pipeline = Pipeline(url, timeout_seconds=timeout, observe=metrics.store_latency.observe)
+    pipeline = Pipeline(
+        url,
+        timeout_seconds=timeout,
+        observe=metrics.store_latency.observe,
+        acknowledged_by=settings.writes_acknowledged_by,
+    )
     sessions = RedisSessions(pipeline, settings.limits)
     notices = Notices(
         pipeline,
@@ -190,12 +167,11 @@ def _log_failure(task: asyncio.Task[None]) -> None:
         log.error("a background task failed", exc_info=task.exception())
 
 
-def _server(services: Services, *, keep_alive: bool) -> HTTPServer:
+def _listen(services: Services, options: Options) -> HTTPServer:
     app = make_app(services)
     body_bytes = app.settings["body_bytes"]
-    return HTTPServer(
+    server = HTTPServer(
         app,
-        no_keep_alive=not keep_alive,
         xheaders=True,  # nginx overwrites them, and only nginx can reach this port
         max_body_size=body_bytes,
         max_header_size=HEADER_BYTES,
@@ -203,11 +179,11 @@ def _server(services: Services, *, keep_alive: bool) -> HTTPServer:
         body_timeout=10,
         idle_connection_timeout=3600,  # longer than nginx's 60 s: nginx closes first, no 502 race
     )
+    server.add_sockets(bind_sockets(options.port, options.host or None, backlog=BACKLOG))
+    return server
 
 
-async def _become_ready(
-    worker: Worker, sessions: RedisSessions, server: HTTPServer, handover: Handover | None
-) -> None:
+async def _become_ready(worker: Worker, sessions: RedisSessions) -> None:
     """Take traffic once Redis has answered; later outages leave the worker in the rotation."""
     waited = False
     while not worker.ready:
@@ -219,9 +195,6 @@ async def _become_ready(
                 log.warning("waiting for Redis: %s", error)
             waited = True
             await asyncio.sleep(0.5)
-    if handover is not None:
-        server.add_sockets(handover.sockets)
-        handover.ready()
     log.info("ready")
 
 

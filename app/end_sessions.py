@@ -32,7 +32,11 @@ def main() -> int:
 
 async def end_sessions(settings: Settings, user: str) -> int:
     """How many sessions of `user` there were.  Raises StoreUnavailable."""
-    pipeline = Pipeline(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
+    pipeline = Pipeline(
+        settings.redis_url,
+        timeout_seconds=settings.redis_timeout_seconds,
+        acknowledged_by=settings.writes_acknowledged_by,
+    )
     try:
         return await RedisSessions(pipeline).end_all(user, reason="administrator")
     finally:

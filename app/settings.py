@@ -13,15 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
-from app.sessions import Limits
+from app.sessions import BadAddress, Limits, read_address
 
 N = TypeVar("N", int, float)
 SECRET_NAMES = ("SESSION_SECRETS", "DEMO_PASSWORD", "REDIS_URL")
 COOKIE_NAME = "sid"  # unless SESSION_COOKIE_NAME says another
 MIN_SECRET_CHARACTERS = 32
-REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 
 
 class SettingsError(Exception):
@@ -38,14 +36,13 @@ class Settings:
     session_secrets: tuple[str, ...]
     session_cookie_name: str
     limits: Limits  # of sessions
+    writes_acknowledged_by: int  # replicas
     demo_password: str | None
     demo_endpoints: bool
     users_file: Path | None
     login_tries: int
     served_by: bool
     drain_seconds: float
-    page_seconds: float
-    watchdog_seconds: float
     events_heartbeat_seconds: float
 
     def __repr__(self) -> str:
@@ -65,14 +62,13 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         session_secrets=_session_secrets(values, production),
         session_cookie_name=_cookie_name(values),
         limits=_limits(env),
+        writes_acknowledged_by=env.count("SESSION_WRITES_ACKNOWLEDGED_BY", 0, least=0, most=5),
         demo_password=values.get("DEMO_PASSWORD") or (None if production else "demo"),
         demo_endpoints=env.flag("DEMO_ENDPOINTS", default=not production),
         users_file=Path(users_file) if users_file else None,
         login_tries=env.count("LOGIN_TRIES", 10, least=0, most=1000),
         served_by=env.flag("SERVED_BY", default=True),
         drain_seconds=env.number("DRAIN_SECONDS", 10, least=1, most=300),
-        page_seconds=env.number("PAGE_SECONDS", 60, least=1, most=3600),
-        watchdog_seconds=env.number("WATCHDOG_SECONDS", 20, least=0, most=3600),
         events_heartbeat_seconds=env.number("EVENTS_HEARTBEAT_SECONDS", 15, least=0.1, most=600),
     )
     _check_together(settings)
@@ -130,16 +126,10 @@ def _redis_url(values: Mapping[str, str]) -> str:
     """Where Redis is.  The text of an error never repeats it: it may hold a password."""
     url = values.get("REDIS_URL") or "redis://127.0.0.1:6379/0"
     try:
-        parts = urlsplit(url)
-        place = parts.path if parts.scheme == "unix" else parts.hostname
-        usable = parts.scheme in REDIS_SCHEMES and bool(place) and parts.port != 0
-    except ValueError:  # a port that is no number
-        usable = False
-    if not usable:
-        raise SettingsError(
-            "REDIS_URL is not like redis://host:6379/0, unix:///path or redis+cluster://host:6379 "
-            "(write /, # and @ of a password as %2F, %23 and %40)"
-        )
+        read_address(url)
+    except BadAddress as error:
+        remedy = "write /, # and @ of a password as %2F, %23 and %40"
+        raise SettingsError(f"REDIS_URL {error} (docs/redis.md; {remedy})") from error
     return url
 
 

@@ -88,7 +88,7 @@ class Login(BaseHandler):
         try:
             return await super().load_session()
         except StoreUnavailable:
-            if self.request.method not in ("GET", "HEAD"):
+            if self.request.method != "GET":
                 raise
             return None
 

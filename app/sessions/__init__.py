@@ -1,6 +1,6 @@
 """The session engine: sessions in Redis that stay right when parallel requests meet on several workers.
 
-Copy this folder alone into another project; it needs redis and ujson.
+Copy this folder alone into another project; it needs hiredis and ujson.
 """
 
 from .codec import CorruptJson, NotPlainJson
@@ -17,11 +17,13 @@ from .store import (
     SessionTooLarge,
 )
 from .watch import Notices, Watch
+from .wire.address import BadAddress, read_address
 from .wire.calls import StoreUnavailable
 from .wire.pipeline import Pipeline
 from .wire.subscription import Subscription
 
 __all__ = [
+    "BadAddress",
     "BadKey",
     "CorruptJson",
     "Counters",
@@ -40,4 +42,5 @@ __all__ = [
     "Subscription",
     "Watch",
     "is_id",
+    "read_address",
 ]

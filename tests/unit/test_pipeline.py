@@ -6,22 +6,22 @@ import asyncio
 
 from app.sessions import Pipeline
 from app.sessions.wire.calls import Call, Request, Script
-from app.sessions.wire.server import ServerLink
+from app.sessions.wire.pipeline import MOST_A_WRITE, Outbox
 
-MOST_A_WRITE = ServerLink.most_a_write
 SCRIPT = Script("return 1", "0" * 40)
 
 
 class Writes:
     """A way to Redis that answers nothing and keeps what it was given, write by write."""
 
-    most_a_write = MOST_A_WRITE
-
     def __init__(self) -> None:
         self.sizes: list[int] = []
 
     def send(self, calls: list[Call]) -> None:
         self.sizes.append(len(calls))
+
+    def retire(self, reason: str) -> None:
+        pass
 
     async def close(self) -> None:
         pass
@@ -30,7 +30,7 @@ class Writes:
 async def writes_of(calls: int) -> list[int]:
     """The sizes of the writes by which so many calls of one turn leave: before it ends, and in all."""
     pipeline, link = Pipeline("redis://127.0.0.1", timeout_seconds=1), Writes()
-    pipeline._link = link
+    pipeline._plain = pipeline._acknowledged = Outbox(link)
     for _ in range(calls):
         pipeline.send(Request(SCRIPT, [], []))
     at_once = len(link.sizes)

@@ -13,17 +13,17 @@ from hiredis import pack_command
 
 Command = Sequence[str | bytes | int]
 
-# Answers that say "not now".  Redis gives them before a script starts, so nothing was written.
-NOT_NOW = (
-    "OOM",
-    "LOADING",
-    "READONLY",
-    "MISCONF",
-    "NOREPLICAS",
-    "CLUSTERDOWN",
-    "MASTERDOWN",
-    "BUSY",
+# Answers that Redis gives before a script starts, so nothing was written.
+DID_NOT_RUN = (
+    *("OOM", "BUSY", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "NOAUTH", "NOPERM"),
+    *("READONLY", "LOADING", "MASTERDOWN", "MOVED", "ASK", "TRYAGAIN"),
 )
+
+
+def pack(command: Command) -> bytes:
+    """As it goes over the wire."""
+    packed: bytes = pack_command(command)  # type: ignore[arg-type]  # its types know one word
+    return packed
 
 
 class StoreUnavailable(Exception):
@@ -52,11 +52,16 @@ class Script:
 
     text: str
     sha: str
+    acknowledged: bool = False  # an answer means that replicas have it, where they are asked for
+
+    @classmethod
+    def of(cls, text: str, *, acknowledged: bool = False) -> Script:
+        sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        return cls(text, sha, acknowledged)
 
     @classmethod
     def read(cls, path: Path) -> Script:
-        text = path.read_text()
-        return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+        return cls.of(path.read_text())
 
 
 class Request:
@@ -67,7 +72,7 @@ class Request:
     def __init__(self, script: Script, keys: Sequence[str], args: Command) -> None:
         self.script = script
         self.command: Command = ("EVALSHA", script.sha, len(keys), *keys, *args)
-        self.packed: bytes = pack_command(self.command)  # type: ignore[arg-type]
+        self.packed = pack(self.command)
 
     def in_full(self) -> Command:
         """The command with the script itself, for a server that does not know its name."""
@@ -77,24 +82,27 @@ class Request:
 class Call:
     """A request on its way, and the future that its answer settles."""
 
-    __slots__ = ("answer", "request", "sent_at")
+    __slots__ = ("answer", "request", "sent_at", "since")
 
     def __init__(self, request: Request, answer: asyncio.Future[Any]) -> None:
         self.request = request
         self.answer = answer
         self.sent_at = 0.0  # seconds of the event loop's clock
+        self.since = 0.0  # the same, where a call may be sent to several nodes in turn
 
-    def settle(self, answer: Any) -> None:
-        """Hand over the answer, or the error; nothing to do where the request was cancelled."""
-        if self.answer.done():
-            return
-        if not isinstance(answer, Exception):
-            self.answer.set_result(answer)
-        elif str(answer).startswith(NOT_NOW):
-            self.fail(str(answer), may_have_happened=False)
-        else:
-            kind = WrongType if str(answer).startswith("WRONGTYPE") else ScriptError
-            self.answer.set_exception(kind(str(answer)))
+    def anew(self, request: Request, answer: asyncio.Future[Any]) -> Call:
+        """Another call in place of this one, as old as it is."""
+        call = Call(request, answer)
+        call.since = self.since
+        return call
+
+    def refuse(self, error: str) -> None:
+        """Hand over an error answer of Redis; nothing to do where the request was cancelled."""
+        if error.startswith(DID_NOT_RUN):
+            self.fail(error, may_have_happened=False)
+        elif not self.answer.done():
+            kind = WrongType if error.startswith("WRONGTYPE") else ScriptError
+            self.answer.set_exception(kind(error))
 
     def fail(self, reason: str, *, may_have_happened: bool) -> None:
         if not self.answer.done():

@@ -1,107 +1,195 @@
-"""Redis Cluster, through redis-py, which knows which node holds each slot.
+"""Redis Cluster: each call goes to the node that holds its slot, and follows the slot when it moves.
 
 A session and its user's index share a slot, so every call is whole on one node, and growing from one
-server to a cluster is a change of REDIS_URL.
+server to a cluster is a change of REDIS_URL.  A node that answers MOVED, ASK, TRYAGAIN or CLUSTERDOWN
+has not run the call: it goes again, within its time limit.  So does one that could not be sent, where
+another node has taken over.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
-from redis.asyncio import RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    ClusterDownError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
+from .address import Address, Place
+from .calls import Call, Request, pack
+from .connection import connect
+from .exchange import NOT_THE_MASTER, Exchange, Refusal
+from .server import ServerLink
+from .slots import Slots, ask_slots, slot_of
 
-from .calls import Call, Command
-from .server import Observe
+AGAIN_SECONDS = 0.03  # before a call that did not run goes again
+LEARN_SECONDS = 0.1  # between two looks at who holds which slot, at least
 
-SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
-# redis-py cuts the error code off the text of the answers it has a class for.
-CODES = {OutOfMemoryError: "OOM", ReadOnlyError: "READONLY", ClusterDownError: "CLUSTERDOWN"}
-
-
-def is_cluster(url: str) -> bool:
-    return url.partition(":")[0] in SCHEMES
+MakeExchange = Callable[[Refusal], Exchange]
 
 
 class ClusterLink:
-    """Sends each batch through redis-py's cluster pipeline, with its retries off and one time limit."""
+    """A link to each node, made when the first call goes there."""
 
-    most_a_write = sys.maxsize  # a batch holds a connection to each node for itself
-
-    def __init__(self, url: str, timeout_seconds: float, observe: Observe = None) -> None:
-        scheme, colon, rest = url.partition(":")
-        self._cluster = RedisCluster.from_url(
-            SCHEMES[scheme] + colon + rest,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
-        )
+    def __init__(self, address: Address, make: MakeExchange, timeout_seconds: float) -> None:
+        """`make` makes an exchange that tells of each call that did not run."""
+        self._address = address
+        self._make = make
         self._timeout_seconds = timeout_seconds
-        self._observe = observe
-        self._batches: set[asyncio.Task[None]] = set()
+        self._slots = Slots([], list(address.hosts))
+        self._links: dict[Place, ServerLink] = {}
+        self._learning: asyncio.Task[None] | None = None
+        self._not_before = 0.0  # for the next look, seconds of the event loop's clock
+        # For that look: a call, where it could not be sent and why, and what gives it up in time.
+        self._waiting: list[tuple[Call, Place | None, str, asyncio.TimerHandle]] = []
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._closing = False
 
     def send(self, calls: list[Call]) -> None:
-        task = asyncio.get_running_loop().create_task(self._send(calls))
-        self._batches.add(task)
-        task.add_done_callback(self._batches.discard)
+        now = asyncio.get_running_loop().time()
+        for call in calls:
+            call.since = now
+        self._send(calls)
+
+    def retire(self, reason: str) -> None:
+        for link in self._links.values():
+            link.retire(reason)
 
     async def close(self) -> None:
-        await asyncio.gather(*self._batches)
-        await self._cluster.aclose()
+        self._closing = True
+        if self._learning is not None:
+            await self._learning
+        for timer in self._timers:
+            timer.cancel()
+        await asyncio.gather(*(link.close() for link in self._links.values()))
 
-    async def _send(self, calls: list[Call]) -> None:
-        started = asyncio.get_running_loop().time()
-        sent = False
+    def _send(self, calls: list[Call]) -> None:
+        by_node: dict[Place, list[Call]] = {}
+        for call in calls:
+            holder = self._holder(call)
+            if call.answer.done():  # nobody waits any more: it must not happen now
+                continue
+            if holder is None:
+                self._wait(call, None, "no node of the cluster holds this slot")
+            else:
+                by_node.setdefault(holder, []).append(call)
+        for place, some in by_node.items():
+            self._link(place).send(some)
+
+    def _holder(self, call: Call) -> Place | None:
+        if not self._slots.holders:
+            return None
+        return self._slots.holders[slot_of(call.request.command[3])]  # the first key
+
+    def _link(self, place: Place) -> ServerLink:
+        if place not in self._links:
+
+            async def open_exchange() -> Exchange:
+                exchange = self._make(partial(self._refused, place))
+                return await connect(exchange, self._address, place, as_master=True)
+
+            unreachable = partial(self._unreachable, place)
+            self._links[place] = ServerLink(open_exchange, self._timeout_seconds, unreachable)
+        return self._links[place]
+
+    # ---- calls that did not run
+
+    def _refused(self, place: Place, call: Call, error: str) -> None:
+        code, *about = error.split(" ")
+        if code == "MOVED":
+            self._learn()
+            self._slots.holders[int(about[0])] = _target(about[1], place)
+            self._again(call, error, at_once=True)
+        elif code == "ASK":  # for this call alone
+            full = call.anew(_InFull(call.request), call.answer)
+            self._link(_target(about[1], place)).send([_Asking(), full])
+        elif code in ("TRYAGAIN", "CLUSTERDOWN", *NOT_THE_MASTER):
+            self._learn()
+            self._again(call, error)
+        else:
+            call.refuse(error)
+
+    def _unreachable(self, place: Place, call: Call, reason: str) -> None:
+        self._wait(call, place, reason)
+
+    def _again(self, call: Call, error: str, *, at_once: bool = False) -> None:
+        """Send it again, in a moment; give up at the time limit.  Two nodes may point at each other."""
+        loop = asyncio.get_running_loop()
+        waited = self._waited(call)
+        if waited > self._timeout_seconds - AGAIN_SECONDS:
+            call.fail(error, may_have_happened=False)
+        elif at_once and waited < AGAIN_SECONDS:
+            self._send([call])
+        else:
+
+            def send() -> None:
+                self._timers.discard(timer)
+                self._send([call])
+
+            timer = loop.call_later(AGAIN_SECONDS, send)
+            self._timers.add(timer)
+
+    # ---- who holds which slot
+
+    def _wait(self, call: Call, place: Place | None, reason: str) -> None:
+        """Until the next look.  It fails if that leads nowhere else than to `place`, or comes too late."""
+        left = self._timeout_seconds - self._waited(call)
+        give_up = partial(call.fail, reason, may_have_happened=False)
+        timer = asyncio.get_running_loop().call_later(max(0, left), give_up)
+        self._waiting.append((call, place, reason, timer))
+        self._learn()
+
+    def _waited(self, call: Call) -> float:
+        return asyncio.get_running_loop().time() - call.since
+
+    def _learn(self) -> None:
+        if self._learning is None and not self._closing:
+            self._learning = asyncio.get_running_loop().create_task(self._look())
+
+    async def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        if (wait := self._not_before - loop.time()) > 0:
+            await asyncio.sleep(wait)
+        failed = ""
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                await self._cluster.initialize()
-                sent = True
-                answers = await self._answers(calls)
-        except (RedisError, OSError, TimeoutError) as error:
-            reason = str(error) or f"no answer from Redis within {self._timeout_seconds:g} s"
-            for call in calls:
-                call.fail(reason, may_have_happened=sent)
-            return
-        if self._observe is not None:
-            self._observe(asyncio.get_running_loop().time() - started)
-        for call, answer in zip(calls, answers, strict=True):
-            _settle(call, answer)
-
-    async def _answers(self, calls: list[Call]) -> list[Any]:
-        """Run by name; what a node does not know by name did not run, and goes again in full."""
-        answers = await self._exchange([call.request.command for call in calls])
-        unknown = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if unknown:
-            again = await self._exchange([calls[i].request.in_full() for i in unknown])
-            for i, answer in zip(unknown, again, strict=True):
-                answers[i] = answer
-        return answers
-
-    async def _exchange(self, commands: list[Command]) -> list[Any]:
-        pipeline = self._cluster.pipeline()
-        for command in commands:
-            pipeline.execute_command(*command)
-        answers: list[Any] = await pipeline.execute(raise_on_error=False)
-        return answers
+            # The URL's nodes too: those that were known may all have been replaced.
+            known = list(dict.fromkeys([*self._slots.nodes, *self._address.hosts]))
+            self._slots = await ask_slots(self._address, known, self._timeout_seconds)
+        except Exception as error:  # whatever it is: those who wait must be told
+            failed = f"no connection to Redis: {error}"
+        self._not_before = loop.time() + LEARN_SECONDS
+        self._learning = None
+        waiting, self._waiting = self._waiting, []
+        for call, place, reason, timer in waiting:
+            timer.cancel()
+            holder = self._holder(call)
+            if failed or holder in (None, place):
+                call.fail(failed or reason, may_have_happened=False)
+            else:
+                self._send([call])
 
 
-def _settle(call: Call, answer: Any) -> None:
-    if isinstance(answer, ResponseError):
-        code = next((code for kind, code in CODES.items() if isinstance(answer, kind)), "")
-        call.settle(Exception(f"{code} {answer}".lstrip()))
-    elif isinstance(answer, Exception):
-        call.fail(str(answer), may_have_happened=True)
-    else:
-        call.settle(answer)
+class _Asking(Call):
+    """ASKING, before a call that its new node may run although the slot is not wholly there yet."""
+
+    def __init__(self) -> None:
+        super().__init__(_Plain("ASKING"), asyncio.get_running_loop().create_future())
+        self.answer.add_done_callback(lambda answer: answer.exception())  # of no interest
+
+
+class _Plain(Request):
+    def __init__(self, *words: str) -> None:
+        self.command = words
+        self.packed = pack(words)
+
+
+class _InFull(Request):
+    """With the script itself: asked again after NOSCRIPT it would need another ASKING."""
+
+    def __init__(self, request: Request) -> None:
+        self.script = request.script
+        self.command = request.in_full()
+        self.packed = pack(self.command)
+
+
+def _target(text: str, place: Place) -> Place:
+    """Where a redirection leads; a node that does not know its own name is on the same host."""
+    host, _, port = text.rpartition(":")
+    return (place[0] if host in ("", "?") else host), int(port)

@@ -8,26 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
-import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
 
-from redis.asyncio.connection import AbstractConnection, Connection, parse_url
-from redis.exceptions import RedisError
+from .address import Place, read_address
+from .calls import pack
+from .connection import NOT_YET, Connection, Refused, connect
+from .sentinel import Sentinels
+from .slots import ask_slots
 
-from .cluster import SCHEMES, is_cluster
-
-# How the kernel finds out that the other end has gone without a word, where it can: asked after 5 s of
-# silence, given up 15 s later.  A PING of our own would cost Redis a command each time.
-KEEPALIVE = {
-    "TCP_KEEPIDLE": 5,  # seconds
-    "TCP_KEEPINTVL": 5,
-    "TCP_KEEPCNT": 3,
-    "TCP_USER_TIMEOUT": 15_000,  # milliseconds
-}
 AGAIN_SECONDS = (0.2, 1.0)  # between tries, at random: workers must not all come at once
 CHANNELS_A_COMMAND = 1000
 
@@ -47,16 +38,16 @@ class Subscription:
     """Joins and leaves channels at once or as soon as Redis is there; `run` keeps it connected."""
 
     def __init__(self, url: str, *, timeout_seconds: float) -> None:
-        """`url` as the Pipeline takes it.  Of a cluster any node will do: it hears all of them."""
-        scheme, colon, rest = url.partition(":")
-        self._is_cluster = is_cluster(url)
-        self._address: dict[str, Any] = dict(parse_url(SCHEMES.get(scheme, scheme) + colon + rest))
-        self._nodes: list[tuple[str, int]] = []  # of a cluster, to go on when one of them dies
+        """`url` as the Pipeline takes it.  Of a cluster any node will do: each passes on what others are told."""
+        self._address = read_address(url)
         self._timeout_seconds = timeout_seconds
+        self._nodes: list[Place] = list(self._address.hosts)  # of a cluster
+        self._sentinels: Sentinels | None = None
+        if self._address.scheme == "redis+sentinel":
+            self._sentinels = Sentinels(self._address, timeout_seconds, self._follow)
         self._channels: set[str] = set()
-        self._news: dict[str, bool] = {}  # channel -> join or leave, not yet said to Redis
-        self._wake = asyncio.Event()
-        self._linked = False  # a connection stands
+        self._news: dict[str, bool] = {}  # channel -> join or leave, of this turn of the event loop
+        self._ear: _Ear | None = None  # a connection that stands
         self.hears = False  # and Redis has confirmed a channel on it
 
     def join(self, channel: str) -> None:
@@ -70,95 +61,97 @@ class Subscription:
     async def run(self, listener: Listener) -> None:
         """Hear until cancelled; a lost connection is made anew."""
         complained = False
-        while True:
-            try:
-                await self._converse(listener)
-            except (RedisError, OSError, TimeoutError) as error:
+        try:
+            while True:
+                try:
+                    reason = await self._converse(listener)
+                except (OSError, TimeoutError) as error:
+                    reason = (
+                        str(error) or f"no answer from Redis within {self._timeout_seconds:g} s"
+                    )
                 if self.hears or not complained:
-                    log.warning("notices of other workers are not heard: %s", error)
+                    log.warning("notices of other workers are not heard: %s", reason)
                 complained = True
-            self.hears = False
-            if self._nodes:
-                self._address["host"], self._address["port"] = random.choice(self._nodes)
-            await asyncio.sleep(random.uniform(*AGAIN_SECONDS))
+                self.hears = False
+                await asyncio.sleep(random.uniform(*AGAIN_SECONDS))
+        finally:
+            if self._sentinels is not None:
+                await self._sentinels.close()
 
     def _tell(self, channel: str, *, joining: bool) -> None:
-        if self._linked:  # otherwise the next connection begins with all of them
-            self._news[channel] = joining
-            self._wake.set()
+        if self._ear is None:  # the next connection begins with all of them
+            return
+        if not self._news:
+            asyncio.get_running_loop().call_soon(self._say_news)
+        self._news[channel] = joining
 
-    async def _converse(self, listener: Listener) -> None:
-        """One connection, from its beginning to its loss."""
-        connection = self._connection()
-        speaking: asyncio.Task[None] | None = None
+    async def _converse(self, listener: Listener) -> str:
+        """One connection, from its beginning to its loss, whose reason is returned."""
+        async with asyncio.timeout(self._timeout_seconds):
+            self._ear = ear = await self._open(_Ear(listener, self._confirmed))
+        self._news = dict.fromkeys(self._channels, True)
+        self._say_news()
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                await connection.connect()
-                if self._is_cluster:
-                    await self._learn_nodes(connection)
-            self._linked = True
-            self._news = dict.fromkeys(self._channels, True)
-            self._wake.set()
-            speaking = asyncio.create_task(self._speak(connection))
-            while True:
-                # No name for the answer: it would be held until the next one comes.
-                self._take(
-                    await connection.read_response(disable_decoding=True, timeout=math.inf),
-                    listener,
-                )
+            return await ear.ended
         finally:
-            self._linked = False
-            if speaking is not None:
-                speaking.cancel()
-                await asyncio.gather(speaking, return_exceptions=True)
-            await connection.disconnect(nowait=True)
+            self._ear = None
+            self._news = {}
+            ear.close("not listened to any more")
 
-    def _take(self, answer: Any, listener: Listener) -> None:
-        """Pass on a message, or the word that from now on there will be some."""
-        match answer:
-            case [b"message", channel, message]:
-                listener.heard(channel.decode(), message)
-            case [b"subscribe", channel, _]:
-                self.hears = True
-                listener.joined(channel.decode())
+    async def _open(self, ear: _Ear) -> _Ear:
+        address, as_master = self._address, self._address.scheme != "redis+cluster"
+        place = next(iter(address.hosts), None)
+        if self._sentinels is not None:
+            place = await self._sentinels.master()
+        elif not as_master:
+            # Before each connection: a node that was known may have gone, and others have come.
+            known = list(dict.fromkeys([*self._nodes, *address.hosts]))
+            self._nodes = (await ask_slots(address, known, self._timeout_seconds)).nodes
+            place = random.choice(self._nodes)
+        return await connect(ear, address, place, as_master=as_master)
 
-    async def _speak(self, connection: AbstractConnection) -> None:
-        """Send what is to be joined and left."""
-        while self._linked:
-            await self._wake.wait()
-            self._wake.clear()
-            await self._say_news(connection)
+    def _confirmed(self) -> None:
+        self.hears = True
 
-    async def _say_news(self, connection: AbstractConnection) -> None:
-        """Apart, so that the names of channels are not held until there is news again."""
+    def _follow(self) -> None:
+        """The master has moved, or is about to."""
+        if self._ear is not None:
+            self._ear.close("the master has moved")
+
+    def _say_news(self) -> None:
         news, self._news = self._news, {}
+        if self._ear is None or not self._ear.stands:
+            return
         for joining, command in ((True, "SUBSCRIBE"), (False, "UNSUBSCRIBE")):
             channels = (channel for channel, joins in news.items() if joins is joining)
             for some in _portions(channels):
-                await connection.send_command(command, *some, check_health=False)
+                self._ear.write(pack((command, *some)))
 
-    async def _learn_nodes(self, connection: AbstractConnection) -> None:
-        await connection.send_command("CLUSTER", "SLOTS")
-        ranges = await connection.read_response(disable_decoding=True)
-        nodes = {(host.decode(), int(port)) for _, _, *nodes in ranges for host, port, *_ in nodes}
-        self._nodes = sorted((host or str(self._address["host"]), port) for host, port in nodes)
 
-    def _connection(self) -> AbstractConnection:
-        kind = self._address.get("connection_class", Connection)
-        settings = {key: self._address[key] for key in self._address if key != "connection_class"}
-        settings |= {
-            "protocol": 2,
-            "socket_connect_timeout": self._timeout_seconds,
-            "socket_timeout": None,  # silence is normal
-        }
-        if "path" not in settings:
-            known = {name: seconds for name, seconds in KEEPALIVE.items() if hasattr(socket, name)}
-            settings["socket_keepalive"] = True
-            settings["socket_keepalive_options"] = {
-                getattr(socket, name): known[name] for name in known
-            }
-        connection: AbstractConnection = kind(**settings)
-        return connection
+class _Ear(Connection):
+    """A connection on which messages come, and the word that from now on there will be some."""
+
+    def __init__(self, listener: Listener, confirmed: Callable[[], None]) -> None:
+        super().__init__()
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._listener = listener
+        self._confirmed = confirmed
+
+    def take(self) -> None:
+        while (answer := self.reader.gets()) is not NOT_YET:
+            match answer:
+                case [b"message", channel, message]:
+                    self._listener.heard(channel.decode(), message)
+                case [b"subscribe", channel, _]:
+                    self._confirmed()
+                    self._listener.joined(channel.decode())
+                case Refused():
+                    self.close(str(answer))
+                    return
+
+    def lost(self, reason: str) -> None:
+        if not self.ended.done():
+            self.ended.set_result(reason)
 
 
 def _portions(channels: Iterable[str]) -> Iterator[list[str]]:

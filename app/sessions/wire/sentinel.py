@@ -1,0 +1,173 @@
+"""The master that Sentinels name: asked for at each connect, and followed when it moves.
+
+All Sentinels of the URL are asked at once, so any may be down, and the newest configuration among the
+answers is right.  All are listened to.  Client guide:
+https://redis.io/docs/latest/develop/reference/sentinel-clients/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+from .address import Address, Place
+from .calls import pack
+from .connection import NOT_YET, Connection, Refused, connect
+
+# A Sentinel that was elected says so before it has promoted anybody.  What the old master takes from
+# then on may be lost, even if another replica acknowledges it.
+BEGINS = "+failover-state-send-slaveof-noone"
+ENDED = "+switch-master"
+ABORTED = ("-failover-abort-no-good-slave", "-failover-abort-slave-timeout")
+MOVING_SECONDS = 10.0  # a failover that has not ended by then is not waited for
+GRACE_SECONDS = 0.05  # for the answers of other Sentinels after the first
+POLL_SECONDS = 0.05
+AGAIN_SECONDS = (0.2, 1.0)  # between tries to listen to one, at random
+
+log = logging.getLogger(__name__)
+
+
+class Sentinels:
+    """`moved` is called when connections to the master should be made anew."""
+
+    def __init__(self, address: Address, timeout_seconds: float, moved: Callable[[], None]) -> None:
+        self._name = address.master
+        self._places = address.hosts
+        self._address = replace(address, login=address.sentinel_login, database=0)
+        self._timeout_seconds = timeout_seconds
+        self._moved = moved
+        self._master: Place | None = None  # as last told
+        self._leaving: Place | None = None  # a failover takes its role away
+        self._until = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def master(self) -> Place:
+        """Where the master is; while a failover is under way, wait for the new one.
+
+        Raises OSError when no Sentinel answers or none knows the name.  The caller limits the time.
+        """
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._listen(place)) for place in self._places]
+        clock = asyncio.get_running_loop().time
+        while (found := await self._ask_all()) == self._leaving and clock() < self._until:
+            await asyncio.sleep(POLL_SECONDS)
+        self._master, self._leaving = found, None
+        return found
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # ---- asking
+
+    async def _ask_all(self) -> Place:
+        """The place that the Sentinel with the newest configuration names."""
+        asking = {asyncio.create_task(self._ask(place)) for place in self._places}
+        known: dict[int, Place] = {}
+        reason, wait = "no Sentinel answers", None
+        try:
+            while asking:
+                done, asking = await asyncio.wait(
+                    asking, timeout=wait, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    if isinstance(error := task.exception(), Exception):
+                        reason = f"a Sentinel says: {error}"
+                    else:
+                        epoch, place = task.result()
+                        known[epoch], wait = place, GRACE_SECONDS
+                if not done:
+                    break
+        finally:
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+        if not known:
+            raise OSError(reason)
+        return known[max(known)]
+
+    async def _ask(self, place: Place) -> tuple[int, Place]:
+        """The epoch of this Sentinel's configuration, and where it says the master is."""
+        connection = Connection()
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await connect(connection, self._address, place)
+                where, about = await connection.ask(
+                    ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._name),
+                    ("SENTINEL", "MASTER", self._name),
+                )
+        finally:
+            connection.close("asked")
+        if isinstance(where, Refused) or isinstance(about, Refused) or where is None:
+            raise OSError(str(about) if isinstance(about, Refused) else str(where))
+        facts = dict(zip(about[::2], about[1::2], strict=True))
+        return int(facts[b"config-epoch"]), (where[0].decode(), int(where[1]))
+
+    # ---- listening
+
+    async def _listen(self, place: Place) -> None:
+        """Hear one Sentinel until cancelled."""
+        complained = False
+        while True:
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    ear = await connect(_Ear(self._note), self._address, place)
+                try:
+                    ear.write(pack(("SUBSCRIBE", BEGINS, ENDED, *ABORTED)))
+                    complained = False
+                    await self._look_again()
+                    reason = await ear.ended
+                finally:
+                    ear.close("not listened to any more")
+            except (OSError, TimeoutError) as error:
+                reason = str(error) or f"no answer within {self._timeout_seconds:g} s"
+            if not complained:
+                log.warning("the Sentinel at %s:%d is not heard: %s", *place, reason)
+            complained = True
+            await asyncio.sleep(random.uniform(*AGAIN_SECONDS))
+
+    async def _look_again(self) -> None:
+        """Something may have moved while this Sentinel was not heard."""
+        known = self._master
+        if known is not None and await self._ask_all() != known:
+            self._moved()
+
+    def _note(self, channel: str, message: str) -> None:
+        """A Sentinel's event: `NAME HOST PORT HOST PORT` of a switch, else `slave ... @ NAME HOST PORT`."""
+        words = message.split(" ")
+        if channel == ENDED and words[0] == self._name:
+            self._leaving = None
+            if self._master is not None and words[3:5] != [self._master[0], str(self._master[1])]:
+                self._moved()
+        elif self._name in words:
+            begins = channel == BEGINS
+            self._leaving = self._master if begins else None
+            self._until = asyncio.get_running_loop().time() + MOVING_SECONDS
+            if begins:
+                self._moved()
+
+
+class _Ear(Connection):
+    """A connection on which a Sentinel's events come."""
+
+    def __init__(self, note: Callable[[str, str], None]) -> None:
+        super().__init__()
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._note = note
+
+    def take(self) -> None:
+        while (answer := self.reader.gets()) is not NOT_YET:
+            match answer:
+                case [b"message", channel, message]:
+                    self._note(channel.decode(), message.decode())
+                case Refused():
+                    self.close(str(answer))
+                    return
+
+    def lost(self, reason: str) -> None:
+        if not self.ended.done():
+            self.ended.set_result(reason)

@@ -1,0 +1,126 @@
+"""A master, its replicas and three Sentinels, as processes of their own: a store that may fail over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from lab.testbed.servers import RedisServer, wait_until
+
+NAME = "mymaster"
+START_SECONDS = 20
+
+
+class Sentinel(RedisServer):
+    """One Sentinel.  It keeps what it learns in its file, which it reads again when it is restarted."""
+
+    def __init__(self, folder: Path, *lines: str, password: str = "") -> None:
+        super().__init__(folder, password=password)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = folder / "sentinel.conf"
+        own = (
+            f"port {self.port}",
+            "bind 127.0.0.1",
+            f'dir "{folder}"',
+            f'logfile "{self.log_path}"',
+        )
+        secret = [f"requirepass {password}"] if password else []
+        self.file.write_text("\n".join([*own, *secret, *lines, ""]))
+        self._command = [self._command[0], str(self.file), "--sentinel"]
+
+    def facts(self) -> dict[str, Any]:
+        """What it says of the master."""
+        return cast(dict[str, Any], self.admin.sentinel_master(NAME))
+
+    @property
+    def named(self) -> int:
+        """The port of the server that it calls the master."""
+        _, port = cast(tuple[bytes, int], self.admin.sentinel_get_master_addr_by_name(NAME))
+        return port
+
+
+class Replicated:
+    """`servers` are all; the first one begins as the master.  `url` names the Sentinels."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        replicas: int = 2,
+        down_after_ms: int = 2000,
+        password: str = "",
+        sentinel_password: str = "",
+    ) -> None:
+        fast = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", *options]
+        fast += ["--masterauth", password] if password else []
+        first = RedisServer(folder / "0", *fast, password=password)
+        fast += ["--replicaof", f"127.0.0.1 {first.port}"]
+        numbers = range(1, replicas + 1)
+        others = [RedisServer(folder / str(n), *fast, password=password) for n in numbers]
+        self.servers = [first, *others]
+        self._by_port = {server.port: server for server in self.servers}
+        lines = [
+            f"sentinel monitor {NAME} 127.0.0.1 {first.port} 2",
+            f"sentinel down-after-milliseconds {NAME} {down_after_ms}",
+            f"sentinel failover-timeout {NAME} 10000",
+            *([f"sentinel auth-pass {NAME} {password}"] if password else []),
+            *([f"sentinel sentinel-pass {sentinel_password}"] if sentinel_password else []),
+        ]
+        self.sentinels = [
+            Sentinel(folder / f"sentinel-{n}", *lines, password=sentinel_password) for n in range(3)
+        ]
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        login = f":{password}@" if password else ""
+        more = f"?sentinel_password={sentinel_password}" if sentinel_password else ""
+        self.url = f"redis+sentinel://{login}{hosts}/{NAME}/0{more}"
+
+    @property
+    def master(self) -> RedisServer:
+        """The server that the Sentinel with the newest configuration names."""
+        running = [sentinel for sentinel in self.sentinels if sentinel.process is not None]
+        newest = max(running, key=lambda sentinel: int(sentinel.facts()["config-epoch"]))
+        return self._by_port[newest.named]
+
+    def watch_at(self, port: int) -> None:
+        """Before the start: have the Sentinels reach the master, and send clients, through this port."""
+        self._by_port[port] = self.servers[0]
+        for sentinel in self.sentinels:
+            text = sentinel.file.read_text()
+            sentinel.file.write_text(
+                text.replace(f"127.0.0.1 {self.servers[0].port} ", f"127.0.0.1 {port} ")
+            )
+
+    def start(self) -> None:
+        """Start all and wait until replicas have caught up and the Sentinels know each other."""
+        for server in [*self.servers, *self.sentinels]:
+            server.start()
+        wait_until(
+            self.whole, seconds=START_SECONDS, what="a master with its replicas and Sentinels"
+        )
+
+    def stop(self) -> None:
+        for server in [*self.sentinels, *self.servers]:
+            server.stop()
+
+    def whole(self) -> bool:
+        """Every replica follows, and every Sentinel sees all of them and the other Sentinels."""
+        replicas = len(self.servers) - 1
+        online = self.master.admin.info("replication")
+        if [online.get(f"slave{n}", {}).get("state") for n in range(replicas)] != [
+            "online"
+        ] * replicas:
+            return False
+        for sentinel in self.sentinels:
+            facts = sentinel.facts()
+            if (facts["num-slaves"], facts["num-other-sentinels"]) != (replicas, 2):
+                return False
+        return True
+
+    def fail_over(self) -> None:
+        """Have Sentinel give another server the master's role, as for maintenance; returns at once."""
+        self.sentinels[0].admin.sentinel_failover(NAME)
+
+    def wait_for_another(self, old: RedisServer, *, seconds: float = 15) -> RedisServer:
+        """The master, once it is not `old`."""
+        wait_until(lambda: self.master is not old, seconds=seconds, what="another master")
+        return self.master
