@@ -9,7 +9,13 @@ from urllib.parse import urlencode
 
 from lab.client import Answer, Client
 from loadtest.check.op import Kind, Op, Outcome
-from loadtest.load.answers import fingerprint, given_cookie, read_answer, read_error
+from loadtest.load.answers import (
+    fingerprint,
+    given_cookie,
+    read_answer,
+    read_cookie,
+    read_error,
+)
 from loadtest.load.recorder import Recorder
 
 AT_ONCE = 8  # logins and logouts under way
@@ -106,7 +112,11 @@ class Visitors:
         """Send, and read into `op` what came; it stays open, so that it may be sent again."""
         given = {"Cookie": visitor.cookie, **(headers or {}), **(JSON if op.op else {})}
         body = f'{{"op":"{op.op}"}}'.encode() if op.op else b""
-        return await self._send(client, request, op, given, body)
+        answer = await self._send(client, request, op, given, body)
+        if not isinstance(answer, OSError):
+            name = visitor.cookie.partition("=")[0]
+            visitor.cookie = read_cookie(op, answer.headers, name) or visitor.cookie
+        return answer
 
     async def _log_in(self, client: Client, user: str) -> Visitor:
         op = self.recorder.invoke(Kind.LOGIN, self.recorder.new_session(), user)

@@ -1,7 +1,7 @@
-"""`python -m loadtest`: reach the stack, run Locust headless, check its history, give the verdict.
+"""`python -m loadtest`: look at the stack, run Locust headless, check its history, give the verdict.
 
 Locust runs in a process of its own, so that its exit code can be doubted: without the files of a
-whole run there is no verdict but "bug in the load test".
+whole run there is no verdict but "bug in the load test". With a web page Locust gives the verdicts itself.
 """
 
 import json
@@ -16,15 +16,15 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from loadtest.check.history import read_ops
+from loadtest.check.op import Op
+from loadtest.check.smallest import store_smallest
 from loadtest.load.cpu import cpu_seconds, since
-from loadtest.load.preflight import NotReachable, survey
+from loadtest.load.preflight import NotReachable, look_round
+from loadtest.plan import ATTACHED, VARIABLE, Plan, link_files, make_plan
 from loadtest.settings import Settings, read_settings
 from loadtest.verdict.analysis import Analysis, analyse
-from loadtest.verdict.counted import Features
-from loadtest.verdict.limits import load_limits
-from loadtest.verdict.table import closing, render
-from loadtest.verdict.verdict import Code, Verdict, judge, no_run, not_started, unreachable
+from loadtest.verdict.table import closing, junit, render
+from loadtest.verdict.verdict import Code, no_run
 
 HERE = Path(__file__).parent
 MISSING = {
@@ -38,72 +38,82 @@ STOP_SECONDS = 30  # how long users may take to finish the session they are in
 def main(arguments: list[str]) -> int:
     """One run; returns its exit code."""
     settings = read_settings(arguments, os.environ)
+    if settings.web_port:
+        page = f"http://127.0.0.1:{settings.web_port}"
+        print(f"Open {page} and press start; Ctrl-C here ends it.", flush=True)
+        return _run_locust(settings, _web(settings), {})
     try:
-        features = survey(settings.host, settings.demo_password)
+        plan = make_plan(settings, look_round(settings))
     except NotReachable as error:
-        print(closing(unreachable(str(error))))
+        print(closing(no_run(Code.NOT_REACHABLE, str(error))))
         return Code.NOT_REACHABLE
-    print(_announcement(settings, features), flush=True)
-    for stale in (settings.history, settings.summary):
-        stale.unlink(missing_ok=True)
-    spent = cpu_seconds(settings.parts)
-    code = _run_locust(settings, features)
-    spent = since(spent, settings.parts)
+    print(_announcement(settings, plan), flush=True)
+    before = cpu_seconds(settings.parts)
+    code = _run_locust(settings, _headless(settings, plan), {VARIABLE: plan.to_json()})
+    return _judge(settings, Path(plan.folder), code, since(before, settings.parts))
+
+
+def _judge(settings: Settings, folder: Path, locust_code: int, spent: Mapping[str, float]) -> int:
+    """Weigh the finished run, and leave all that it says in its folder."""
     try:
-        analysis = analyse(settings, features, code)
+        analysis, ops = analyse(folder, locust_code)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        if settings.web_port and not settings.summary.exists():
-            print(closing(not_started()))
-            return Code.PROVES_NOTHING
-        reason = f"Locust ended with exit code {code} and left no whole run: {error!r}"
-        print(closing(no_run(reason)))
+        reason = f"Locust ended with exit code {locust_code} and left no whole run: {error!r}"
+        print(closing(no_run(Code.HARNESS, reason)))
         return Code.HARNESS
-    verdict = judge(analysis.counted, load_limits())
-    _store(settings, verdict, asdict(analysis.counted))
+    _store(folder, analysis)
+    store_smallest(folder / "smallest.jsonl", ops, analysis.lifetimes, analysis.report)
     if settings.report:
-        print(f"  {_report(settings, analysis, verdict, spent)}\n")
-    print(render(analysis, verdict))
-    return verdict.code
+        print(f"  {_report(settings, folder, analysis, ops, spent)}\n")
+    link_files(folder, settings.out)
+    print(render(analysis))
+    return analysis.verdict.code
 
 
 def _report(
-    settings: Settings, analysis: Analysis, verdict: Verdict, spent: Mapping[str, float]
+    settings: Settings,
+    folder: Path,
+    analysis: Analysis,
+    ops: list[Op],
+    spent: Mapping[str, float],
 ) -> str:
     """Draw the report; returns a line that says where it is."""
     from loadtest.report.facts import gather  # here, as matplotlib takes a second to load
     from loadtest.report.page import write_report
 
-    ops = read_ops(settings.history)
     try:
-        facts = gather(settings, analysis, verdict, load_limits(), ops, spent)
-        return f"Report: {write_report(facts, settings.out)}"
+        facts = gather(analysis, ops, spent, settings.stack)
+        write_report(facts, folder)
+        return f"Report: {settings.out / 'report.html'}"
     except Exception as error:  # a verdict is worth more than its pictures
         return f"The report could not be drawn: {error!r}"
 
 
-def _announcement(settings: Settings, features: Features) -> str:
+def _announcement(settings: Settings, plan: Plan) -> str:
     expected = f"expecting {settings.workers} workers" if settings.workers else "any workers"
-    missing = "".join(f"\n  {MISSING[name]}" for name in features.missing)
-    page = f"\n  Open http://127.0.0.1:{settings.web_port} and press start; Ctrl-C here ends with a verdict."
+    missing = "".join(f"\n  {MISSING[name]}" for name in plan.survey.missing)
     parts = f" in {settings.processes} processes" if settings.processes > 1 else ""
+    lifetimes = plan.survey.lifetimes
     return (
         f"Load test of {settings.host}: {settings.users} users and {settings.rate:g} arrivals/s{parts}"
-        f"{'' if settings.web_port else f' for {settings.duration} s'}, seed {settings.seed}; {expected}, {settings.policy}.{missing}\n"
-        f"  History: {settings.history} (check it again: python -m loadtest.check.offline FILE)"
-        f"{page if settings.web_port else ''}"
+        f" for {settings.duration} s, seed {settings.seed}; {expected}, {settings.policy};"
+        f" sessions end after {lifetimes.idle_seconds:g} s idle, {lifetimes.absolute_seconds:g} s in all."
+        f"{missing}\n"
+        f"  History: {plan.folder}/history.jsonl (check it again: python -m loadtest.check.offline FILE)"
     )
 
 
-def _run_locust(settings: Settings, features: Features) -> int:
+def _run_locust(settings: Settings, options: Mapping[str, object], extra: Mapping[str, str]) -> int:
     """Run the generator to its end; Ctrl-C ends it early, and what happened is judged.
 
     It is passed on as SIGTERM: SIGINT would break into a request that is being made.
     """
-    settings.out.mkdir(parents=True, exist_ok=True)
-    path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
+    flags = [] if settings.web_port else ["--headless", "--only-summary"]
+    flags += ["--master"] if settings.listen else []
+    words = [str(part) for option in {**options, **_processes(settings)}.items() for part in option]
     child = subprocess.Popen(
-        _command(settings, features),
-        env={**os.environ, "PYTHONPATH": path, "DEMO_PASSWORD": settings.demo_password},
+        [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), *flags, *words],
+        env={**os.environ, **_environment(settings), **extra, ATTACHED: "1"},
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -116,37 +126,39 @@ def _run_locust(settings: Settings, features: Features) -> int:
             signal.signal(stop, handler)
 
 
-def _command(settings: Settings, features: Features) -> list[str]:
-    users = ["Closed", "Arrivals"] if settings.rate else ["Closed"]
-    options = {
+def _headless(settings: Settings, plan: Plan) -> dict[str, object]:
+    return {
+        **_common(settings),
+        "--run-time": settings.duration,
+        "--json-file": Path(plan.folder) / "locust",  # also keeps Locust's own table off the screen
+    }
+
+
+def _web(settings: Settings) -> dict[str, object]:
+    return {
+        **_common(settings),
+        "--run-time": f"{settings.duration}s",
+        "--web-host": "127.0.0.1",
+        "--web-port": settings.web_port,
+    }
+
+
+def _common(settings: Settings) -> dict[str, object]:
+    return {
         "--host": settings.host,
-        "--users": settings.users + len(users) - 1,
+        "--users": settings.users,
         "--spawn-rate": max(10, settings.users),
         "--stop-timeout": STOP_SECONDS,
         "--loglevel": "WARNING",
-        "--json-file": settings.out / "locust",  # also keeps Locust's own table off the screen
-        "--rate": settings.rate,
-        "--seed": settings.seed,
-        "--idle-seconds": settings.session_idle_seconds,
-        "--absolute-seconds": settings.session_absolute_seconds,
-        "--without": ",".join(features.missing),
-        "--out": settings.out,
-        **_how_it_runs(settings),
-        **_processes(settings),
     }
-    flags = ["--only-summary", "--attached"]
-    flags += [] if settings.web_port else ["--headless", "--once"]
-    flags += ["--master"] if settings.listen else []
-    pairs = [str(part) for option in options.items() for part in option]
-    locust = [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py")]
-    return [*locust, *flags, *pairs, *users]
 
 
-def _how_it_runs(settings: Settings) -> dict[str, object]:
-    """At once and for so long, or when somebody presses start on Locust's web page."""
-    if not settings.web_port:
-        return {"--seconds": settings.duration}
-    return {"--web-host": "127.0.0.1", "--web-port": settings.web_port}
+def _environment(settings: Settings) -> dict[str, str]:
+    """The settings for Locust's own process, which reads them as a user of Locust would give them."""
+    texts = {"workers": settings.workers or "", "weights": ",".join(map(str, settings.weights)),
+             "web_port": 0, "report": int(settings.report), "go_on": int(settings.go_on),
+             "parts": ""}  # fmt: skip
+    return {name.upper(): str(value) for name, value in {**asdict(settings), **texts}.items()}
 
 
 def _processes(settings: Settings) -> dict[str, object]:
@@ -168,25 +180,20 @@ def _processes(settings: Settings) -> dict[str, object]:
     }
 
 
-def _store(settings: Settings, verdict: Verdict, counts: dict[str, object]) -> None:
-    """Leave the verdict for machines beside the history."""
+def _store(folder: Path, analysis: Analysis) -> None:
+    """Leave the verdict for machines beside the history: as JSON, and as a CI reads test results."""
+    verdict = analysis.verdict
     content = {
         "code": verdict.code,
         "sentence": verdict.sentence,
         "reasons": verdict.reasons,
-        "counts": counts,
-        "settings": _shown(settings),
+        "counts": asdict(analysis.counted),
+        "settings": analysis.header["settings"],
         "versions": {"python": platform.python_version(), "locust": version("locust")},
     }
     text = json.dumps(content, indent=1)
-    (settings.out / "verdict.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _shown(settings: Settings) -> dict[str, object]:
-    """All settings but the password."""
-    shown = {**asdict(settings), "out": str(settings.out)}
-    del shown["demo_password"]
-    return shown
+    (folder / "verdict.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "junit.xml").write_text(junit(analysis), encoding="utf-8")
 
 
 if __name__ == "__main__":

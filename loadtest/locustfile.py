@@ -1,35 +1,45 @@
-"""What Locust loads: the two kinds of users, and where the run begins and ends.
+"""What Locust loads: the users with their scenarios, and where a run begins and ends.
 
-`python -m loadtest` starts it headless and judges the result; `locust -f loadtest/locustfile.py`
-works too, with Locust's own options.
+`python -m loadtest` starts it headless and judges the result. `locust -f loadtest/locustfile.py` works too,
+with Locust's own options, from any folder: the settings of `python -m loadtest --help` are taken from the
+environment, and it ends with the same verdict. A user class of your own may stand below.
 """
 
+import os
 import random
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gevent
 from locust import FastHttpUser, constant, events, task
-from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.event import EventHook
+from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadtest.load.browser import Browser, LoginFailed
-from loadtest.load.conductor import Conductor
+sys.path.insert(0, str(Path(__file__).parents[1]))  # started from another folder
+
+from loadtest.load.browser import Browser, LoginFailed, Session
+from loadtest.load.conductor import Accompany, Conductor, watch_parent
 from loadtest.load.distributed import Master, Worker
+from loadtest.load.figures import add_tabs
 from loadtest.load.generator import Generator
-from loadtest.load.tabs import add_tabs
+from loadtest.plan import ATTACHED, VARIABLE, Plan
 from loadtest.scenarios import Scenario, Visitor
-from loadtest.scenarios.browse import browse
+from loadtest.scenarios.arrivals import SESSIONS, serve_arrivals
+from loadtest.scenarios.browse import browse, come_back
 from loadtest.scenarios.devices import end_devices
 from loadtest.scenarios.fields import change_fields
-from loadtest.scenarios.login_again import log_in_again
-from loadtest.scenarios.login_race import race_logins
-from loadtest.scenarios.logout_race import race_logout
-from loadtest.scenarios.open_arrivals import SESSIONS, serve_arrivals
-from loadtest.scenarios.page import load_pages
-from loadtest.settings import RESULTS
+from loadtest.scenarios.logins import log_in_again, log_in_too_often, race_logins
+from loadtest.scenarios.logouts import race_logout
+from loadtest.scenarios.pages import load_pages
+from loadtest.scenarios.refusals import be_refused
+from loadtest.scenarios.rests import LateLooks, long_lives
+from loadtest.settings import read_settings
+from loadtest.verdict.verdict import Code
 
 DECK: tuple[Scenario, ...] = (
     browse,
@@ -37,54 +47,37 @@ DECK: tuple[Scenario, ...] = (
     load_pages,
     race_logout,
     change_fields,
+    be_refused,
     log_in_again,
     race_logins,
+    come_back,
+    log_in_too_often,
     browse,
     load_pages,
 )
-NEEDED = {"data": change_fields, "devices": end_devices}  # which endpoint for which scenario
+NEEDED = {"data": (change_fields,), "devices": (end_devices,)}  # which endpoint for which scenario
+AT_ONCE = {end_devices: 4, race_logins: 3}  # sessions of one user
 PAUSE_AFTER_REFUSAL_SECONDS = 0.5
+SETTINGS = read_settings([], os.environ)
 
 
-class LoadUser(FastHttpUser):
-    """What both kinds share: the run they belong to, and a seeded visitor."""
-
-    abstract = True
-    conductor: ClassVar[Conductor]
-    created: ClassVar[int] = 0
-
-    @classmethod
-    def generator(cls) -> Generator:
-        """That of the run under way."""
-        generator = cls.conductor.generator
-        assert generator is not None
-        return generator
-
-    def new_visitor(self) -> Visitor:
-        """A browser with its own cookie jar and its own dice."""
-        LoadUser.created += 1
-        options, number = self.conductor.options, f"{self.generator().prefix}{LoadUser.created}"
-        dice = random.Random(f"{options.seed} {number}")
-        name = f"load{options.seed}-{number}"
-        slow = "slow" not in self.conductor.without
-        return Visitor(self.new_browser(), options.password, dice, name, self.new_browser, slow)
-
-    def new_browser(self) -> Browser:
-        """One with an empty cookie jar."""
-        return Browser(self.environment, self.generator().recorder, self.host or "")
-
-
-class Closed(LoadUser):
+class Closed(FastHttpUser):
     """A user who plays scenario after scenario, each once before any comes again."""
 
+    host = SETTINGS.host
     wait_time = constant(0)
+    conductor: ClassVar[Conductor]
+    accompany: ClassVar[Accompany]  # what runs beside the users
     seated: ClassVar[int] = 0
+    looks: ClassVar[LateLooks | None] = None
+    browser: ClassVar[type[Browser]] = Browser
 
     def on_start(self) -> None:
         """Start at another card than the neighbour, so that even a short run plays all of them."""
-        self.visitor = self.new_visitor()
-        left_out = [NEEDED.get(name) for name in self.conductor.without]
-        self.deck = [scenario for scenario in DECK if scenario not in left_out]
+        if not self.conductor.running:
+            raise StopUser  # there is no stack to test
+        self.visitor = make_visitor(self.generator(), self.browser)
+        self.deck = deck_for(self.visitor)
         turn = Closed.seated % len(self.deck)
         Closed.seated += 1
         self.cards = self.deck[turn:] + self.deck[:turn]
@@ -93,73 +86,125 @@ class Closed(LoadUser):
     def live_one_session(self) -> None:
         """One card: one session from login to logout."""
         if not self.cards:
-            self.cards = self.visitor.dice.sample(self.deck, len(self.deck))
+            self.cards = self.visitor.random.sample(self.deck, len(self.deck))
         try:
             self.cards.pop(0)(self.visitor)
         except LoginFailed:
             gevent.sleep(PAUSE_AFTER_REFUSAL_SECONDS)
+        gevent.sleep(self.generator().pause)
+
+    @classmethod
+    def generator(cls) -> Generator:
+        """That of the run under way."""
+        generator = cls.conductor.generator
+        assert generator is not None
+        return generator
 
 
-class Arrivals(LoadUser):
-    """One dispatcher that sends requests when they are due."""
-
-    fixed_count = 1
-
-    @task
-    def dispatch(self) -> None:
-        """Runs until the load ends."""
-        generator, options = self.generator(), self.conductor.options
-        visitors = [self.new_visitor() for _ in range(SESSIONS)]
-        serve_arrivals(
-            visitors, generator.recorder, options.rate, options.seed, lambda: generator.stopping
-        )
+def deck_for(visitor: Visitor) -> list[Scenario]:
+    """The scenarios that this stack has all endpoints and enough sessions a user for."""
+    left_out = {scenario for name in visitor.missing for scenario in NEEDED.get(name, ())}
+    if not visitor.most_sessions:
+        left_out.add(log_in_too_often)
+    else:
+        left_out |= {card for card, sessions in AT_ONCE.items() if sessions > visitor.most_sessions}
+    return [scenario for scenario in DECK if scenario not in left_out]
 
 
-def _add_options(parser: LocustArgumentParser) -> None:
-    parser.add_argument("--rate", type=float, default=50, help="open arrivals a second")
-    parser.add_argument("--seconds", type=float, default=0, help="length of the run; 0: no end")
-    parser.add_argument(
-        "--attached", action="store_true", help="end with the process that began it"
+def make_visitor(generator: Generator, browser: type[Browser] = Browser) -> Visitor:
+    """One with its own cookie jar and its own seeded choices."""
+    plan, number = Closed.conductor.plan, generator.next_visitor()
+    assert plan is not None
+    seed = plan.settings["seed"]
+    host = Closed.conductor.environment.host or plan.settings["host"]
+    return Visitor(
+        name=f"load{seed}-{number}",
+        password=plan.password,
+        random=random.Random(f"{seed} {number}"),
+        new_browser=partial(
+            browser, Closed.conductor.environment, generator.recorder, host.rstrip("/")
+        ),
+        look_later=look_later,
+        missing=frozenset(plan.survey.missing),
+        most_sessions=plan.settings["session_max_per_user"],
+        lifetimes=plan.survey.lifetimes,
     )
-    parser.add_argument("--once", action="store_true", help="workers end after one run")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--password", default="demo", env_var="DEMO_PASSWORD", is_secret=True)
-    parser.add_argument("--without", default="", help="what the stack lacks: slow,data,devices")
-    parser.add_argument("--idle-seconds", type=float, default=1800)
-    parser.add_argument("--absolute-seconds", type=float, default=43200)
-    parser.add_argument("--out", default=str(RESULTS), help="folder for history and summary")
+
+
+def look_later(session: Session) -> None:
+    """Ask an ended session once more, in a second or later."""
+    if Closed.looks is not None:
+        Closed.looks.look_later(session)
+
+
+def companions(generator: Generator) -> Iterator[Callable[[], None]]:
+    """What runs beside the users: late looks in every process, arrivals and long lives in one of them."""
+    plan, visitor = Closed.conductor.plan, make_visitor(generator)
+    assert plan is not None
+    looks = Closed.looks = LateLooks(visitor.browser, visitor)
+    yield partial(looks.run, generator.is_over)
+    if not generator.first:
+        return
+    yield from long_lives(partial(make_visitor, generator), generator.is_over)
+    if rate := plan.settings["rate"]:
+        visitors = [make_visitor(generator) for _ in range(SESSIONS)]
+        seed = plan.settings["seed"]
+        yield partial(serve_arrivals, visitors, generator.recorder, rate, seed, generator.is_over)
+
+
+Closed.accompany = companions
 
 
 def _conductor(environment: Environment) -> Conductor:
     """The one that fits this process."""
+    text = os.environ.get(VARIABLE)
+    plan = Plan.from_json(text) if text else None
     if isinstance(environment.runner, MasterRunner):
-        return Master(environment, environment.runner)
+        return Master(environment, SETTINGS, plan, Closed.accompany, environment.runner)
     if isinstance(environment.runner, WorkerRunner):
-        return Worker(environment, environment.runner)
-    return Conductor(environment)
+        return Worker(environment, SETTINGS, Closed.accompany, environment.runner)
+    return Conductor(environment, SETTINGS, plan, Closed.accompany)
 
 
 def _begin(environment: Environment, **_: Any) -> None:
     gevent.get_hub().NOT_ERROR += (LoginFailed,)  # raised where it is waited for: no trace needed
-    conductor = LoadUser.conductor = _conductor(environment)
+    conductor = Closed.conductor = _conductor(environment)
+    if os.environ.get(ATTACHED):
+        gevent.spawn(watch_parent)
+    if conductor.judges and conductor.options.headless and not conductor.look_round():
+        conductor.say()
+        sys.exit(Code.NOT_REACHABLE)
     if environment.web_ui is not None:
-        add_tabs(environment.web_ui, conductor.figures)
+        add_tabs(environment.web_ui, lambda: conductor)
     # Locust asks the last listener first. These come after those of its runner, which would cut off
     # the messages between processes before a run has come to its end.
     _listen(events.test_start, lambda **_: conductor.start())
     _listen(events.test_stopping, lambda **_: conductor.load_ends())
     _listen(events.test_stop, lambda **_: conductor.load_ended())
     _listen(events.quitting, lambda **_: conductor.quit())
+    _listen(events.quit, lambda **_: conductor.say())
 
 
 def _error(exception: BaseException, **_: Any) -> None:
-    LoadUser.generator().error(exception)
+    if Closed.conductor.generator is not None:
+        Closed.conductor.generator.error(exception)
+
+
+def _request(
+    exception: BaseException | None, context: dict[str, Any], response: Any = None, **_: Any
+) -> None:
+    """Requests of user classes that are not of this load test: they take turns, and nobody checks them."""
+    generator = Closed.conductor.generator
+    if not context and generator is not None:
+        generator.others_failed += exception is not None
+        worker = (getattr(response, "headers", None) or {}).get("X-Served-By")
+        generator.others_served.update([worker] if isinstance(worker, str) else [])
 
 
 def _listen(event: EventHook, listener: Callable[..., None]) -> None:
     event.add_listener(listener)  # type: ignore[no-untyped-call]  # Locust does not type it
 
 
-_listen(events.init_command_line_parser, _add_options)
 _listen(events.init, _begin)
 _listen(events.user_error, _error)
+_listen(events.request, _request)

@@ -8,11 +8,13 @@ import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 RESULTS = Path(__file__).parent.parent / ".stack" / "loadtest"
+NOT_SHOWN = ("demo_password", "parts", "report", "out", "web_port", "stack")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +35,17 @@ class Settings:
     demo_password: str
     session_idle_seconds: float
     session_absolute_seconds: float
+    session_touch_seconds: float
+    session_max_per_user: int
+    go_on: bool
     out: Path
     report: bool
     parts: dict[str, int]
     stack: str
 
-    @property
-    def history(self) -> Path:
-        """Where the stored history goes."""
-        return self.out / "history.jsonl"
-
-    @property
-    def summary(self) -> Path:
-        """Where the generator leaves what only it can know."""
-        return self.out / "summary.json"
+    def shown(self) -> dict[str, Any]:
+        """What a verdict depends on, for the history and the report; no password."""
+        return {name: value for name, value in asdict(self).items() if name not in NOT_SHOWN}
 
 
 def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -73,7 +72,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         description="Drives a running stack and proves that its sessions hold.",
         epilog="Exit codes: 0 all holds, 10 a session was wrong, 11 uneven or sticky, 12 a limit of"
         " slo.toml was missed, 13 the run proves nothing, 14 the stack is not reachable,"
-        " 2 wrong setting or bug in the load test.",
+        " 2 wrong setting, or a bug in the load test.",
     )
     for name, default, kind, text in _OPTIONS:
         given = environment.get(name) or default
@@ -165,7 +164,7 @@ _OPTIONS: tuple[tuple[str, str, Callable[[str], object], str], ...] = (
     ("WORKERS", "", _workers, "workers that should answer; unknown means: at least two"),
     ("WEIGHTS", "", _weights, "the workers' weights, like 2,1,1; unknown means: all the same"),
     ("POLICY", "round_robin", str, "how nginx balances; evenness is judged for round_robin only"),
-    ("DURATION", "80", _seconds, "length of the run"),
+    ("DURATION", "20", _seconds, "length of the run"),
     ("USERS", "20", _whole(1, 10_000), "closed users: each waits for an answer before going on"),
     ("RATE", "50", _number, "open arrivals a second, beside the users; 0: none"),
     ("SEED", "1", _whole(0, 1 << 32), "seed of the arrivals and of every user's choices"),
@@ -173,9 +172,17 @@ _OPTIONS: tuple[tuple[str, str, Callable[[str], object], str], ...] = (
     ("LISTEN", "", _listen, "address:port where that many processes of other machines join"),
     ("WEB_PORT", "0", _whole(0, 65535), "open Locust's web page there instead of running at once"),
     ("DEMO_PASSWORD", "demo", str, "password of the demo accounts it makes up"),
-    ("SESSION_IDLE_SECONDS", "1800", _number, "longest idle timeout an answer may report"),
-    ("SESSION_ABSOLUTE_SECONDS", "43200", _number, "longest absolute timeout an answer may report"),
-    ("OUT", str(RESULTS), Path, "folder for the history and the figures of the last run"),
+    (
+        "SESSION_IDLE_SECONDS",
+        "1800",
+        _number,
+        "the stack's idle timeout at most; asked for it says less",
+    ),
+    ("SESSION_ABSOLUTE_SECONDS", "43200", _number, "the stack's absolute timeout, likewise"),
+    ("SESSION_TOUCH_SECONDS", "60", _number, "how seldom the stack may move the idle timeout"),
+    ("SESSION_MAX_PER_USER", "5", _whole(0, 1000), "sessions a user may have; 0: do not try more"),
+    ("GO_ON", "0", _switch, "go on after a violation, to the end of the run"),
+    ("OUT", str(RESULTS), Path, "folder for the runs, and for links to the files of the last one"),
     ("REPORT", "1", _switch, "draw the report: an HTML page, pictures and JSON; 0: do not"),
     ("PARTS", "", _parts, "processes of the stack to watch, such as nginx=123,redis=124"),
     ("STACK", "", str, "what the stack is made of, for the report"),

@@ -3,51 +3,29 @@
 from collections.abc import Callable
 from typing import Any
 
-from loadtest.check.op import Kind, Op, Outcome
+from locust.env import Environment
+
+from loadtest.check.op import Kind, Lifetimes, Op, Outcome
 from loadtest.load.answers import given_cookie
 from loadtest.load.browser import Browser
+from loadtest.load.recorder import Recorder
 from loadtest.locustfile import Closed
 
 __all__ = ["Checked", "Plain"]
+
+Closed.accompany = lambda _: ()  # neither arrivals nor late looks: only the users are compared
 
 
 class Checked(Closed):
     """As in every run."""
 
 
-class PlainBrowser(Browser):
-    """Sends, and believes whatever comes back: no record, no parsing, no checker, no history."""
-
-    def _send(
-        self,
-        op: Op,
-        method: str,
-        path: str,
-        body: str | None,
-        headers: dict[str, str],
-        examine: Callable[[Op, Any], bool],
-    ) -> Op:
-        with self._http.request(
-            method, path, name=str(op.kind), data=body, headers=headers, catch_response=True
-        ) as response:
-            op.outcome = Outcome.OK if response.status_code else Outcome.UNKNOWN
-            if op.kind is Kind.LOGIN:
-                return self._logged_in(op, response, examine)
-            if op.kind is Kind.DEVICES:
-                examine(op, response)
-            response.success()
-        return op
-
-    def _logged_in(self, op: Op, response: Any, examine: Callable[[Op, Any], bool]) -> Op:
-        if given_cookie(response.headers) and examine(op, response):
-            response.success()
-        return op
-
-
 class _NoRecord:
-    """Stands where the recorder stands, and remembers nothing but how to name sessions."""
+    """Stands where the recorder and its checker stand, and remembers only how to name sessions."""
 
     cookies_withheld = 0
+    prefix = ""
+    lifetimes = Lifetimes()
     checker: "_NoRecord"
 
     def __init__(self) -> None:
@@ -65,10 +43,33 @@ class _NoRecord:
         """Nothing to check."""
 
 
-class Plain(Closed):
-    """The same scenarios with the same seeds."""
+class PlainBrowser(Browser):
+    """Sends, and believes whatever comes back: no record, no parsing, no checker, no history."""
 
-    def new_browser(self) -> Browser:
-        """One that checks nothing."""
+    def __init__(self, environment: Environment, recorder: Recorder, host: str) -> None:
         nothing: Any = _NoRecord()
-        return PlainBrowser(self.environment, nothing, self.host or "")
+        super().__init__(environment, nothing, host)
+
+    def _send(
+        self,
+        op: Op,
+        method: str,
+        path: str,
+        body: str | None,
+        headers: dict[str, str],
+        examine: Callable[[Op, Any], bool],
+    ) -> Op:
+        with self._http.request(
+            method, path, name=str(op.kind), data=body, headers=headers, catch_response=True
+        ) as response:
+            op.outcome = Outcome.OK if response.status_code else Outcome.UNKNOWN
+            if op.kind is Kind.LOGIN and given_cookie(response.headers):
+                examine(op, response)
+            response.success()
+        return op
+
+
+class Plain(Closed):
+    """The same scenarios with the same seed."""
+
+    browser = PlainBrowser

@@ -33,6 +33,9 @@ def _by_others(ops: list[Op], prefix: str) -> Iterator[Op]:
             replaces=prefix + op.replaces if op.replaces else None,
             ends=tuple(prefix + ended for ended in op.ends) if op.ends else None,
             cookie=prefix + op.cookie if op.cookie else None,
+            op=prefix + op.op if op.op else None,
+            user=prefix + op.user,
+            seen=prefix + op.seen if op.seen else None,
         )
 
 

@@ -23,13 +23,13 @@ class Speed:
 def measure(host: str, user: str, users: int, seconds: int, out: Path) -> Speed:
     """Run Locust with one kind of user and without pauses to spare: the generator is the limit."""
     options = {
-        "--host": host, "--users": users, "--spawn-rate": users, "--seconds": seconds,
-        "--stop-timeout": 30, "--loglevel": "ERROR", "--json-file": out / "locust", "--out": out,
+        "--host": host, "--users": users, "--spawn-rate": users, "--run-time": seconds,
+        "--stop-timeout": 30, "--loglevel": "ERROR", "--json-file": out / "locust",
     }  # fmt: skip
     arguments = [str(part) for option in options.items() for part in option]
     locust = [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py")]
     command = [*locust, "--headless", "--only-summary", *arguments, user]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OUT": str(out), "RATE": "0"}
     out.mkdir(parents=True, exist_ok=True)
     subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from lab.visitors import LoginFailed, Visitors
 from loadtest.check.history import Sink
 from loadtest.check.online import Checker
 from loadtest.check.op import Invariant, Op
-from loadtest.check.tally import Witness, describe
+from loadtest.check.tally import Witness, explain
 from loadtest.load.recorder import Recorder
 
 RATE = 320.0  # requests a second
@@ -83,8 +83,9 @@ class Load:
         return self._take_wrong()
 
     def _take(self, invariant: Invariant, witness: Witness) -> None:
-        proof = "; ".join(map(describe, witness))
-        self._wrong.setdefault(witness[-1].session, f"{witness[-1].user} {invariant}: {proof}")
+        proof = "; ".join(explain(witness))
+        wrong = witness.ops[-1]
+        self._wrong.setdefault(wrong.session, f"{wrong.user} {invariant}: {proof}")
 
     def _take_wrong(self) -> list[str]:
         found = list(self._wrong.values())

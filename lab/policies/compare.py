@@ -31,7 +31,7 @@ from loadtest.check.history import HistoryWriter, lifetimes_of, read_header, rea
 from loadtest.check.offline import check
 from loadtest.check.online import Checker
 from loadtest.check.op import Lifetimes
-from loadtest.check.tally import Report, describe
+from loadtest.check.tally import Report, explain
 from loadtest.load.preflight import NotReachable, survey
 from loadtest.load.recorder import Recorder
 from loadtest.verdict.verdict import Code
@@ -73,7 +73,7 @@ def _site(environ: Mapping[str, str]) -> Iterator[NativeSite]:
 
 
 def _compare(settings: Settings) -> int:
-    if not survey(settings.fronts[BASE], settings.password).slow:
+    if "slow" in survey(settings.fronts[BASE], settings.password).missing:
         raise NotReachable("GET /slow is missing: the stack needs DEMO_ENDPOINTS=1")
     history, lifetimes = settings.out / "history.jsonl", Lifetimes()
     recorder = Recorder(Checker(lifetimes), HistoryWriter(history, lifetimes, seed=settings.seed))
@@ -116,7 +116,7 @@ def _about_sessions(recorder: Recorder, online: Report, offline: Report) -> str:
         f" turn; {online.violations} violations; the online and the offline checker {agreed}."
     )
     broken = [tally for tally in online.tallies.values() if tally.violations]
-    return "\n".join([text, *(describe(op) for tally in broken for op in tally.witness)])
+    return "\n".join([text, *(line for tally in broken for line in explain(tally.witness))])
 
 
 def _report(

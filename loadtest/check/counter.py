@@ -7,12 +7,13 @@ other choice. The order is right when nobody in it finished before an earlier on
 """
 
 from loadtest.check.op import RAISES, SHOWS, Op, Outcome
+from loadtest.check.tally import HELD, Witness
 
 FOREVER = 1 << 63
 
 
-def linearizable(ops: list[Op]) -> tuple[Op, ...]:
-    """The operations that prove the counter wrong; none when it is linearizable.
+def linearizable(ops: list[Op]) -> Witness:
+    """The operations that prove the counter wrong; HELD when it is linearizable.
 
     `ops` are one counter's raises, acknowledged or unknown, and its answered reads.
     """
@@ -29,16 +30,16 @@ def linearizable(ops: list[Op]) -> tuple[Op, ...]:
     for value, is_read, _, op in order:
         target = value if is_read else value - 1
         if target < position:
-            return (latest or op, op)
+            return Witness((latest or op, op), f"{position} or more")
         while position < target:
             if not unknown:
-                return (op,)
+                return Witness((op,), f"up to {position}")
             latest = _later(latest, unknown.pop(0))
             position += 1
         if latest is not None and _ends(op) < latest.invoked:
-            return (latest, op)
+            return Witness((latest, op), "no order of all requests explains both")
         position, latest = value, _later(latest, op)
-    return ()
+    return HELD
 
 
 def _later(one: Op | None, other: Op) -> Op:

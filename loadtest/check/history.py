@@ -1,6 +1,6 @@
 """The stored history: JSON lines, one header, then one line a finished request.
 
-A line has the fields of `operations.Op`, in the order they finished; empty ones are left out. Times are
+A line has the fields of `op.Op`, in the order they finished; empty ones are left out. Times are
 nanoseconds of the generator's monotonic clock. With several generator processes the lines of each
 stand together, and the part of a session's label before `-` tells which (`g1-s7`).
 """
@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 
 from loadtest.check.op import Kind, Lifetimes, Op, Outcome
 
-FORMAT = 1
+FORMAT = 2
 _NAMES = tuple(field.name for field in fields(Op))
 _KINDS = {str(kind): kind for kind in Kind}
 _OUTCOMES = {str(outcome): outcome for outcome in Outcome}
@@ -42,6 +42,8 @@ class HistoryWriter:
             "history": FORMAT,
             "idle_seconds": lifetimes.idle_seconds,
             "absolute_seconds": lifetimes.absolute_seconds,
+            "touch_seconds": lifetimes.touch_seconds,
+            "slack_seconds": lifetimes.slack_seconds,
             **about,
         }
         self._file.write(_encode(header) + "\n")
@@ -87,8 +89,9 @@ def from_json(line: dict[str, Any]) -> Op:
     """The request that `to_json` wrote. KeyError, TypeError or ValueError: it did not."""
     line["kind"] = _KINDS[line["kind"]]
     line["outcome"] = _OUTCOMES[line["outcome"]]
-    if "ends" in line:
-        line["ends"] = tuple(line["ends"])
+    for name in ("ends", "refs"):
+        if name in line:
+            line[name] = tuple(line[name])
     return Op(**line)
 
 
@@ -111,4 +114,9 @@ def read_ops(path: Path) -> Iterator[Op]:
 
 def lifetimes_of(header: dict[str, Any]) -> Lifetimes:
     """The lifetimes that the header's run allowed."""
-    return Lifetimes(header["idle_seconds"], header["absolute_seconds"])
+    return Lifetimes(
+        header["idle_seconds"],
+        header["absolute_seconds"],
+        header["touch_seconds"],
+        header["slack_seconds"],
+    )

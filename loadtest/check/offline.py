@@ -2,8 +2,9 @@
 
     python -m loadtest.check.offline FILE
 
-It shares only the words of operations.py with the online model. Where that one walks through
-time, this one sorts each session's requests and looks backwards by bisection.
+Where the online checker walks through time, this one sorts each session's requests and looks backwards
+by bisection. They share the records, the tally, and those rules that judge one answer by itself once
+it is known who logged in when; what had been acknowledged by then, each works out in its own way.
 Exit codes: 0 every promise held, 10 one was broken, 13 the file holds nothing to judge.
 """
 
@@ -11,32 +12,45 @@ import gc
 import sys
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 
+from loadtest.check import rules
 from loadtest.check.history import lifetimes_of, read_header, read_ops
-from loadtest.check.op import RAISES, SHOWS, Invariant, Kind, Lifetimes, Op, Outcome, ended_sessions
-from loadtest.check.tally import Report, describe
+from loadtest.check.op import (
+    RAISES,
+    SHOWS,
+    Invariant,
+    Kind,
+    Lifetimes,
+    Op,
+    Outcome,
+    ended_sessions,
+    promise_of,
+)
+from loadtest.check.rules import Listing, Seen, higher, value_of
+from loadtest.check.tally import HELD, Report, Witness, explain
 
 FOREVER = 1 << 63
-FINAL = {
-    Kind.LOGOUT: Invariant.LOGOUT_IS_FINAL,
-    Kind.LOGIN: Invariant.NEW_ID_AT_LOGIN,
-    Kind.END: Invariant.END_IS_FINAL,
-}
+Size = Callable[[Op], int]
 
 
 class Highest:
-    """Answers "what was the highest count acknowledged before t?" for one kind of request."""
+    """Answers "which request that returned before t had the highest figure?"; of equals, the first."""
 
-    def __init__(self, ops: list[Op]) -> None:
+    def __init__(self, ops: Iterable[Op], size: Size = value_of) -> None:
         ordered = sorted(ops, key=lambda op: op.returned)
         self._times = [op.returned for op in ordered]
-        self._best = list(accumulate(ordered, _higher))
+
+        def better(one: Op, other: Op) -> Op:
+            return other if size(other) > size(one) else one
+
+        self._best = list(accumulate(ordered, better))
 
     def before(self, time: int) -> Op | None:
-        """The request with the highest count among those that returned before `time`."""
+        """The request with the highest figure among those that returned before `time`."""
         index = bisect_left(self._times, time)
         return self._best[index - 1] if index else None
 
@@ -45,60 +59,147 @@ class Highest:
         return bisect_left(self._times, time)
 
 
+@dataclass(slots=True)
+class Session:
+    """What a history says about one session."""
+
+    ops: list[Op] = field(default_factory=list)  # in the order they returned, once it is settled
+    enders: list[Op] = field(default_factory=list)
+    login: Op | None = None
+    over: Op | None = None  # the first acknowledged end
+    threatened: int = FOREVER  # when the first request was sent that may have ended it
+    named: Op | None = None  # the first list that told this session's ref
+    used: Highest = field(default_factory=lambda: Highest(()))
+    begun: list[int] = field(default_factory=list)
+    ended: list[int] = field(default_factory=list)
+
+    def settle(self) -> None:
+        """Call it when all requests are there."""
+        self.ops.sort(key=lambda op: op.returned)
+        acknowledged = [op for op in self.ops if op.outcome is Outcome.OK]
+        self.login = next((op for op in acknowledged if op.kind is Kind.LOGIN), None)
+        self.named = next((op for op in acknowledged if op.ref and op.ref in (op.refs or ())), None)
+        done = (op for op in self.enders if op.outcome is Outcome.OK)
+        self.over = min(done, key=lambda op: op.returned, default=None)
+        self.threatened = min((op.invoked for op in self.enders), default=FOREVER)
+        self.used = Highest(acknowledged, lambda op: op.invoked)
+        self.begun = sorted(op.invoked for op in self.ops)
+        self.ended = [op.returned for op in self.ops]
+
+    def seen_by(self, op: Op, lifetimes: Lifetimes) -> Seen:
+        """Who logged in, who may have ended it, and when it was used last, as far as `op` can know."""
+        login = self.login if self.login and self.login.returned < op.invoked else None
+        used = self.used.before(op.invoked)
+        done = bisect_left(self.ended, op.invoked)
+        alone = bisect_left(self.begun, op.invoked) == done
+        return Seen(
+            lifetimes,
+            login=login,
+            used=used.invoked if used else 0,
+            touched=(self.ended[done - 1] if done else 0) if alone else None,
+            ending=any(one.invoked < op.returned for one in self.enders if one is not op),
+        )
+
+    def is_over(self, time: int) -> bool:
+        """Whether it had surely been ended before `time`."""
+        return self.over is not None and self.over.returned < time
+
+    def ref(self, time: int) -> str | None:
+        """Its name in lists, if one had told it before `time`."""
+        return self.named.ref if self.named and self.named.returned < time else None
+
+
 def check(ops: Iterable[Op], lifetimes: Lifetimes) -> Report:
     """Check a whole history."""
     report = Report()
-    sessions: defaultdict[str, list[Op]] = defaultdict(list)
-    enders: defaultdict[str, list[Op]] = defaultdict(list)
-    logins: list[Op] = []
+    sessions: defaultdict[str, Session] = defaultdict(Session)
+    users: defaultdict[str, list[Op]] = defaultdict(list)
     for op in ops:
-        sessions[op.session].append(op)
+        sessions[op.session].ops.append(op)
         for ended in ended_sessions(op):
-            enders[ended].append(op)
-        if op.kind is Kind.LOGIN and op.outcome is Outcome.OK:
-            logins.append(op)
-    _check_cookies(report, logins)
-    for session, own in sessions.items():
-        _check_answers(report, own, lifetimes)
-        for of_one_counter in _by_counter(own):
+            sessions[ended].enders.append(op)
+        if op.kind is Kind.LOGIN:
+            users[op.user].append(op)
+    for session in sessions.values():
+        session.settle()
+    _check_cookies(report, sessions.values())
+    for name, session in sessions.items():
+        _check_answers(report, session, lifetimes)
+        _check_versions(report, session)
+        for of_one_counter in _by_counter(session.ops):
             _check_counter(report, of_one_counter)
-        _check_end(report, own, enders[session])
+        _check_over(report, name, session)
+        for op in session.ops:
+            if op.kind is Kind.DEVICES:
+                mine = [(login, sessions[login.session]) for login in users[op.user]]
+                listing = _listing(op, session, mine, lifetimes)
+                report.note(
+                    Invariant.DEVICE_LIST, rules.device_list(op, Seen(lifetimes, listing=listing))
+                )
     return report
 
 
-def _check_cookies(report: Report, logins: list[Op]) -> None:
+def _check_cookies(report: Report, sessions: Iterable[Session]) -> None:
+    """A login is given what nobody had before; whatever else brings a cookie, brings one's own."""
     given: dict[str, Op] = {}
-    for op in sorted(logins, key=lambda op: op.returned):
-        twin = given.get(op.cookie) if op.cookie else None
-        report.note(Invariant.NEW_ID_AT_LOGIN, (twin, op) if twin else ())
+    brought = [
+        op
+        for session in sessions
+        for op in session.ops
+        if op.cookie or (op.kind is Kind.LOGIN and op.outcome is Outcome.OK)
+    ]
+    for op in sorted(brought, key=lambda op: op.returned):
+        first = given.get(op.cookie or "")
+        if op.kind is Kind.LOGIN:
+            if op.outcome is Outcome.OK:
+                twin = Witness((first, op), "a cookie nobody had before") if first else HELD
+                report.note(Invariant.NEW_ID_AT_LOGIN, twin)
+        else:
+            foreign = first is not None and first.session != op.session
+            report.note(Invariant.IDENTITY, Witness((first, op)) if foreign and first else HELD)
         if op.cookie:
             given.setdefault(op.cookie, op)
 
 
-def _check_answers(report: Report, ops: list[Op], lifetimes: Lifetimes) -> None:
-    answered = [op for op in ops if op.outcome is Outcome.OK]
-    for op in answered:
-        if op.seen is not None:
-            report.note(Invariant.IDENTITY, () if op.seen == op.user else (op,))
-    timed = sorted(
-        (op for op in answered if op.idle is not None and op.absolute is not None),
-        key=lambda op: op.returned,
-    )
-    reads = [op for op in timed if op.kind is Kind.READ and op.value is not None]
-    for op in timed:
-        earlier = reads[0] if reads and reads[0].returned < op.returned else None
-        report.note(Invariant.LIFETIME, _lifetime(op, earlier, lifetimes))
+ALONE = (
+    (Invariant.IDENTITY, rules.identity, rules.READS | {Kind.STRANGER}),
+    (Invariant.NO_PHANTOM_LOGOUT, rules.no_phantom_logout, rules.ANY),
+    (Invariant.COOKIE_WHEN_DUE, rules.cookie_when_due, rules.ANY),
+    (Invariant.LOGOUT_CLEARS_COOKIE, rules.logout_clears_cookie, {Kind.LOGOUT, Kind.END}),
+    (Invariant.LIFETIME, rules.lifetime, rules.READS),
+    (Invariant.IDLE_MOVES, rules.idle_moves, rules.READS),
+    (Invariant.TIMEOUT_ENDS, rules.timeout_ends, rules.ANY),
+    (Invariant.WRONG_PASSWORD, rules.wrong_password, {Kind.WRONG}),
+    (Invariant.NO_STRANGER, rules.no_stranger, {Kind.STRANGER}),
+)
+ALONE_OF = {
+    kind: tuple((invariant, rule) for invariant, rule, kinds in ALONE if kind in kinds)
+    for kind in Kind
+}
 
 
-def _lifetime(op: Op, first: Op | None, limits: Lifetimes) -> tuple[Op, ...]:
-    idle, absolute = op.idle or 0, op.absolute or 0
-    if not (0 < idle <= limits.idle_seconds and 0 < absolute <= limits.absolute_seconds):
-        return (op,)
-    if first is None:
-        return ()
-    end_now = op.invoked / 1e9 + absolute
-    end_then = first.returned / 1e9 + (first.absolute or 0)
-    return (first, op) if end_now > end_then + limits.slack_seconds else ()
+def _check_answers(report: Report, session: Session, lifetimes: Lifetimes) -> None:
+    for op in session.ops:
+        seen = session.seen_by(op, lifetimes)
+        for invariant, rule in ALONE_OF[op.kind]:
+            report.note(invariant, rule(op, seen))
+
+
+def _check_versions(report: Report, session: Session) -> None:
+    told = [op for op in session.ops if op.version is not None and op.outcome is Outcome.OK]
+    if not told:
+        return
+    versions = Highest(told, lambda op: op.version or 0)
+    raises, _ = _operations([op for op in session.ops if op.kind in RAISES])
+    writes = Highest((op for op in raises if op.outcome is Outcome.OK), lambda op: op.invoked)
+    for op in told:
+        before = versions.before(op.invoked)
+        if before is None or op.kind not in RAISES | SHOWS:
+            continue
+        wrote = writes.before(op.invoked)
+        grown = op.kind in RAISES or (wrote is not None and wrote.invoked > before.returned)
+        wrong = (op.version or 0) < (before.version or 0) + grown
+        report.note(Invariant.VERSION_GROWS, Witness((before, op)) if wrong else HELD)
 
 
 def _by_counter(ops: list[Op]) -> Iterable[list[Op]]:
@@ -110,60 +211,147 @@ def _by_counter(ops: list[Op]) -> Iterable[list[Op]]:
     return counters.values()
 
 
+@dataclass(slots=True)
+class Sends:
+    """Moments of the requests for raises, each until it or the first acknowledgement came."""
+
+    begun: list[int]
+    ended: list[int]
+
+    def quiet(self, op: Op) -> bool:
+        """Whether none was in flight at any time while `op` ran."""
+        return bisect_left(self.begun, op.returned) == bisect_right(self.ended, op.invoked)
+
+
+def _operations(sent: list[Op]) -> tuple[list[Op], Sends]:
+    """Each raise once, from when it was first sent until it was first acknowledged, and all requests for it."""
+    attempts: defaultdict[str | int, list[Op]] = defaultdict(list)
+    for op in sent:
+        attempts[op.op or op.number].append(op)
+    whole, begun, ended = [], [], []
+    for same in attempts.values():
+        first = min(op.invoked for op in same)
+        acked = next((op for op in same if op.outcome is Outcome.OK), None)  # they are in order
+        over = acked.returned if acked else FOREVER
+        open_ones = [op for op in same if op.invoked < over]
+        begun += [op.invoked for op in open_ones]
+        ended += [min(op.returned, over) for op in open_ones]
+        lost = next((op for op in same if op.outcome is Outcome.UNKNOWN), same[0])
+        one = acked or lost
+        whole.append(one if one.invoked == first else replace(one, invoked=first))
+    return whole, Sends(sorted(begun), sorted(ended))
+
+
+def _unknown_until(sent: list[Op]) -> tuple[list[int], list[int]]:
+    """When each unknown raise became one, and when those that were answered later ceased to be."""
+    lost, settled = [], []
+    attempts: defaultdict[str | int, list[Op]] = defaultdict(list)
+    for op in sent:
+        attempts[op.op or op.number].append(op)
+    for same in attempts.values():
+        acked = next((op.returned for op in same if op.outcome is Outcome.OK), FOREVER)
+        unknown = next((op.returned for op in same if op.outcome is Outcome.UNKNOWN), FOREVER)
+        if unknown < acked:
+            lost.append(unknown)
+            settled += [acked] if acked < FOREVER else []
+    return sorted(lost), sorted(settled)
+
+
 def _check_counter(report: Report, ops: list[Op]) -> None:
     deletes = [op for op in ops if op.kind is Kind.DELETE]
-    _check_delete(report, ops, deletes)
+    sent = [op for op in ops if op.kind in RAISES]
+    raises, sends = _operations(sent)
+    _check_repeats(report, sent)
+    _check_values(report, ops)
+    _check_delete(report, ops, raises, deletes)
     gone = min((op.invoked for op in deletes), default=FOREVER)
-    raises = [op for op in ops if op.kind in RAISES]
-    sure = [op for op in ops if op.outcome is Outcome.OK and op.value is not None]
-    counted = [op for op in sure if op.returned <= gone]
-    acked = [op for op in counted if op.kind in RAISES]
-    reads = [op for op in counted if op.kind in SHOWS]
+    sure = [op for op in raises if op.outcome is Outcome.OK and op.value is not None]
+    acked = [op for op in sure if op.returned <= gone]
+    reads = [
+        op
+        for op in ops
+        if op.kind in SHOWS and op.outcome is Outcome.OK and op.value is not None
+        if op.returned <= gone
+    ]
     # What was acknowledged after a delete had begun may stand behind a count that was seen before.
     late = [op for op in raises if op.outcome is Outcome.OK and op.returned > gone]
     unknown = [op for op in raises if op.outcome is Outcome.UNKNOWN]
     writes, seen = Highest(acked), Highest(reads)
     broken = _check_order(report, acked, reads, writes, seen)
     broken = _check_positions(report, acked) or broken
-    _check_amount(report, raises, acked, reads, unknown)
+    _check_amount(report, raises, acked, reads, sends, _unknown_until(sent))
     if acked or reads or unknown or late:
         gap = _unfillable(acked, reads, [*unknown, *late])
-        report.note(Invariant.LINEARIZABLE_COUNTER, broken or gap)
+        report.note(Invariant.LINEARIZABLE_COUNTER, Witness(broken or gap))
 
 
-def _check_delete(report: Report, ops: list[Op], deletes: list[Op]) -> None:
+def _check_repeats(report: Report, sent: list[Op]) -> None:
+    """The same operation again gets the first answer again."""
+    first: dict[str, Op] = {}
+    for op in sent:
+        if op.op is None or op.outcome is not Outcome.OK or op.value is None:
+            continue
+        before = first.setdefault(op.op, op)
+        if before is not op:
+            wrong = before.value != op.value
+            report.note(Invariant.REPEAT_COUNTS_ONCE, Witness((before, op)) if wrong else HELD)
+
+
+def _check_values(report: Report, ops: list[Op]) -> None:
+    """A field holds what was written into it, and has the position of that write."""
+    puts = sorted((op for op in ops if op.kind is Kind.PUT), key=lambda op: op.invoked)
+    places = {op.sent: (place, op.invoked) for place, op in reversed([*enumerate(puts, start=1)])}
+    for op in ops:
+        if op.got is None or op.outcome is not Outcome.OK:
+            continue
+        if op.kind is Kind.PUT:
+            right = op.got == op.sent
+        else:
+            place, begun = places.get(op.got, (None, 0))
+            right = place is not None and place == op.value and begun < op.returned
+        report.note(Invariant.VALUE_AS_WRITTEN, HELD if right else Witness((op,)))
+
+
+def _check_delete(report: Report, ops: list[Op], raises: list[Op], deletes: list[Op]) -> None:
     done = [op for op in deletes if op.outcome is Outcome.OK]
     if not done:
         return
     first = min(done, key=lambda op: op.returned)
-    raises = [op for op in ops if op.kind in RAISES]
     open_end = [op for op in raises if op.returned >= first.invoked]
     open_end += [op for op in raises if op.outcome is Outcome.UNKNOWN]
     rewritten = min((op.invoked for op in open_end), default=FOREVER)
     for op in ops:
-        asked = op.kind is Kind.GET and op.outcome is Outcome.OK
+        asked = op.kind in (Kind.GET, Kind.COUNT) and op.outcome is Outcome.OK
         if asked and first.returned < op.invoked and op.returned < rewritten:
-            report.note(Invariant.DELETE_IS_FINAL, () if op.value == 0 else (first, op))
+            absent = op.value == 0 and op.got is None
+            report.note(Invariant.DELETE_IS_FINAL, HELD if absent else Witness((first, op)))
 
 
 def _check_order(
     report: Report, acked: list[Op], reads: list[Op], writes: Highest, seen: Highest
 ) -> tuple[Op, ...]:
-    """The four session guarantees; returns what breaks the order in real time, if anything."""
+    """The session guarantees; returns what breaks the order in real time, if anything."""
     broken: tuple[Op, ...] = ()
-    pairs = (
-        (Invariant.READ_YOUR_WRITES, reads, writes, 0),
-        (Invariant.MONOTONIC_READS, reads, seen, 0),
-        (Invariant.MONOTONIC_WRITES, acked, writes, 0),
-        (Invariant.WRITES_FOLLOW_READS, acked, seen, 1),
-    )
-    for invariant, ops, earlier, step in pairs:
-        for op in ops:
-            floor = earlier.before(op.invoked)
-            if floor is not None:
-                wrong = _count(op) < _count(floor) + step
-                report.note(invariant, (floor, op) if wrong else ())
-                broken = broken or ((floor, op) if wrong else ())
+
+    def note(invariant: Invariant, op: Op, floor: Op | None, step: int = 0) -> None:
+        nonlocal broken
+        if floor is not None:
+            wrong = (floor, op) if value_of(op) < value_of(floor) + step else ()
+            report.note(invariant, Witness(wrong))
+            broken = broken or wrong
+
+    for op in reads:
+        write, read = writes.before(op.invoked), seen.before(op.invoked)
+        if op.kind is Kind.PAGE:
+            note(Invariant.PAGE_IS_FRESH, op, higher(write, read))
+        else:
+            note(Invariant.READ_YOUR_WRITES, op, write)
+            note(Invariant.MONOTONIC_READS, op, read)
+        if write is not None:
+            report.note(Invariant.NOTHING_VANISHES, HELD if op.value else Witness((write, op)))
+    for op in acked:
+        note(Invariant.MONOTONIC_WRITES, op, writes.before(op.invoked))
+        note(Invariant.WRITES_FOLLOW_READS, op, seen.before(op.invoked), 1)
     return broken
 
 
@@ -172,30 +360,34 @@ def _check_positions(report: Report, acked: list[Op]) -> tuple[Op, ...]:
     owner: dict[int, Op] = {}
     twins: tuple[Op, ...] = ()
     for op in sorted(acked, key=lambda op: op.returned):
-        other = owner.setdefault(_count(op), op)
+        other = owner.setdefault(value_of(op), op)
         pair = () if other is op else (other, op)
-        report.note(Invariant.NO_LOST_UPDATE, pair)
+        report.note(Invariant.NO_LOST_UPDATE, Witness(pair))
         twins = twins or pair
     return twins
 
 
 def _check_amount(
-    report: Report, raises: list[Op], acked: list[Op], reads: list[Op], unknown: list[Op]
+    report: Report,
+    raises: list[Op],
+    acked: list[Op],
+    reads: list[Op],
+    sends: Sends,
+    unknown: tuple[list[int], list[int]],
 ) -> None:
     begun = sorted(op.invoked for op in raises)
-    ended = sorted(op.returned for op in raises)
-    acks, lost = Highest(acked), Highest(unknown)
+    acks = sorted(op.returned for op in acked)
+    lost, settled = unknown
     for op in (*reads, *acked):
-        least = acks.count_before(op.invoked)
-        most = bisect_left(begun, op.returned)
-        report.note(Invariant.BOUNDS, () if least <= _count(op) <= most else (op,))
+        least, most = bisect_left(acks, op.invoked), bisect_left(begun, op.returned)
+        right = least <= value_of(op) <= most
+        report.note(Invariant.BOUNDS, HELD if right else Witness((op,)))
     for op in reads:
-        least = acks.count_before(op.invoked)
-        overlapping = bisect_left(begun, op.returned) - bisect_right(ended, op.invoked)
-        if not overlapping:
-            most = least + lost.count_before(op.invoked)
-            exact = least <= _count(op) <= most
-            report.note(Invariant.QUIESCENT_COUNT, () if exact else (op,))
+        if sends.quiet(op):
+            least = bisect_left(acks, op.invoked)
+            most = least + bisect_left(lost, op.invoked) - bisect_left(settled, op.invoked)
+            exact = least <= value_of(op) <= most
+            report.note(Invariant.QUIESCENT_COUNT, HELD if exact else Witness((op,)))
 
 
 def _unfillable(acked: list[Op], reads: list[Op], unknown: list[Op]) -> tuple[Op, ...]:
@@ -204,35 +396,52 @@ def _unfillable(acked: list[Op], reads: list[Op], unknown: list[Op]) -> tuple[Op
     Hall's condition: up to every count that was seen, the positions nobody acknowledged must
     not outnumber the unknown raises sent before it was seen. And no raise can be the zeroth.
     """
-    positions = sorted(_count(op) for op in acked)
+    positions = sorted(value_of(op) for op in acked)
     sent = sorted(op.invoked for op in unknown)
     for op in (*acked, *reads):
-        gaps = _count(op) - bisect_right(positions, _count(op))
-        nowhere = _count(op) < (op.kind in RAISES)
+        gaps = value_of(op) - bisect_right(positions, value_of(op))
+        nowhere = value_of(op) < (op.kind in RAISES)
         if nowhere or gaps > bisect_left(sent, op.returned):
             return (op,)
     return ()
 
 
-def _check_end(report: Report, ops: list[Op], enders: list[Op]) -> None:
-    done = sorted((op for op in enders if op.outcome is Outcome.OK), key=lambda op: op.returned)
-    for op in ops:
-        if op.kind is Kind.LOGIN or op.outcome not in (Outcome.OK, Outcome.DENIED):
+def _check_over(report: Report, name: str, session: Session) -> None:
+    """What was ended is over: nothing sent afterwards is answered as logged in."""
+    ender = session.over
+    if ender is None:
+        return
+    for op in session.ops:
+        if op.kind in (Kind.LOGIN, Kind.LOGOUT, Kind.WRONG) or op.invoked <= ender.returned:
             continue
-        if not any(ender.invoked < op.returned for ender in enders if ender is not op):
-            report.note(Invariant.NO_PHANTOM_LOGOUT, () if op.outcome is Outcome.OK else (op,))
-        if op.kind is not Kind.LOGOUT and done and done[0].returned < op.invoked:
+        if op.outcome in (Outcome.OK, Outcome.DENIED):
             alive = op.outcome is Outcome.OK
-            report.note(FINAL[done[0].kind], (done[0], op) if alive else ())
+            report.note(promise_of(ender, name), Witness((ender, op)) if alive else HELD)
 
 
-def _count(op: Op) -> int:
-    assert op.value is not None
-    return op.value
-
-
-def _higher(one: Op, other: Op) -> Op:
-    return other if (other.value or 0) > (one.value or 0) else one
+def _listing(op: Op, own: Session, mine: list[tuple[Op, Session]], lifetimes: Lifetimes) -> Listing:
+    """What the list `op` must and may contain, of the sessions that this user has begun."""
+    begun = [one for login, one in mine if login.invoked < op.returned]
+    over = [one for one in begun if one.is_over(op.invoked)]
+    maybe = [one for one in begun if not one.is_over(op.invoked)]
+    certain = [
+        one
+        for one in maybe
+        if one.login is not None
+        and one.login.returned < op.invoked
+        and one.threatened >= op.returned
+        and rules.surely_alive(op, one.seen_by(op, lifetimes))
+    ]
+    told = [one.ref(op.returned) for one in begun]
+    return Listing(
+        must=frozenset(ref for one in certain if (ref := one.ref(op.returned))),
+        over=frozenset(ref for one in over if (ref := one.ref(op.returned))),
+        known=frozenset(ref for ref in told if ref),
+        own=own.ref(op.returned),
+        least=len(certain),
+        most=len(maybe),
+        new=sum(one.ref(op.returned) is None for one in maybe),
+    )
 
 
 def main(arguments: list[str]) -> int:
@@ -244,9 +453,9 @@ def main(arguments: list[str]) -> int:
     gc.disable()  # a million small objects without a cycle: looking for one takes a fifth of the time
     report = check(read_ops(path), lifetimes_of(read_header(path)))
     for invariant, tally in report.tallies.items():
-        print(f"{invariant:24} {tally.checked:>9,} checked {tally.violations:>7,} broken")
-        for op in tally.witness:
-            print(f"    {describe(op)}")
+        print(f"{invariant:26} {tally.checked:>9,} checked {tally.violations:>7,} broken")
+        for line in explain(tally.witness):
+            print(f"    {line}")
     if report.violations:
         return 10
     return 0 if report.tallies[Invariant.NO_PHANTOM_LOGOUT].checked else 13

@@ -4,23 +4,38 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from loadtest.check.op import Kind, Op, Outcome
+from loadtest.check.op import Kind, Op, Outcome, ended_sessions
 
 Headers = Mapping[str, str | list[str]]  # a list: the header came several times
 
 _GREETING = re.compile(r"What's up, ([^<?]+)\?</h1>")
-_READS = (Kind.PAGE, Kind.READ, Kind.PROBE, Kind.GET, Kind.DEVICES)  # without effect
+_FIGURE = re.compile(r'data-field="(visits|version)"[^>]*>\s*(\d+)')
+_LEFT = re.compile(r'data-left="(idle|absolute)_expires_in"\s+data-seconds="(-?\d+)"')
+_DEVICE = re.compile(r'action="/devices/([\w-]+)/end"')
+_PAST = re.compile(
+    r"max-age=\s*(0|-\d+)|expires=[^;]*\b19\d\d|expires=[^;]*\b20[01]\d", re.IGNORECASE
+)
+_READS = (
+    *(Kind.PAGE, Kind.READ, Kind.PROBE, Kind.COUNT, Kind.GET, Kind.DEVICES),
+    *(Kind.WRONG, Kind.STRANGER),
+)  # without effect
 _MEANT = {  # the status that means "done"; 200 where nothing else is said
     Kind.LOGIN: (302, 303),
+    Kind.WRONG: (302, 303),  # what should not be done
     Kind.LOGOUT: (302, 303),
     Kind.END: (302, 303),
     Kind.DELETE: (204, 200),
-    Kind.GET: (200, 404),  # 404: the field is not there
+    Kind.COUNT: (200, 404),  # 404: the field is not there
+    Kind.GET: (200, 404),
+    Kind.STRANGER: (200, 201, 202, 204, 302, 303),
 }
+_REFUSED = (400, 401, 403, 429)  # a wrong password
 _NOT_SENT = (ConnectionRefusedError,)
+SHORT = 40  # characters of a value that are kept as they are
 
 
 def read_error(op: Op, error: Exception) -> None:
@@ -35,7 +50,7 @@ def read_answer(op: Op, status: int, headers: Headers, body: bytes) -> None:
     worker = headers.get("X-Served-By")
     op.worker = worker if isinstance(worker, str) else None
     if _turned_away(op, status, headers):
-        op.outcome, op.why = Outcome.DENIED, "not logged in"
+        op.outcome, op.why = Outcome.DENIED, op.why or "not logged in"
     elif status >= 500:
         op.outcome = Outcome.FAIL if op.kind in _READS else Outcome.UNKNOWN
         op.why = f"status {status}"
@@ -49,11 +64,52 @@ def read_answer(op: Op, status: int, headers: Headers, body: bytes) -> None:
         op.outcome = Outcome.FAIL
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What an answer tells the browser about one cookie."""
+
+    name: str
+    value: str
+    path: str
+    expired: bool
+
+    @property
+    def pair(self) -> str:
+        """As the browser sends it back."""
+        return f"{self.name}={self.value}"
+
+    @property
+    def kept(self) -> bool:
+        """Whether the browser has it afterwards; an empty one is as good as none."""
+        return bool(self.value.strip('"')) and not self.expired
+
+
+def given_cookies(headers: Headers) -> Iterable[Given]:
+    """Every cookie that an answer sets or takes away."""
+    given = headers.get("Set-Cookie") or ()
+    for line in [given] if isinstance(given, str) else given:
+        pair, _, attributes = line.partition(";")
+        name, _, value = pair.strip().partition("=")
+        path = re.search(r";\s*path=([^;]*)", f";{attributes}", re.IGNORECASE)
+        yield Given(name, value, path[1].strip() if path else "", bool(_PAST.search(attributes)))
+
+
 def given_cookie(headers: Headers) -> str:
     """The `name=value` that an answer tells the browser to keep; empty when there is none."""
-    given = headers.get("Set-Cookie") or ""
-    pairs = [line.split(";")[0].strip() for line in ([given] if isinstance(given, str) else given)]
-    return next((pair for pair in pairs if pair.partition("=")[2].strip('"')), "")
+    return next((given.pair for given in given_cookies(headers) if given.kept), "")
+
+
+def read_cookie(op: Op, headers: Headers, name: str) -> str:
+    """Note in `op` what the answer does to the session cookie of that name; returns a new one as sent."""
+    for given in given_cookies(headers):
+        if given.name != name:
+            continue
+        if given.kept:
+            op.cookie = fingerprint(given.pair)
+            return given.pair
+        if given.path == "/":  # with another path the browser keeps the one it has
+            op.cleared = True
+    return ""
 
 
 def fingerprint(cookie: str) -> str:
@@ -61,49 +117,117 @@ def fingerprint(cookie: str) -> str:
     return hashlib.sha256(cookie.encode()).hexdigest()[:16]
 
 
-def _turned_away(op: Op, status: int, headers: Headers) -> bool:
-    """Whether the answer says that there is no session.
+def shorten(value: object) -> str:
+    """A JSON value in one spelling, with a hash in the place of what is long: equal texts, equal values."""
+    text = json.dumps(_spelt(value), ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    if len(text) <= SHORT:
+        return text
+    return f"{text[:SHORT]}… {len(text)} #{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
-    To a logout that is the same redirect as to a visitor who had one; but then the cookie stays.
+
+def _spelt(value: object) -> object:
+    """JSON knows one kind of number: 1.0 is 1."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, list):
+        return [_spelt(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _spelt(each) for key, each in value.items()}
+    return value
+
+
+def _turned_away(op: Op, status: int, headers: Headers) -> bool:
+    """Whether the answer says that there is no session, or that the password is wrong.
+
+    To whoever ends his own session the redirect looks the same, but for where it wants to lead back.
     """
+    if op.kind is Kind.WRONG and status in _REFUSED:
+        op.why = f"status {status}"
+        return True
     if status == 401:
         return True
-    to_login = str(headers.get("Location") or "").startswith("/login")
-    if op.kind is Kind.LOGOUT:
-        return to_login and not headers.get("Set-Cookie")
-    return to_login and op.kind in (Kind.PAGE, Kind.END)
+    place = str(headers.get("Location") or "")
+    if op.kind is Kind.LOGOUT or not place.startswith("/login"):
+        return False
+    if op.session in ended_sessions(op):
+        return "next=" in place
+    return op.kind in (Kind.PAGE, Kind.END, Kind.STRANGER, Kind.DEVICES)
 
 
 def _read_content(op: Op, status: int, body: bytes) -> None:
     op.outcome = Outcome.OK
+    read = _READERS.get(op.kind)
+    if read is None:
+        return
     try:
-        if op.kind in (Kind.READ, Kind.PROBE):
-            _read_session(op, json.loads(body))
-        elif op.kind is Kind.VISIT:
-            answer = json.loads(body)
-            op.value, op.boot = int(answer["visits"]), answer.get("boot")
-        elif op.kind in (Kind.ADD, Kind.PUT, Kind.GET):
-            _read_field(op, {"value": 0} if status == 404 else json.loads(body))
-        elif op.kind is Kind.PAGE:
-            op.seen = _greeted(body)
+        read(op, body if status != 404 else b"")
     except (ValueError, KeyError, TypeError):
         op.outcome = Outcome.FAIL if op.kind in _READS else Outcome.UNKNOWN
         op.why = "unreadable answer"
 
 
-def _read_field(op: Op, answer: dict[str, Any]) -> None:
+def _read_visit(op: Op, body: bytes) -> None:
+    answer = json.loads(body)
+    op.value, op.boot = int(answer["visits"]), answer.get("boot")
+
+
+def _read_count(op: Op, body: bytes) -> None:
+    answer = json.loads(body) if body else {"value": 0}
     op.value, op.version = int(answer["value"]), answer.get("version")
 
 
-def _read_session(op: Op, answer: dict[str, Any]) -> None:
+def _read_value(op: Op, body: bytes) -> None:
+    """What stands in a field; its place among all that was written there the browser knows."""
+    if body:
+        answer = json.loads(body)
+        op.got, op.version = shorten(answer["value"]), answer.get("version")
+
+
+def _read_session(op: Op, body: bytes) -> None:
+    answer = json.loads(body)
     op.seen, op.value = str(answer["user"]), int(answer["visits"])
     op.version, op.boot = answer.get("version"), answer.get("boot")
     op.idle = float(answer["idle_expires_in"])
     op.absolute = float(answer["absolute_expires_in"])
 
 
-def _greeted(body: bytes) -> str:
-    found = _GREETING.search(html.unescape(body.decode()))
+def _read_page(op: Op, body: bytes) -> None:
+    """Whom the page greets, and the figures on it; of a figure that is there twice, the lower one."""
+    text = html.unescape(body.decode())
+    found = _GREETING.search(text)
     if found is None:
         raise ValueError("the page greets nobody")
-    return found[1]
+    op.seen = found[1]
+    for name, figure in _FIGURE.findall(text):
+        shown = int(figure)
+        if name == "visits":
+            op.value = shown if op.value is None else min(op.value, shown)
+        else:
+            op.version = shown if op.version is None else min(op.version, shown)
+    left = {name: float(seconds) for name, seconds in _LEFT.findall(text)}
+    op.idle, op.absolute = left.get("idle"), left.get("absolute")
+
+
+def _read_devices(op: Op, body: bytes) -> None:
+    """The sessions that are listed; only the list in JSON says in so many words which one asks."""
+    if not body.lstrip().startswith(b"{"):
+        op.refs = tuple(_DEVICE.findall(body.decode()))
+        return
+    devices: list[dict[str, Any]] = json.loads(body)["devices"]
+    op.refs = tuple(str(device["ref"]) for device in devices)
+    current = [str(device["ref"]) for device in devices if device["current"]]
+    op.ref = current[0] if len(current) == 1 else "none" if not current else "several"
+
+
+_READERS: dict[Kind, Callable[[Op, bytes], None]] = {
+    Kind.READ: _read_session,
+    Kind.PROBE: _read_session,
+    Kind.VISIT: _read_visit,
+    Kind.REPEAT: _read_visit,
+    Kind.ADD: _read_count,
+    Kind.COUNT: _read_count,
+    Kind.PUT: _read_value,
+    Kind.GET: _read_value,
+    Kind.PAGE: _read_page,
+    Kind.DEVICES: _read_devices,
+}

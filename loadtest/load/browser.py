@@ -1,33 +1,66 @@
 """One browser: a cookie jar, up to six connections, and the requests a visitor makes with it."""
 
-import json
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from json import loads
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
+import gevent
 from locust.contrib.fasthttp import FastHttpSession
 from locust.env import Environment
 
-from loadtest.check.op import Kind, Op, Outcome
-from loadtest.load.answers import fingerprint, given_cookie, read_answer, read_error
+from loadtest.check.op import Kind, Lifetimes, Op, Outcome
+from loadtest.load.answers import (
+    fingerprint,
+    given_cookies,
+    read_answer,
+    read_cookie,
+    read_error,
+    shorten,
+)
 from loadtest.load.recorder import Recorder
 
 CONNECTIONS = 6  # what browsers open to one host over HTTP/1.1
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 JSON = {"Content-Type": "application/json"}
+REPEATS = 3  # of a visit that may have happened
+REPEAT_SECONDS = 0.5
 
 
 @dataclass(slots=True)
-class Visit:
+class Session:
     """One logged-in session as its browser knows it."""
 
     label: str
     user: str
-    cookie: str  # name=value
-    increments: int = 0
+    cookies: list[
+        str
+    ]  # name=value; the last one is sent, the others are what it was before a renewal
+    begun: int  # when the login was sent, on the monotonic clock
+    used: int  # when the last request was sent that was answered
+    visits: int = 0
+    written: defaultdict[str, list[str]] = field(
+        default_factory=lambda: defaultdict(list)
+    )  # by field
     over: bool = False  # it has been asked to end: "not logged in" is then a proper answer
     pinned: bool = False  # its cookie is written out, as the jar may hold another one by now
+
+    @property
+    def cookie(self) -> str:
+        """The one to send."""
+        return self.cookies[-1]
+
+    @property
+    def cookie_name(self) -> str:
+        """The name of the stack's session cookie."""
+        return self.cookie.partition("=")[0]
+
+    def may_have_expired(self, moment: int, lifetimes: Lifetimes) -> bool:
+        """Whether a timeout may have ended it by then."""
+        absolute = self.begun + (lifetimes.absolute_seconds - lifetimes.slack_seconds) * 1e9
+        return moment > min(absolute, self.used + lifetimes.sure_seconds * 1e9)
 
 
 class LoginFailed(Exception):
@@ -37,7 +70,13 @@ class LoginFailed(Exception):
 class Browser:
     """Sends requests and records each. Several greenlets may use one browser at a time."""
 
+    made = 0
+
     def __init__(self, environment: Environment, recorder: Recorder, host: str) -> None:
+        Browser.made += 1
+        self.agent = (
+            f"loadtest/{recorder.prefix}{Browser.made}"  # by which a list of devices knows it
+        )
         self._recorder = recorder
         self._http = FastHttpSession(
             base_url=host,
@@ -53,112 +92,186 @@ class Browser:
             max_redirects=0,
         )
 
-    def login(self, user: str, password: str, replacing: Visit | None = None) -> Visit:
-        """Log in, over the session that the jar still holds if there is one."""
-        label = self._recorder.new_session()
-        body = urlencode({"username": user, "password": password, "next": "/"})
+    def login(
+        self,
+        user: str,
+        password: str,
+        replacing: Session | None = None,
+        ends: Sequence[Session] = (),
+    ) -> Session:
+        """Log in, over the session that the jar still holds if there is one.
+
+        `ends`: what a cap on sessions ends with that.
+        """
         op = self._recorder.invoke(
-            Kind.LOGIN, label, user, replaces=replacing.label if replacing else None
+            Kind.LOGIN,
+            self._recorder.new_session(),
+            user,
+            replaces=replacing.label if replacing else None,
+            ends=tuple(session.label for session in ends) or None,
         )
-        if replacing:
-            replacing.over = True
-        headers = {**FORM, "Cookie": replacing.cookie} if replacing and replacing.pinned else FORM
+        for session in (*([replacing] if replacing else ()), *ends):
+            session.over = True
+        pinned = replacing is not None and replacing.pinned
         given: list[str] = []
-        self._send(op, "POST", "/login", body, headers, _take_cookie(given))
+        headers = {"Cookie": replacing.cookie} if replacing and pinned else {}
+        self._send(op, "POST", "/login", _form(user, password), FORM | headers, _take_cookie(given))
         if op.outcome is not Outcome.OK:
             raise LoginFailed(op.why)
-        return Visit(label, user, given[0])
+        return Session(op.session, user, given, op.invoked, op.invoked)
 
-    def logout(self, visit: Visit) -> Op:
-        """End the session."""
-        visit.over = True
-        return self._ask(Kind.LOGOUT, visit, "POST", "/logout")
+    def fail_to_log_in(self, user: str, password: str, session: Session | None = None) -> Op:
+        """Log in with a wrong password, as a stranger or in the browser of a session, which lives on."""
+        label = session.label if session else self._recorder.new_session()
+        op = self._recorder.invoke(Kind.WRONG, label, user)
+        headers = {"Cookie": session.cookie} if session else {}
+        examine = self._expect_refusal(session)
+        return self._send(op, "POST", "/login", _form(user, password), FORM | headers, examine)
 
-    def page(self, visit: Visit, intended: int | None = None) -> Op:
-        """Open the main page."""
-        return self._ask(Kind.PAGE, visit, "GET", "/", intended=intended)
-
-    def read(self, visit: Visit, intended: int | None = None) -> Op:
-        """Ask for the session."""
-        return self._ask(Kind.READ, visit, "GET", "/api/session", intended=intended)
-
-    def visit(self, visit: Visit, intended: int | None = None) -> Op:
-        """Raise the visit counter by one, under an operation id of our own."""
-        visit.increments += 1
-        name = f"{visit.label}-{visit.increments}"
-        body = f'{{"op":"{name}"}}'
-        return self._ask(
-            Kind.VISIT, visit, "POST", "/api/visits", body=body, intended=intended, op=name
+    def stray(self, method: str, path: str, cookie: str = "", body: str | None = None) -> Op:
+        """A request with no cookie, or with one that was never given out: it is to be refused."""
+        op = self._recorder.invoke(
+            Kind.STRANGER, self._recorder.new_session(), "nobody", why=f"{method} {path}"
         )
+        headers = ({"Cookie": cookie} if cookie else {}) | (JSON if body is not None else {})
+        return self._send(op, method, path, body, headers, self._expect_refusal(None))
 
-    def add(self, visit: Visit, key: str) -> Op:
+    def logout(self, session: Session) -> Op:
+        """End the session."""
+        session.over = True
+        return self._ask(Kind.LOGOUT, session, "POST", "/logout")
+
+    def page(self, session: Session, intended: int | None = None) -> Op:
+        """Open the main page."""
+        return self._ask(Kind.PAGE, session, "GET", "/", intended=intended)
+
+    def read(self, session: Session, intended: int | None = None) -> Op:
+        """Ask for the session."""
+        return self._ask(Kind.READ, session, "GET", "/api/session", intended=intended)
+
+    def visit(self, session: Session, intended: int | None = None) -> Op:
+        """Raise the visit counter by one, under an operation id of our own.
+
+        One that may have happened is sent again until an answer says that it has.
+        """
+        session.visits += 1
+        name = f"{session.label}-{session.visits}"
+        op = self._visit(Kind.VISIT, session, name, intended)
+        for _ in range(REPEATS):
+            if op.outcome is not Outcome.UNKNOWN:
+                break
+            gevent.sleep(REPEAT_SECONDS)
+            op = self._visit(Kind.REPEAT, session, name)
+        return op
+
+    def repeat(self, session: Session) -> Op:
+        """Send the last visit once more, under its id: nothing is to happen."""
+        return self._visit(Kind.REPEAT, session, f"{session.label}-{session.visits}")
+
+    def add(self, session: Session, key: str) -> Op:
         """Raise a field by one: the stack reads, changes and writes it."""
         path = f"/api/data/{key}/add"
-        return self._ask(Kind.ADD, visit, "POST", path, body='{"by":1}', key=key)
+        return self._ask(Kind.ADD, session, "POST", path, body='{"by":1}', key=key)
 
-    def put(self, visit: Visit, key: str, value: int) -> Op:
-        """Write a field. Its only writer calls this, with 1, then 2, and so on while all is ok."""
-        return self._ask(Kind.PUT, visit, "PUT", f"/api/data/{key}", body=str(value), key=key)
+    def count(self, session: Session, key: str) -> Op:
+        """Ask where such a field stands."""
+        return self._ask(Kind.COUNT, session, "GET", f"/api/data/{key}", key=key)
 
-    def get(self, visit: Visit, key: str) -> Op:
-        """Ask for a field."""
-        return self._ask(Kind.GET, visit, "GET", f"/api/data/{key}", key=key)
+    def put(self, session: Session, key: str, text: str) -> Op:
+        """Write a value, as JSON text, into a field that has no other writer and never had this value."""
+        sent, path = shorten(loads(text)), f"/api/data/{quote(key, safe='')}"
+        written = session.written[key]
+        assert sent not in written, "a value that was there before could not be told from it"
+        written.append(sent)
+        place = len(written)
 
-    def delete(self, visit: Visit, key: str) -> Op:
+        def learn(op: Op, response: Any) -> None:
+            op.value = place
+
+        return self._ask(Kind.PUT, session, "PUT", path, body=text, key=key, sent=sent, learn=learn)
+
+    def get(self, session: Session, key: str) -> Op:
+        """Ask for a field that was put."""
+        written = session.written[key]
+
+        def learn(op: Op, response: Any) -> None:
+            if op.got is None:
+                op.value = 0
+            elif op.got in written:
+                op.value = written.index(op.got) + 1
+
+        path = f"/api/data/{quote(key, safe='')}"
+        return self._ask(Kind.GET, session, "GET", path, key=key, learn=learn)
+
+    def delete(self, session: Session, key: str) -> Op:
         """Delete a field that nobody will write again."""
-        return self._ask(Kind.DELETE, visit, "DELETE", f"/api/data/{key}", key=key)
+        path = f"/api/data/{quote(key, safe='')}"
+        return self._ask(Kind.DELETE, session, "DELETE", path, key=key)
 
-    def own_device(self, visit: Visit) -> str | None:
-        """The name under which the user's other sessions can end this one; None: not listed."""
-        listed: list[str] = []
-        self._ask(Kind.DEVICES, visit, "GET", "/api/devices", learn=_find_current(listed))
-        return listed[0] if listed else None
+    def devices(self, session: Session) -> str | None:
+        """List the user's sessions; returns the name under which this one can be ended."""
 
-    def end_device(self, visit: Visit, device: str, other: Visit) -> Op:
-        """End another session of the same user."""
-        return self._end(visit, f"/devices/{device}/end", [other])
+        def learn(op: Op, response: Any) -> None:
+            named = [
+                str(device["ref"])
+                for device in response.json()["devices"]
+                if device.get("agent") == self.agent
+            ]
+            op.named = named[-1] if len(named) == 1 else None
 
-    def end_others(self, visit: Visit, others: Sequence[Visit]) -> Op:
-        """End all other sessions of the same user."""
-        return self._end(visit, "/devices/end-others", others)
+        op = self._ask(Kind.DEVICES, session, "GET", "/api/devices", learn=learn)
+        return op.ref if op.ref in (op.refs or ()) else None
 
-    def slow_write(self, visit: Visit, milliseconds: int) -> Op:
+    def devices_page(self, session: Session) -> Op:
+        """The same list as a page."""
+        return self._ask(Kind.DEVICES, session, "GET", "/devices")
+
+    def end(self, session: Session, path: str, ended: Sequence[Session]) -> Op:
+        """End sessions of the same user: /devices/<ref>/end, /devices/end-others or /devices/end-all."""
+        for other in ended:
+            other.over = True
+        ends = tuple(other.label for other in ended)
+        return self._ask(Kind.END, session, "POST", path, ends=ends)
+
+    def slow_write(self, session: Session, milliseconds: int) -> Op:
         """A request that writes the session after a while, whatever happens meanwhile."""
         path = f"/slow?ms={milliseconds}&kind=wait&write=slow"
-        return self._ask(Kind.SLOW, visit, "GET", path)
+        return self._ask(Kind.SLOW, session, "GET", path)
 
-    def probe(self, visit: Visit) -> Op:
-        """Ask for the session with the cookie of a session that should be over."""
-        visit.pinned = True
-        return self._ask(Kind.PROBE, visit, "GET", "/api/session")
+    def probe(self, session: Session, cookie: str = "") -> Op:
+        """Ask for the session with a cookie of it; it should be over."""
+        session.pinned = True
+        return self._ask(Kind.PROBE, session, "GET", "/api/session", cookie=cookie)
 
-    def end(self, visit: Visit) -> None:
-        """The session will not be used again: let the checker close its account."""
-        self._recorder.checker.close(visit.label)
+    def close(self, session: Session) -> None:
+        """Nothing will be written to the session any more: let the checker close its account."""
+        self._recorder.checker.close(session.label)
 
-    def _end(self, visit: Visit, path: str, others: Sequence[Visit]) -> Op:
-        for other in others:
-            other.over = True
-        ends = tuple(other.label for other in others)
-        return self._ask(Kind.END, visit, "POST", path, ends=ends)
+    def _visit(self, kind: Kind, session: Session, name: str, intended: int | None = None) -> Op:
+        body = f'{{"op":"{name}"}}'
+        return self._ask(
+            kind, session, "POST", "/api/visits", body=body, intended=intended, op=name
+        )
 
     def _ask(
         self,
         kind: Kind,
-        visit: Visit,
+        session: Session,
         method: str,
         path: str,
+        *,
         body: str | None = None,
         intended: int | None = None,
+        cookie: str = "",
         learn: Callable[[Op, Any], None] = lambda op, response: None,
         **about: Any,
     ) -> Op:
         """One request of a session; `about` are the fields of its record that only it has."""
-        op = self._recorder.invoke(kind, visit.label, visit.user, intended, **about)
-        headers = {"Cookie": visit.cookie} if visit.pinned else {}
+        op = self._recorder.invoke(kind, session.label, session.user, intended, **about)
+        headers = {"Cookie": cookie or session.cookie} if session.pinned else {}
         if body is not None:
             headers |= JSON
-        return self._send(op, method, path, body, headers, self._expect(visit, learn))
+        return self._send(op, method, path, body, headers, self._expect(session, learn))
 
     def _send(
         self,
@@ -172,7 +285,13 @@ class Browser:
         """Send, read the answer, record. `examine` says whether the outcome was a proper one."""
         try:
             with self._http.request(
-                method, path, name=str(op.kind), data=body, headers=headers, catch_response=True
+                method,
+                path,
+                name=str(op.kind),
+                data=body,
+                headers={"User-Agent": self.agent, **headers},
+                catch_response=True,
+                context={"recorded": op.number},  # tells it from requests of other user classes
             ) as response:
                 self._recorder.returned(op)
                 error = getattr(response, "error", None)
@@ -188,18 +307,40 @@ class Browser:
             self._recorder.complete(op)
         return op
 
-    def _expect(self, visit: Visit, learn: Callable[[Op, Any], None]) -> Callable[[Op, Any], bool]:
+    def _expect(
+        self, session: Session, learn: Callable[[Op, Any], None]
+    ) -> Callable[[Op, Any], bool]:
         def examine(op: Op, response: Any) -> bool:
             sent = response.request.headers.get("Cookie") if response.request else None
-            if sent != visit.cookie and not visit.over:
+            if sent not in session.cookies and not session.over:
                 self._recorder.cookies_withheld += 1
                 op.outcome, op.why = Outcome.FAIL, "session cookie not sent"
+            new = read_cookie(op, response.headers or {}, session.cookie_name)
+            if new and new not in session.cookies and not self._recorder.checker.is_foreign(op):
+                session.cookies.append(new)  # renewed
             if op.outcome is Outcome.OK:
+                session.used = max(session.used, op.invoked)
                 learn(op, response)
-            proper = op.outcome in (Outcome.OK, Outcome.CONFLICT)
-            return proper or (op.outcome is Outcome.DENIED and visit.over)
+            if op.outcome in (Outcome.OK, Outcome.CONFLICT):
+                return True
+            over = session.over or session.may_have_expired(op.returned, self._recorder.lifetimes)
+            return op.outcome is Outcome.DENIED and over
 
         return examine
+
+    @staticmethod
+    def _expect_refusal(session: Session | None) -> Callable[[Op, Any], bool]:
+        def examine(op: Op, response: Any) -> bool:
+            for given in given_cookies(response.headers or {}):
+                if session is None or given.name == session.cookie_name:
+                    read_cookie(op, response.headers, given.name)
+            return op.outcome is Outcome.DENIED
+
+        return examine
+
+
+def _form(user: str, password: str) -> str:
+    return urlencode({"username": user, "password": password, "next": "/"})
 
 
 def _take_cookie(given: list[str]) -> Callable[[Op, Any], bool]:
@@ -207,25 +348,11 @@ def _take_cookie(given: list[str]) -> Callable[[Op, Any], bool]:
 
     def examine(op: Op, response: Any) -> bool:
         if op.outcome is Outcome.OK:
-            given.append(given_cookie(response.headers))
-            op.cookie = fingerprint(given[0]) if given[0] else None
-            if not given[0]:
+            kept = [one.pair for one in given_cookies(response.headers) if one.kept]
+            given.extend(kept[:1])
+            op.cookie = fingerprint(given[0]) if given else None
+            if not given:
                 op.outcome, op.why = Outcome.FAIL, "login gave no cookie"
         return op.outcome is Outcome.OK
 
     return examine
-
-
-def _find_current(listed: list[str]) -> Callable[[Op, Any], None]:
-    """Puts the device that a listing calls the current one into `listed`."""
-
-    def learn(op: Op, response: Any) -> None:
-        try:
-            devices = json.loads(response.content)["devices"]
-            listed.extend(device["ref"] for device in devices if device["current"])
-        except (ValueError, KeyError, TypeError):
-            pass
-        if len(listed) != 1:
-            op.outcome, op.why = Outcome.FAIL, "the list has no current device"
-
-    return learn

@@ -1,7 +1,10 @@
 """Begins and ends the runs of one Locust process; `distributed.py` has it for several processes."""
 
+import json
 import os
 import signal
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,44 +12,77 @@ import gevent
 from gevent.event import Event
 from locust.env import Environment
 
-from loadtest.check.history import HistoryWriter
-from loadtest.check.op import Invariant, Lifetimes
-from loadtest.check.tally import Witness, describe
-from loadtest.load.figures import Figures
-from loadtest.load.generator import Generator
-from loadtest.load.progress import report_progress
-from loadtest.verdict import summary
-from loadtest.verdict.verdict import Code, raised
+from loadtest.check.history import HistoryWriter, Sink
+from loadtest.check.op import Invariant
+from loadtest.check.tally import Witness, explain
+from loadtest.load.figures import Figures, report_progress
+from loadtest.load.generator import Generator, combine
+from loadtest.load.preflight import NotReachable, look_round
+from loadtest.plan import Plan, link_files, make_plan
+from loadtest.settings import Settings
+from loadtest.verdict.analysis import analyse
+from loadtest.verdict.table import closing, junit, render
+from loadtest.verdict.verdict import Code, Verdict, no_run, raised
 
 FINISH_SECONDS = 150.0  # more than users, stragglers and lost processes together may take
+AFTER_VIOLATION_SECONDS = 1.5  # so that more than one request says where it is wrong
+Accompany = Callable[[Generator], Iterable[Callable[[], None]]]
 
 
 class Conductor:
-    """Alone in one process: it sends the requests, writes the history and leaves the summary."""
+    """Alone in one process: it sends the requests, writes the history and leaves the summary.
 
-    def __init__(self, environment: Environment) -> None:
-        options = environment.parsed_options
-        assert options is not None
+    With a plan it was started by `python -m loadtest`, which judges the run. Without one, as by a user
+    of Locust or for its web page, it looks at the stack, judges each run and says so itself.
+    """
+
+    def __init__(
+        self, environment: Environment, settings: Settings, plan: Plan | None, accompany: Accompany
+    ) -> None:
         self.environment = environment
-        self.options = options
-        self.out = Path(options.out)
-        self.lifetimes = Lifetimes(options.idle_seconds, options.absolute_seconds)
-        self.without = frozenset(filter(None, options.without.split(",")))
+        self.options: Any = environment.parsed_options
+        self.settings = settings
+        self.plan = plan
+        self.judges = plan is None
         self.generator: Generator | None = None
-        self.running = self.stopping = False
+        self.running = self.stopping = self.alarmed = False
+        self.verdict: list[
+            tuple[int, str]
+        ] = []  # of the last run: exit code and text, for the page
+        self.seconds = self._take_run_time()
+        self._accompany = accompany
         self._found = Code.PROVES_NOTHING
+        self._text = closing(no_run(Code.PROVES_NOTHING, "no run was started"))
         self._over = Event()
-        if options.attached:
-            gevent.spawn(_watch_parent)
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of this run lie."""
+        assert self.plan is not None
+        return Path(self.plan.folder)
+
+    def look_round(self) -> bool:
+        """Make the plan of a run; False when there is no stack to test."""
+        host = (self.environment.host or self.settings.host).rstrip("/")
+        settings = replace(self.settings, host=host, duration=int(self.seconds))
+        try:
+            self.plan = make_plan(settings, look_round(settings))
+        except NotReachable as error:
+            self._set(no_run(Code.NOT_REACHABLE, str(error)))
+            return False
+        return True
 
     def start(self) -> None:
-        """A run begins."""
-        self.running, self.stopping = True, False
+        """A run begins; on the web page each has a plan of its own."""
+        if self.judges and not self.options.headless and not self.look_round():
+            gevent.spawn_later(AFTER_VIOLATION_SECONDS, self._stop_locust)
+            return
+        self.running, self.stopping, self.alarmed = True, False, False
         self._over.clear()
         self.begin()
-        gevent.spawn(report_progress, self, self.options.seconds)
-        if self.options.seconds:
-            gevent.spawn_later(self.options.seconds, self.request_stop)
+        gevent.spawn(report_progress, self, self.seconds)
+        if self.seconds:
+            gevent.spawn_later(self.seconds, self.request_stop)
 
     def request_stop(self) -> None:
         """End the run, now that it is time or something went wrong; returns at once."""
@@ -61,14 +97,16 @@ class Conductor:
             self.generator.stop()
 
     def load_ended(self) -> None:
-        """Locust's users are gone: end the run and, without a web page, the process."""
+        """Locust's users are gone: end the run, judge it and, without a web page, end the process."""
         if not self.running:
             return
         self.running = False
-        self._found = self.finish()
+        self.finish()
+        if self.judges:
+            self._judge()
         self._over.set()
-        if self.options.headless and self.environment.runner is not None:
-            gevent.spawn(self.environment.runner.quit)
+        if self.options.headless:
+            gevent.spawn(self._leave_locust)
 
     def quit(self) -> None:
         """Locust ends, on its own or on a signal. A run under way gets its proper end first.
@@ -81,44 +119,95 @@ class Conductor:
         code = self.environment.process_exit_code
         self.environment.process_exit_code = raised(code, self._found)
 
+    def say(self) -> None:
+        """The last word, after Locust's own tables."""
+        if self.judges:
+            print(f"\n{self._text}", flush=True)
+
     def begin(self) -> None:
         """Open the history and make the generator."""
-        self.generator = Generator(0, self.lifetimes, self.open_history(), self.on_violation)
+        assert self.plan is not None
+        lifetimes, header = self.plan.survey.lifetimes, self.plan.header()
+        history = HistoryWriter(self.folder / "history.jsonl", lifetimes, **header)
+        self.make_generator(0, history)
 
-    def finish(self) -> Code:
-        """Close the history and leave the summary; returns what was found."""
+    def make_generator(self, index: int, history: Sink) -> None:
+        """The generator of this process, and what runs beside Locust's users."""
+        assert self.plan is not None
+        self.generator = Generator(index, self.plan.survey.lifetimes, history, self.on_violation)
+        self.generator.accompany(self._accompany(self.generator))
+
+    def finish(self) -> None:
+        """Close the history and leave the summary."""
         assert self.generator is not None
-        return self.leave(summary.combine([self.generator.finish()]))
+        self.leave(combine([self.generator.finish()]))
 
     def figures(self) -> Figures:
         """What is known so far."""
         return self.generator.figures() if self.generator else Figures()
 
     def on_violation(self, invariant: Invariant, witness: Witness) -> None:
-        """Print the first witness while it is fresh, and end the run."""
-        if not self.stopping:
-            self.alarm(str(invariant), [describe(op) for op in witness])
+        """Print the first witness while it is fresh, and end the run unless it is to go on."""
+        self.alarm(str(invariant), explain(witness))
 
     def alarm(self, invariant: str, witness: list[str]) -> None:
-        """Say it and stop."""
-        print(f"\nVIOLATION of {invariant}: stopping. The requests that prove it:", flush=True)
+        """Say it once, and stop a little later."""
+        if self.alarmed or self.plan is None:
+            return
+        self.alarmed = True
+        goes_on = bool(self.plan.settings["go_on"])
+        then = "going on" if goes_on else "stopping"
+        print(f"\nVIOLATION of {invariant}: {then}. The requests that prove it:", flush=True)
         for line in witness:
             print(f"    {line}", flush=True)
-        self.request_stop()
+        if not goes_on:
+            gevent.spawn_later(AFTER_VIOLATION_SECONDS, self.request_stop)
 
-    def open_history(self) -> HistoryWriter:
-        """A new history, which replaces that of the last run."""
-        return HistoryWriter(self.out / "history.jsonl", self.lifetimes, seed=self.options.seed)
+    def leave(self, whole: dict[str, Any]) -> None:
+        """Store the summary of the whole run for whoever judges it, and a code for Locust to end with."""
+        sent = {"locust_requests": self.environment.stats.total.num_requests}  # by all user classes
+        text = json.dumps({**whole, **sent}, indent=1)
+        (self.folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+        broken = any(violations for _, violations in whole["online"].values())
+        self._found = Code.CONSISTENCY if broken else Code.HOLDS
 
-    def leave(self, whole: dict[str, Any]) -> Code:
-        """Store the summary of the whole run."""
-        total = self.environment.stats.total
-        counts = {"locust_requests": total.num_requests, "locust_failures": total.num_failures}
-        summary.store({**whole, **counts}, self.out / "summary.json")
-        return summary.found(whole)
+    def _take_run_time(self) -> float:
+        """--run-time, out of Locust's hands: it would not wait for sessions to be finished.
+
+        On the web page it stays in the form, and the page stops the run.
+        """
+        if not self.options.headless and not self.options.autostart:
+            return 0.0
+        seconds, self.options.run_time = self.options.run_time, None
+        return float(seconds or 0)
+
+    def _judge(self) -> None:
+        """What the run is worth: for the exit code, and for whoever looks at the page."""
+        try:
+            analysis, _ = analyse(self.folder)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self._set(no_run(Code.HARNESS, f"there is no whole run: {error!r}"))
+            return
+        self._set(analysis.verdict)
+        self._text = render(analysis)
+        (self.folder / "junit.xml").write_text(junit(analysis), encoding="utf-8")
+        link_files(self.folder, self.settings.out)
+
+    def _set(self, verdict: Verdict) -> None:
+        self._found, self._text = verdict.code, closing(verdict)
+        reasons = [(int(code), text) for code, text in verdict.reasons]
+        self.verdict = [(int(verdict.code), verdict.sentence), *reasons]
+
+    def _stop_locust(self) -> None:
+        if self.environment.runner is not None:
+            self.environment.runner.stop()
+
+    def _leave_locust(self) -> None:
+        if self.environment.runner is not None:
+            self.environment.runner.quit()
 
 
-def _watch_parent() -> None:
+def watch_parent() -> None:
     """End in order when the process that started this one is gone: nobody would read a verdict."""
     parent = os.getppid()
     while os.getppid() == parent:

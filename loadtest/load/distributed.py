@@ -11,17 +11,19 @@ import gevent
 from locust.env import Environment
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
-from loadtest.check.history import encode_line
+from loadtest.check.history import HistoryWriter, encode_line
 from loadtest.check.op import Op
-from loadtest.load.conductor import Conductor
-from loadtest.load.figures import Figures, add_up, from_message, to_message
-from loadtest.load.generator import Generator
-from loadtest.verdict import summary
-from loadtest.verdict.verdict import Code
+from loadtest.load.conductor import Accompany, Conductor
+from loadtest.load.figures import Figures, add_up, from_message
+from loadtest.load.generator import FAREWELL_SECONDS, combine
+from loadtest.plan import Plan
+from loadtest.settings import Settings
 
 BATCH = 500  # requests a message
 REPORT_SECONDS = 0.9  # a little more often than the progress line comes
-SUMMARY_SECONDS = 20.0  # for the last summary, once the users of all workers are gone
+SUMMARY_SECONDS = (
+    FAREWELL_SECONDS + 20.0
+)  # for the last summary, once the users of all workers are gone
 LEAVE_SECONDS = 1.0  # between a worker's summary and its end: what is on its way must arrive
 
 
@@ -52,35 +54,35 @@ class Shipment:
 class Worker(Conductor):
     """One of several processes that send requests."""
 
-    def __init__(self, environment: Environment, runner: WorkerRunner) -> None:
-        super().__init__(environment)
+    def __init__(
+        self,
+        environment: Environment,
+        settings: Settings,
+        accompany: Accompany,
+        runner: WorkerRunner,
+    ) -> None:
+        super().__init__(environment, settings, None, accompany)
+        self.judges = False
         self._runner = runner
         self._shipment = Shipment(runner)
 
     def start(self) -> None:
-        """The master has begun a run."""
-        self.running, self.stopping = True, False
-        self._over.clear()
-        self.begin()
+        """The master has begun a run; Locust hands on the plan among its own options."""
+        self.running, self.stopping, self.alarmed = True, False, False
+        self.plan = Plan.from_json(self.options.plan)
+        self.make_generator(self._runner.worker_index + 1, self._shipment)
         gevent.spawn(self._report)
-
-    def begin(self) -> None:
-        """Make the generator; the master keeps the history."""
-        index = self._runner.worker_index + 1
-        self.without = frozenset(filter(None, self.options.without.split(",")))
-        self.generator = Generator(index, self.lifetimes, self._shipment, self.on_violation)
 
     def request_stop(self) -> None:
         """Only the master ends a run."""
 
     def load_ended(self) -> None:
-        """Ship the rest and the summary; a worker serves one run unless there is a web page."""
+        """Ship the rest and the summary; a worker serves one run unless the master has a web page."""
         if not self.running:
             return
         self.running = False
         assert self.generator is not None
         self._runner.send_message("summary", self.generator.finish())
-        self._over.set()
         if self.options.once:
             gevent.spawn_later(LEAVE_SECONDS, self._runner.quit)
 
@@ -89,22 +91,30 @@ class Worker(Conductor):
 
     def alarm(self, invariant: str, witness: list[str]) -> None:
         """The master says it and stops all."""
-        self.stopping = True
-        self._runner.send_message("violation", {"invariant": invariant, "witness": witness})
+        if not self.alarmed:
+            self.alarmed = True
+            self._runner.send_message("violation", {"invariant": invariant, "witness": witness})
 
     def _report(self) -> None:
         """Keep the master up to date; what it has is not lost when this process is."""
         while self.running:
             gevent.sleep(REPORT_SECONDS)
             self._shipment.flush()
-            self._runner.send_message("figures", to_message(self.figures()))
+            self._runner.send_message("figures", self.figures().to_message())
 
 
 class Master(Conductor):
     """Sends nothing itself: it gathers histories, violations and summaries."""
 
-    def __init__(self, environment: Environment, runner: MasterRunner) -> None:
-        super().__init__(environment)
+    def __init__(
+        self,
+        environment: Environment,
+        settings: Settings,
+        plan: Plan | None,
+        accompany: Accompany,
+        runner: MasterRunner,
+    ) -> None:
+        super().__init__(environment, settings, plan, accompany)
         self._runner = runner
         self._expected: set[str] = set()
         self._figures: dict[str, Figures] = {}
@@ -114,31 +124,31 @@ class Master(Conductor):
             runner.register_message(name, getattr(self, f"_take_{name}"))
 
     def begin(self) -> None:
-        """Expect a history and a summary of everyone who is connected now."""
+        """Tell the plan to everyone who is connected now, and expect a history and a summary of each."""
+        assert self.plan is not None
+        self.options.plan, self.options.once = self.plan.to_json(), bool(self.options.headless)
         self._expected = {client.id for client in self._runner.clients.ready}
         self._figures.clear()
         self._summaries.clear()
         self._broken.clear()
-        self.out.mkdir(parents=True, exist_ok=True)
-        for old in self.out.glob("history-of-*.jsonl"):
-            old.unlink()
 
-    def finish(self) -> Code:
+    def finish(self) -> None:
         """Wait for the summaries, join the histories that are whole, and say who was lost."""
+        assert self.plan is not None
         deadline = time.monotonic() + SUMMARY_SECONDS
         while self._awaited() and time.monotonic() < deadline:
             gevent.sleep(0.1)
         lost = self._expected - self._summaries.keys()
-        history = self.open_history()
-        for client in sorted(self._summaries):
-            part = self._part(client)
-            if part.exists():
-                history.append_file(part)
-                part.unlink()
-        history.close()
+        lifetimes, header = self.plan.survey.lifetimes, self.plan.header()
+        with HistoryWriter(self.folder / "history.jsonl", lifetimes, **header) as history:
+            for client in sorted(self._summaries):
+                part = self._part(client)
+                if part.exists():
+                    history.append_file(part)
+                    part.unlink()
         broken = sorted(set().union(*(self._broken.get(client, set()) for client in lost)))
-        whole = summary.combine(list(self._summaries.values()))
-        return self.leave({**whole, "lost_processes": len(lost), "broken_in_lost": broken})
+        whole = combine(list(self._summaries.values()))
+        self.leave({**whole, "lost_processes": len(lost), "broken_in_lost": broken})
 
     def figures(self) -> Figures:
         """What the workers last reported."""
@@ -151,7 +161,7 @@ class Master(Conductor):
 
     def _part(self, client: str) -> Path:
         index = self._runner.get_worker_index(client)  # type: ignore[no-untyped-call]
-        return self.out / f"history-of-{index}.jsonl"
+        return self.folder / f"history-of-{index}.jsonl"
 
     def _take_figures(self, msg: Any, **_: Any) -> None:
         self._figures[msg.node_id] = from_message(msg.data)
@@ -165,5 +175,4 @@ class Master(Conductor):
 
     def _take_violation(self, msg: Any, **_: Any) -> None:
         self._broken.setdefault(msg.node_id, set()).add(msg.data["invariant"])
-        if not self.stopping:
-            self.alarm(msg.data["invariant"], msg.data["witness"])
+        self.alarm(msg.data["invariant"], msg.data["witness"])

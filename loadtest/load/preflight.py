@@ -1,13 +1,18 @@
-"""Before the load: is a stack there, does one login work, and which optional endpoints has it?"""
+"""Before the load: is a stack there, does one login work, what does it offer, and who answers in which order?"""
 
 import http.client
 import json
+import math
 import ssl
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urlsplit
 
-from loadtest.verdict.counted import Features
+from loadtest.check.op import Lifetimes
+from loadtest.plan import Survey
+from loadtest.settings import Settings
+from loadtest.verdict.spread import rotation_share
 
 START = "Start one with `make run` or `docker compose up`, or set HOST=."
 UNNAMED = (
@@ -16,6 +21,13 @@ UNNAMED = (
 )
 TRIES = 16  # by then the rotation has come round to each worker of a stack of ordinary size
 NEEDED = {"user", "visits", "idle_expires_in", "absolute_expires_in"}
+TURNS = 12  # of a rotation: enough to tell it from chance
+ROTATIONS = 3  # tries, as other visitors may disturb one
+IN_ORDER = 0.95  # one that is so far in order needs no second try
+DEFAULT_WORKERS = 4
+MOST_REQUESTS = 500
+SLACK_SECONDS = 0.5  # rounding
+DEFAULT_LIFETIMES = Lifetimes()
 
 
 class NotReachable(Exception):
@@ -31,25 +43,86 @@ class Answer:
     body: bytes
 
 
-def survey(host: str, password: str, timeout_seconds: float = 5) -> Features:
-    """Log one session in and out again; returns which optional endpoints the stack has.
+def survey(
+    host: str, password: str, longest: Lifetimes = DEFAULT_LIFETIMES, timeout_seconds: float = 5
+) -> Survey:
+    """Log one session in and out again; what it says is what a new session is given.
 
-    NotReachable: there is nothing to test, with a sentence that says why.
+    `longest`: what it may say at most. NotReachable: there is nothing to test, with a sentence why.
     """
     answer = _ask(host, "GET", "/login", timeout=timeout_seconds)
     if answer.status != 200:
         raise NotReachable(f"{host}/login answered {answer.status}, not 200. {START}")
     if not answer.headers.get("X-Served-By"):
         raise NotReachable(f"{host}/login answers without X-Served-By. {UNNAMED}")
+    begun = time.monotonic()
     cookie = _log_in(host, password, timeout_seconds)
-    _check_session(_ask(host, "GET", "/api/session", cookie, timeout=timeout_seconds))
+    session = _session(_ask(host, "GET", "/api/session", cookie, timeout=timeout_seconds))
+    lifetimes = _lifetimes(session, time.monotonic() - begun, longest)
     optional = ("/slow?ms=0&kind=wait", "/api/data/survey", "/api/devices")
     slow, data, devices = (
         _ask(host, "GET", path, cookie, timeout=timeout_seconds) for path in optional
     )
     _ask(host, "POST", "/logout", cookie, timeout=timeout_seconds)
     # A field that nobody wrote is 404 too; but only where fields exist does the answer say so in JSON.
-    return Features(slow.status == 200, _is_json(data), devices.status == 200)
+    there = {"slow": slow.status == 200, "data": _is_json(data), "devices": devices.status == 200}
+    return Survey(lifetimes, tuple(name for name, is_there in there.items() if not is_there))
+
+
+def look_round(settings: Settings) -> Survey:
+    """The survey for these settings, with the order in which workers answer requests sent one by one."""
+    longest = Lifetimes(
+        settings.session_idle_seconds,
+        settings.session_absolute_seconds,
+        settings.session_touch_seconds,
+    )
+    found = survey(settings.host, settings.demo_password, longest)
+    if settings.policy != "round_robin":
+        return found
+    count = TURNS * (sum(settings.weights) or settings.workers or DEFAULT_WORKERS)
+    tries: list[tuple[str, ...]] = []
+    while len(tries) < ROTATIONS:
+        tries.append(who_answers(settings.host, min(count, MOST_REQUESTS)))
+        if rotation_share(tries[-1], settings.weights) >= IN_ORDER:
+            break
+    return replace(found, rotations=tuple(tries))
+
+
+def who_answers(host: str, count: int, timeout_seconds: float = 5) -> tuple[str, ...]:
+    """The workers that answer so many requests, each sent when the one before has been answered."""
+    parts = urlsplit(host)
+    connection = _connection(parts.scheme, parts.hostname or "", parts.port, timeout_seconds)
+    names = []
+    try:
+        for _ in range(count):
+            connection.request("GET", "/login")
+            response = connection.getresponse()
+            response.read()
+            names.append(response.headers.get("X-Served-By") or "")
+    except (OSError, http.client.HTTPException) as error:
+        raise NotReachable(f"nothing usable answers at {host}: {error!r}. {START}") from None
+    finally:
+        connection.close()
+    return tuple(names)
+
+
+def _lifetimes(session: dict[str, float], elapsed: float, longest: Lifetimes) -> Lifetimes:
+    return Lifetimes(
+        _whole(session["idle_expires_in"], elapsed, longest.idle_seconds),
+        _whole(session["absolute_expires_in"], elapsed, longest.absolute_seconds),
+        longest.touch_seconds,
+        SLACK_SECONDS + elapsed,
+    )
+
+
+def _whole(left: float, elapsed: float, longest: float) -> float:
+    """The lifetime of a session that has `left` seconds after `elapsed` at most: whole seconds, if that fits."""
+    if not 0 < left <= longest:
+        return longest  # the run will say what is wrong with it
+    if longest - left <= elapsed + SLACK_SECONDS:
+        return longest
+    up = math.ceil(left)
+    return up if up - left <= elapsed + SLACK_SECONDS else left + elapsed / 2
 
 
 def _is_json(answer: Answer) -> bool:
@@ -68,7 +141,7 @@ def _log_in(host: str, password: str, timeout: float) -> str:
             f"{host} answers, but the demo login was refused with status {answer.status}."
             " The load test needs a stack with APP_ENV=demo; DEMO_PASSWORD= names another password."
         )
-    [cookie] = cookies.values()
+    cookie = next(iter(cookies.values()))
     if cookie["secure"] and urlsplit(host).scheme == "http":
         raise NotReachable(
             f"{host} gives a Secure cookie over http, which no browser sends back."
@@ -77,15 +150,17 @@ def _log_in(host: str, password: str, timeout: float) -> str:
     return f"{cookie.key}={cookie.coded_value}"
 
 
-def _check_session(answer: Answer) -> None:
+def _session(answer: Answer) -> dict[str, float]:
     if answer.status != 200:
         raise NotReachable(f"after the login, GET /api/session answered {answer.status}, not 200")
     try:
-        missing = NEEDED - set(json.loads(answer.body))
+        session: dict[str, float] = json.loads(answer.body)
+        missing = NEEDED - set(session)
     except (ValueError, TypeError):
-        missing = NEEDED
+        session, missing = {}, NEEDED
     if missing:
         raise NotReachable(f"GET /api/session does not give {', '.join(sorted(missing))}")
+    return session
 
 
 def _connection(

@@ -19,6 +19,8 @@ class Recorder:
     def __init__(self, checker: Checker, history: Sink, prefix: str = "", first: int = 0) -> None:
         """Labels of sessions begin with `prefix`, and requests are numbered from `first` + 1."""
         self.checker = checker
+        self.lifetimes = checker.lifetimes
+        self.prefix = prefix
         self.outcomes: Counter[Outcome] = Counter()
         self.workers: Counter[str] = Counter()
         self.cookies_withheld = 0
@@ -28,13 +30,13 @@ class Recorder:
         self._pending: dict[int, Op] = {}
         self._closed = False
         self._requests = 0
-        self._first, self._prefix = first, prefix
+        self._first = first
         self._sessions = 0
 
     def new_session(self) -> str:
         """A label for a session about to begin; the session's id itself is never stored."""
         self._sessions += 1
-        return f"{self._prefix}s{self._sessions}"
+        return f"{self.prefix}s{self._sessions}"
 
     def invoke(
         self,

@@ -1,10 +1,11 @@
-"""`python -m loadtest.report FOLDER`: draw the report of a finished run once more, from its report.json."""
+"""`python -m loadtest.report FOLDER`: draw the report of a finished run, once more or for the first time."""
 
 import sys
 from pathlib import Path
 
-from loadtest.report.facts import Facts
+from loadtest.report.facts import Facts, gather
 from loadtest.report.page import write_report
+from loadtest.verdict.analysis import analyse
 
 
 def main(arguments: list[str]) -> int:
@@ -14,12 +15,19 @@ def main(arguments: list[str]) -> int:
         return 2
     folder = Path(arguments[0])
     try:
-        facts = Facts.read(folder / "report.json")
-    except (OSError, TypeError, ValueError) as error:
+        print(write_report(_facts(folder), folder))
+    except (OSError, TypeError, ValueError, KeyError) as error:
         print(f"no report of a finished run in {folder}: {error}", file=sys.stderr)
         return 2
-    print(write_report(facts, folder))
     return 0
+
+
+def _facts(folder: Path) -> Facts:
+    """Those of the report that is there, or else of the stored history."""
+    if (folder / "report.json").exists():
+        return Facts.read(folder / "report.json")
+    analysis, ops = analyse(folder)
+    return gather(analysis, ops, {})
 
 
 if __name__ == "__main__":

@@ -6,26 +6,29 @@ Pictures and page are made of these values alone, so the three never differ.
 import json
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from os import cpu_count
 from pathlib import Path
 from typing import Any, Self
 
-from loadtest.check.op import Op
-from loadtest.check.tally import describe
-from loadtest.report.gates import gates_of
-from loadtest.report.latencies import Curves
-from loadtest.report.timeline import Timeline
-from loadtest.report.violation import Violation, find_violation
-from loadtest.settings import Settings
+from loadtest.check.op import Kind, Op
+from loadtest.check.tally import explain
+from loadtest.report.violation import find_violation
 from loadtest.verdict.analysis import Analysis
-from loadtest.verdict.limits import Limits
-from loadtest.verdict.verdict import Verdict
+from loadtest.verdict.latency import percentile
+from loadtest.verdict.verdict import CERTAINTY, MEANING
 
 LIBRARIES = ("locust", "gevent", "matplotlib")
-NOT_SHOWN = {"demo_password", "parts", "report", "stack"}
+MOST_INTERVALS = 60
+INTERVALS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)  # seconds
+DUE = "open arrivals, from the moment they were due"
+SENT = "open arrivals, from the moment they were sent"
+CLOSED = "closed users, from the moment they sent"
+STEPS_A_DECADE = 20
+SHARES = {"half of the answers": 0.5, "95 %": 0.95, "99 %": 0.99}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,16 @@ class Facts:
     code: int
     sentence: str
     reasons: list[list[Any]]  # exit code and text
+    codes: dict[str, str]  # what each exit code means
     gates: list[dict[str, Any]]
     ended: str  # UTC
     seconds: float
     requests: int
     workers: dict[str, int]  # requests by worker
+    by_worker: list[dict[str, Any]]
+    crossing: list[
+        list[str]
+    ]  # wrong and all answers, by who logged in and who was asked; with its heads
     hops: list[list[int]]  # by worker, by worker of the session's next request; in the same order
     hop_ratio: float
     chance_hops: float  # what the hop ratio would be if chance chose the workers
@@ -65,51 +73,113 @@ class Facts:
 
 
 def gather(
-    settings: Settings,
-    analysis: Analysis,
-    verdict: Verdict,
-    limits: Limits,
-    ops: Iterable[Op],
-    parts: Mapping[str, float],
+    analysis: Analysis, ops: Sequence[Op], parts: Mapping[str, float], stack: str = ""
 ) -> Facts:
-    """The facts of one run. `ops` is its history, read through once; `parts` are CPU seconds."""
-    counted, spread = analysis.counted, analysis.spread
-    violation = Violation(find_violation(analysis.report))
-    timeline, curves = Timeline(analysis.seconds), Curves()
-    for op in ops:
-        timeline.add(op)
-        curves.add(op)
-        violation.add(op)
+    """The facts of one run. `parts` are the CPU seconds of each part of the stack, `stack` its versions."""
+    counted, spread, verdict = analysis.counted, analysis.spread, analysis.verdict
     return Facts(
         code=int(verdict.code),
         sentence=verdict.sentence,
         reasons=[[int(code), text] for code, text in verdict.reasons],
-        gates=gates_of(counted, verdict, limits),
+        codes={str(int(code)): text for code, text in MEANING.items()},
+        gates=[{**asdict(gate), "code": int(gate.code)} for gate in verdict.gates],
         ended=time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()),
         seconds=analysis.seconds,
         requests=counted.requests,
         workers={name: spread.requests[name] for name in spread.workers},
+        by_worker=_by_worker(analysis),
+        crossing=_crossing(analysis),
         hops=[[spread.hops[one, two] for two in spread.workers] for one in spread.workers],
         hop_ratio=spread.hop_ratio,
         chance_hops=spread.chance_hops,
-        timeline=timeline.values(),
+        timeline=timeline(ops, analysis.seconds),
         invariants=[
             {
                 "name": str(name),
                 "checked": tally.checked,
                 "violations": tally.violations,
-                "witness": [describe(op) for op in tally.witness],
+                "one_in": tally.checked // CERTAINTY,
+                "witness": explain(tally.witness),
             }
             for name, tally in analysis.report.tallies.items()
         ],
-        violation=violation.values(),
+        violation=find_violation(analysis.report, ops),
         latencies=[{"name": name, **asdict(row)} for name, row in analysis.latencies.items()],
-        curves=curves.values(),
+        curves=curves(ops),
         cpu=_shares(counted.cpu_share, parts, analysis.seconds),
-        settings=_shown(settings),
-        versions=_versions(settings),
-        again=_again(settings),
+        settings={name: _shown(value) for name, value in analysis.header["settings"].items()},
+        versions=_versions(stack),
+        again=_again(analysis.header["settings"]),
     )
+
+
+def timeline(ops: Sequence[Op], seconds: float) -> dict[str, Any]:
+    """In equal intervals: answers of each worker, requests without one, and how long answers took."""
+    step = next((each for each in INTERVALS if each * MOST_INTERVALS >= seconds), INTERVALS[-1])
+    begin = min((op.invoked for op in ops), default=0)
+    length = int(step * 1e9)
+    count = (max((op.returned for op in ops), default=begin) - begin) // length + 1
+    answers: dict[str, Counter[int]] = defaultdict(Counter)
+    times: dict[int, list[int]] = defaultdict(list)
+    for op in ops:
+        place = (op.returned - begin) // length
+        answers[op.worker or ""][place] += 1
+        if op.status and op.kind is not Kind.SLOW:
+            times[place].append(op.returned - op.invoked)
+    rows = {name: [answers[name][n] for n in range(count)] for name in sorted(answers)}
+    ordered = {place: sorted(own) for place, own in times.items()}
+    latency = {
+        name: [percentile(ordered[n], share) / 1e6 if n in ordered else None for n in range(count)]
+        for name, share in SHARES.items()
+    }
+    unanswered = rows.pop("", [0] * count)
+    return {"interval": step, "answers": rows, "unanswered": unanswered, "latency": latency}
+
+
+def curves(ops: Sequence[Op]) -> dict[str, list[list[float]]]:
+    """Latency distributions: points of share of requests, and the milliseconds they do not exceed."""
+    samples: dict[str, list[int]] = {DUE: [], SENT: [], CLOSED: []}
+    for op in ops:
+        if not op.status or op.kind is Kind.SLOW:
+            continue
+        if op.intended is not None:
+            samples[DUE].append(op.returned - op.intended)
+        samples[CLOSED if op.intended is None else SENT].append(op.returned - op.invoked)
+    return {name: _curve(sorted(own)) for name, own in samples.items() if own}
+
+
+def _curve(ordered: list[int]) -> list[list[float]]:
+    """Closer together towards 100 %, up to the slowest single request."""
+    points, step = [], 0
+    while (rest := 10 ** (-step / STEPS_A_DECADE)) >= 1 / len(ordered):
+        points.append([1 - rest, percentile(ordered, 1 - rest) / 1e6])
+        step += 1
+    return [*points, [1 - 1 / len(ordered) / 2, ordered[-1] / 1e6]]
+
+
+def _by_worker(analysis: Analysis) -> list[dict[str, Any]]:
+    wrong = analysis.crossing.wrong
+    return [
+        {
+            "name": name,
+            "requests": analysis.spread.requests[name],
+            "wrong": sum(n for (_, asked), n in wrong.items() if asked == name),
+            "p50": row.p50,
+            "p99": row.p99,
+        }
+        for name, row in analysis.by_worker.items()
+    ]
+
+
+def _crossing(analysis: Analysis) -> list[list[str]]:
+    crossing, names = analysis.crossing, analysis.crossing.workers
+    if not crossing.wrong:
+        return []
+    rows = [
+        [home, *(f"{crossing.wrong[home, at]:,} of {crossing.answers[home, at]:,}" for at in names)]
+        for home in names
+    ]
+    return [["", *names], *rows]
 
 
 def _shares(generator: float, parts: Mapping[str, float], seconds: float) -> dict[str, float]:
@@ -117,21 +187,13 @@ def _shares(generator: float, parts: Mapping[str, float], seconds: float) -> dic
     return {"load generator": generator, **stack}
 
 
-def _shown(settings: Settings) -> dict[str, Any]:
-    return {
-        name: value if isinstance(value, int | float | str | None) else _text(value)
-        for name, value in asdict(settings).items()
-        if name not in NOT_SHOWN
-    }
+def _shown(value: object) -> Any:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
-def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _versions(settings: Settings) -> dict[str, str]:
+def _versions(stack: str) -> dict[str, str]:
     system = {
-        "stack": settings.stack or "unknown: it does not run natively here",
+        "stack": stack or "unknown: it does not run natively here",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cores": str(cpu_count()),
         "Python": platform.python_version(),
@@ -139,10 +201,11 @@ def _versions(settings: Settings) -> dict[str, str]:
     return system | {name: version(name) for name in LIBRARIES}
 
 
-def _again(settings: Settings) -> dict[str, str]:
+def _again(settings: Mapping[str, Any]) -> dict[str, str]:
+    names = ("duration", "users", "rate", "seed", "processes")
+    same = " ".join(f"{name.upper()}={settings[name]:g}" for name in names)
     return {
-        "the same load": f"make loadtest DURATION={settings.duration} USERS={settings.users}"
-        f" RATE={settings.rate:g} SEED={settings.seed} PROCESSES={settings.processes}",
-        "the stored history": f"python -m loadtest.check.offline {settings.history}",
-        "this page": f"python -m loadtest.report {settings.out}",
+        "the same load": f"make loadtest {same}",
+        "the stored history": "python -m loadtest.check.offline history.jsonl",
+        "this page": "python -m loadtest.report FOLDER",
     }

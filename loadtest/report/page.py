@@ -36,6 +36,7 @@ def draw(facts: Facts) -> dict[str, Figure]:
         "workers": pictures.picture(pictures.draw_workers, facts, 3.4),
         "hops": pictures.picture(pictures.draw_hops, facts, side),
         "latency": pictures.picture(pictures.draw_latency, facts, 3.8),
+        "over-time": pictures.picture(pictures.draw_over_time, facts, 3.0),
     }
     if facts.violation:
         height = 1.8 + ROW_INCHES * len(facts.violation["requests"])

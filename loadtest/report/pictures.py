@@ -129,9 +129,8 @@ def draw_hops(axes: Axes, facts: Facts) -> None:
 def draw_latency(axes: Axes, facts: Facts) -> None:
     """Latency by share of requests; the axis gives each further nine as much room."""
     styles = ("solid", "dashed", "dashdot")
-    for colour, style, (name, points) in zip(
-        (PALETTE[5], PALETTE[0], PALETTE[2]), styles, facts.curves.items(), strict=False
-    ):
+    colours = (PALETTE[5], PALETTE[0], PALETTE[2])
+    for colour, style, (name, points) in zip(colours, styles, facts.curves.items(), strict=False):
         shares, times = zip(*points, strict=True)
         axes.plot(shares, times, color=colour, linestyle=style, linewidth=2, label=name)
     longest = max((points[-1][0] for points in facts.curves.values()), default=0.9)
@@ -147,6 +146,23 @@ def draw_latency(axes: Axes, facts: Facts) -> None:
     axes.set_ylabel("milliseconds, at most")
     if facts.curves:
         axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor=FAINT, fontsize=9)
+
+
+def draw_over_time(axes: Axes, facts: Facts) -> None:
+    """Latency in each interval of the run: a stall that percentiles of the whole run hide shows here."""
+    interval, rows = facts.timeline["interval"], facts.timeline["latency"]
+    styles = ("solid", "dashed", "dashdot")
+    for colour, style, (name, times) in zip(PALETTE, styles, rows.items(), strict=False):
+        points = [(n * interval, time) for n, time in enumerate(times) if time is not None]
+        axes.plot(*zip(*points, strict=True) if points else ((), ()), color=colour,
+                  linestyle=style, linewidth=2, label=f"{name} took at most")  # fmt: skip
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda time, _: f"{time:g}"))
+    axes.grid(color=FAINT, linewidth=0.6)
+    axes.set_title("Latency over time", loc="left", weight="bold")
+    axes.set_xlabel("seconds since the start")
+    axes.set_ylabel("milliseconds")
+    axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor=FAINT, fontsize=9)
 
 
 def draw_violation(axes: Axes, facts: Facts) -> None:

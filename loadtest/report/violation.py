@@ -1,6 +1,6 @@
 """The violation that a report draws: one witness, and what else its sessions did meanwhile."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from loadtest.check.op import Invariant, Op
@@ -8,73 +8,59 @@ from loadtest.check.tally import Report, Witness
 
 MOST_REQUESTS = 12
 AROUND_SECONDS = 0.1
+Found = tuple[Invariant, Witness]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A broken invariant and the requests that prove it."""
-
-    invariant: Invariant
-    witness: Witness
-
-
-def find_violation(report: Report) -> Found | None:
+def find_violation(report: Report, ops: Sequence[Op]) -> dict[str, Any] | None:
     """The one to begin with: of the smallest witnesses the earliest; None when all invariants hold.
 
     Two requests that contradict each other explain more than one that contradicts a count, and a
     promise about one pair more than the one about the counter as a whole.
     """
-    broken = [Found(name, tally.witness) for name, tally in report.tallies.items() if tally.witness]
-    return min(broken, key=_order, default=None)
+    broken = [(name, tally.witness) for name, tally in report.tallies.items() if tally.violations]
+    return _drawn(*min(broken, key=_order), ops) if broken else None
 
 
 def _order(found: Found) -> tuple[bool, bool, int]:
-    whole = found.invariant is Invariant.LINEARIZABLE_COUNTER
-    return len(found.witness) == 1, whole, max(op.returned for op in found.witness)
+    name, witness = found
+    whole = name is Invariant.LINEARIZABLE_COUNTER
+    return len(witness.ops) == 1, whole, max(op.returned for op in witness.ops)
 
 
-class Violation:
-    """Collects, from a history, the requests around a witness."""
-
-    def __init__(self, found: Found | None) -> None:
-        self._found = found
-        witness = found.witness if found else ()
-        self._numbers = {op.number for op in witness}
-        self._sessions = {op.session for op in witness}
-        self._begin = min((op.invoked for op in witness), default=0)
-        self._end = max((op.returned for op in witness), default=0)
-        self._around: list[Op] = []
-
-    def add(self, op: Op) -> None:
-        """Keep this request if it belongs into the picture."""
-        margin = int(AROUND_SECONDS * 1e9)
-        inside = op.returned >= self._begin - margin and op.invoked <= self._end + margin
-        if op.session in self._sessions and inside and op.number not in self._numbers:
-            self._around.append(op)
-
-    def values(self) -> dict[str, Any] | None:
-        """The picture's requests in the order they were sent, milliseconds from the witness's start."""
-        if self._found is None:
-            return None
-        near = sorted(self._around, key=self._distance)[: MOST_REQUESTS - len(self._numbers)]
-        shown = sorted([*self._found.witness, *near], key=lambda op: op.invoked)
-        return {
-            "invariant": str(self._found.invariant),
-            "requests": [self._bar(op) for op in shown],
-        }
-
-    def _distance(self, op: Op) -> int:
-        return max(self._begin - op.returned, op.invoked - self._end, 0)
-
-    def _bar(self, op: Op) -> dict[str, Any]:
-        return {
-            "number": op.number,
-            "text": _text(op),
-            "worker": op.worker,
-            "from": (op.invoked - self._begin) / 1e6,
-            "to": (op.returned - self._begin) / 1e6,
-            "witness": op.number in self._numbers,
-        }
+def _drawn(invariant: Invariant, witness: Witness, ops: Sequence[Op]) -> dict[str, Any]:
+    """The picture's requests in the order they were sent, milliseconds from the witness's start."""
+    numbers = {op.number for op in witness.ops}
+    sessions = {op.session for op in witness.ops}
+    begin = min(op.invoked for op in witness.ops)
+    end = max(op.returned for op in witness.ops)
+    margin = int(AROUND_SECONDS * 1e9)
+    around = [
+        op
+        for op in ops
+        if op.session in sessions
+        and op.number not in numbers
+        and op.returned >= begin - margin
+        and op.invoked <= end + margin
+    ]
+    around.sort(key=lambda op: max(begin - op.returned, op.invoked - end, 0))
+    shown = sorted(
+        [*witness.ops, *around[: MOST_REQUESTS - len(numbers)]], key=lambda op: op.invoked
+    )
+    return {
+        "invariant": str(invariant),
+        "possible": witness.possible,
+        "requests": [
+            {
+                "number": op.number,
+                "text": _text(op),
+                "worker": op.worker,
+                "from": (op.invoked - begin) / 1e6,
+                "to": (op.returned - begin) / 1e6,
+                "witness": op.number in numbers,
+            }
+            for op in shown
+        ],
+    }
 
 
 def _text(op: Op) -> str:

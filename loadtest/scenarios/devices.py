@@ -1,56 +1,88 @@
-"""One user on several devices: a session that is ended from another device is over at once."""
+"""One user on several devices: who ends one, ends that one and no other, and every list says so."""
 
 import gevent
 from gevent.pool import Pool
 
-from loadtest.load.browser import Browser, Visit
+from loadtest.load.browser import Browser, Session
 from loadtest.scenarios import Visitor
-from loadtest.scenarios.farewell import say_farewell
 
 OTHERS = 3  # with the first one still below the usual cap of sessions a user
-PROBES = 2
 SLOW_MILLISECONDS = 40
+Device = tuple[Browser, Session]
 
 
 def end_devices(visitor: Visitor) -> None:
-    """Log in on several devices at once; end one by name, then all others; the first lives on."""
-    browser, user = visitor.browser, visitor.new_name()
-    own = browser.login(user, visitor.password)
+    """Log in on several devices at once, and end them in each way there is; at last the first one ends all."""
+    browser, random = visitor.browser, visitor.random
+    own = visitor.log_in()
     browsers = [visitor.new_browser() for _ in range(OTHERS)]
     pool = Pool(OTHERS)
-    logins = [pool.spawn(other.login, user, visitor.password) for other in browsers]
+    logins = [pool.spawn(other.login, own.user, visitor.password) for other in browsers]
     gevent.joinall(logins)
     others = [(other, login.get()) for other, login in zip(browsers, logins, strict=True)]
     for other, session in others:
         other.visit(session)
+        other.devices(session)
+    browser.devices(own)
+    for end in random.sample((_end_by_name, _end_itself, _log_in_anew), 2):
+        end(visitor, own, others)
+        _all_live(visitor, own, others)
+    path = random.choice(("/devices/end-others", "/devices/end-others", "/devices/end-all"))
+    ended = [session for _, session in others] + ([own] if path.endswith("all") else [])
+    browser.end(own, path, ended)
+    for other, session in others:
+        visitor.find_over(session, other)
+    if own.over:
+        visitor.find_over(own)
+    else:
+        browser.devices(own)
+        browser.visit(own)
+        visitor.say_farewell(own)
+
+
+def _all_live(visitor: Visitor, own: Session, others: list[Device]) -> None:
+    """Nobody else's session has ended, and the list says so, as JSON and as a page."""
+    for other, session in others:
         other.read(session)
-    _end_by_name(visitor, own, *others[0])
-    for other, session in others[1:]:
-        other.read(session)  # it must not have ended with the first
-    browser.end_others(own, [session for _, session in others[1:]])
-    for other, session in others[1:]:
-        _probe(other, session)
-    browser.visit(own)
-    say_farewell(visitor, own)
+    visitor.browser.devices(own)
+    visitor.browser.devices_page(own)
 
 
-def _end_by_name(visitor: Visitor, own: Visit, other: Browser, session: Visit) -> None:
-    """End it while it writes: what is under way may finish, and must not bring it back."""
-    device = other.own_device(session)
-    if device is None:
-        return  # recorded as a failed request; end-others takes it with the rest
+def _end_by_name(visitor: Visitor, own: Session, others: list[Device]) -> None:
+    """End one while it writes: what is under way may finish, and must not bring it back."""
+    other, session = others[0]
+    ref = other.devices(session)
+    if ref is None:
+        return  # what is wrong with the list has been recorded; end-others takes it with the rest
+    others.pop(0)
     pool = Pool()
     writes = [pool.spawn(other.visit, session)]
-    if visitor.slow_writes:
+    if "slow" not in visitor.missing:
         writes.append(pool.spawn(other.slow_write, session, SLOW_MILLISECONDS))
-    gevent.sleep(visitor.dice.uniform(0.0, 0.01))
-    visitor.browser.end_device(own, device, session)
+    gevent.sleep(visitor.random.uniform(0.0, 0.01))
+    visitor.browser.end(own, f"/devices/{ref}/end", [session])
     other.probe(session)
     gevent.joinall(writes, raise_error=True)
-    _probe(other, session)
+    visitor.find_over(session, other)
 
 
-def _probe(other: Browser, session: Visit) -> None:
-    for _ in range(PROBES):
-        other.probe(session)
-    other.end(session)
+def _end_itself(visitor: Visitor, own: Session, others: list[Device]) -> None:
+    """One leaves from its own list, or by logging out: its cookie goes, too."""
+    other, session = others[0]
+    ref = other.devices(session)
+    if ref is None:
+        return
+    others.pop(0)
+    if visitor.random.random() < 0.5:
+        other.end(session, f"/devices/{ref}/end", [session])
+        visitor.find_over(session, other)
+    else:
+        visitor.say_farewell(session, other)
+
+
+def _log_in_anew(visitor: Visitor, own: Session, others: list[Device]) -> None:
+    """One logs in again over its session: that one is replaced, and no other."""
+    other, session = others.pop(0)
+    others.append((other, other.login(session.user, visitor.password, replacing=session)))
+    visitor.find_over(session, other)
+    other.devices(others[-1][1])

@@ -41,9 +41,20 @@ def measure(ops: Iterable[Op]) -> dict[str, Latency]:
             if op.intended is not None:
                 samples[OPEN].append(op.returned - op.intended)
     names = [*Kind, OPEN]
-    return {str(name): _row(sorted(samples[name])) for name in names if samples[name]}
+    return {str(name): summarise(samples[name]) for name in names if samples[name]}
 
 
-def _row(ordered: list[int]) -> Latency:
+def by_worker(ops: Iterable[Op]) -> dict[str, Latency]:
+    """Service time of what each worker answered, without what is slow on purpose."""
+    samples: defaultdict[str, list[int]] = defaultdict(list)
+    for op in ops:
+        if op.worker and op.kind is not Kind.SLOW:
+            samples[op.worker].append(op.returned - op.invoked)
+    return {name: summarise(samples[name]) for name in sorted(samples)}
+
+
+def summarise(nanoseconds: list[int]) -> Latency:
+    """The row of these samples."""
+    ordered = sorted(nanoseconds)
     p50, p95, p99 = (percentile(ordered, share) / 1e6 for share in (0.5, 0.95, 0.99))
     return Latency(len(ordered), p50, p95, p99, ordered[-1] / 1e6)

@@ -1,11 +1,13 @@
-"""How requests spread over workers: exact counts, and how sessions hop from worker to worker."""
+"""How requests spread over workers: exact counts, hops from worker to worker, and the order of a rotation."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from loadtest.check.op import Op
+
+Weights = tuple[int, ...]  # of the upstream's servers in any order; none: all the same
 
 
 @dataclass(slots=True)
@@ -15,7 +17,7 @@ class Spread:
     requests: Counter[str] = field(default_factory=Counter)
     hops: Counter[tuple[str, str]] = field(default_factory=Counter)
     unnamed: int = 0  # answers of the application that did not say which worker gave them
-    weights: tuple[int, ...] = ()  # of the upstream's servers in any order; none: all the same
+    weights: Weights = ()
 
     @property
     def workers(self) -> list[str]:
@@ -29,13 +31,8 @@ class Spread:
         Which worker has which weight is not known; the busiest is taken for the heaviest.
         """
         counts = sorted(self.requests.values(), reverse=True)
-        weights = sorted(self.weights, reverse=True)
-        known = len(weights) == len(counts)
-        return (
-            [count / weight for count, weight in zip(counts, weights, strict=True)]
-            if known
-            else [*counts]
-        )
+        weights = sorted(fitting(self.weights, len(counts)), reverse=True)
+        return [count / weight for count, weight in zip(counts, weights, strict=True)]
 
     @property
     def difference(self) -> int:
@@ -52,7 +49,7 @@ class Spread:
     @property
     def chance_hops(self) -> float:
         """The hop ratio if every request went to any worker by chance: (k-1)/k for equal weights."""
-        weights = self.weights or (1,) * len(self.requests)
+        weights = fitting(self.weights, len(self.requests))
         total = sum(weights)
         return 1 - sum((weight / total) ** 2 for weight in weights) if total else 0.0
 
@@ -66,7 +63,7 @@ class Spread:
         return sum(n for (one, two), n in self.hops.items() if one != two) / pairs if pairs else 0.0
 
 
-def measure(ops: Iterable[Op], weights: tuple[int, ...] = ()) -> Spread:
+def measure(ops: Iterable[Op], weights: Weights = ()) -> Spread:
     """Count a history. Requests follow each other in the order they were sent."""
     spread = Spread(weights=weights)
     sessions: defaultdict[str, list[Op]] = defaultdict(list)
@@ -81,3 +78,26 @@ def measure(ops: Iterable[Op], weights: tuple[int, ...] = ()) -> Spread:
         names = [op.worker or "" for op in own]
         spread.hops.update(pairwise(names))
     return spread
+
+
+def rotation_share(names: Sequence[str], weights: Weights = ()) -> float:
+    """How much of `names`, who answered requests sent one by one, is in the order of a rotation.
+
+    Round robin repeats itself after as many requests as all weights together, and each worker has its
+    weight's turns meanwhile: nearly 1, less what other visitors took. With four workers chance gives 0.02.
+    """
+    known = sorted(fitting(weights, len(set(names))))
+    step = sum(known)
+    starts = range(len(names) - step)
+    if not known or not starts:
+        return 1.0
+    in_order = sum(
+        names[at] == names[at + step] and sorted(Counter(names[at : at + step]).values()) == known
+        for at in starts
+    )
+    return in_order / len(starts)
+
+
+def fitting(weights: Weights, count: int) -> Weights:
+    """The weights of `count` workers: as listed, or all the same when the list is of other workers."""
+    return weights if len(weights) == count else (1,) * count

@@ -29,7 +29,7 @@ FLOORS = {
     ),
     "loadtest": (
         "loadtest.__main__", "loadtest.report", "loadtest.locustfile", "loadtest.scenarios", "loadtest.load",
-        "loadtest.verdict", "loadtest.settings", "loadtest.check",
+        "loadtest.verdict", "loadtest.plan", "loadtest.settings", "loadtest.check",
     ),
 }  # fmt: skip
 Graph = dict[str, set[str]]

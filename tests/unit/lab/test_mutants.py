@@ -63,8 +63,8 @@ def test_moment_of_the_catch(tmp_path: Path) -> None:
     with HistoryWriter(tmp_path / "history.jsonl", LIMITS) as history:
         for op in ops:
             history.write(op)
-    answered = sum(op.returned <= tail.second_visit.returned for op in ops)
-    seconds = (tail.second_visit.returned - ops[0].invoked) / 1e9
+    answered = sum(op.returned <= tail["second visit"].returned for op in ops)
+    seconds = (tail["second visit"].returned - ops[0].invoked) / 1e9
     caught = first_caught(tmp_path / "history.jsonl", Invariant.NO_LOST_UPDATE)
     assert caught == Caught(answered, pytest.approx(seconds))
     assert first_caught(tmp_path / "history.jsonl", Invariant.IDENTITY) is None

@@ -42,7 +42,7 @@ def test_offline_checker_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str
     ops, tail = simulate([1, 2, 3])
     overwrite_a_visit(tail)
     assert offline.main([str(store(tmp_path, ops))]) == 10
-    assert f"#{tail.second_visit.number} visit of a" in capsys.readouterr().out
+    assert f"#{tail['second visit'].number} visit of a" in capsys.readouterr().out
 
 
 def test_offline_checker_with_nothing(tmp_path: Path) -> None:

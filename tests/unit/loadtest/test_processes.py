@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,6 +24,7 @@ from tests.unit.loadtest.runs import SHORT, double
 
 LOCUSTFILE = ROOT / "loadtest/locustfile.py"
 LONG = (*SHORT, "--duration", "60")
+PARTS = "runs/*/history-of-*.jsonl"
 
 
 def free_port() -> int:
@@ -60,13 +63,13 @@ def test_lost_process(tmp_path: Path) -> None:
     with double("none") as host:
         process = start(host, tmp_path, *SHORT, "--processes", "2")
         wait_for_load(process)
-        while len(list(tmp_path.glob("history-of-*.jsonl"))) < 2:
+        while len(list(tmp_path.glob(PARTS))) < 2:
             time.sleep(0.02)
         generators(process)[1].kill()
         printed, _ = process.communicate(timeout=60)
     assert process.returncode == 13, printed
     assert "1 of the generator's processes ended early" in printed
-    assert len(list(tmp_path.glob("history-of-*.jsonl"))) == 1
+    assert len(list(tmp_path.glob(PARTS))) == 1
 
 
 def test_process_elsewhere(tmp_path: Path) -> None:
@@ -79,12 +82,12 @@ def test_process_elsewhere(tmp_path: Path) -> None:
         worker = subprocess.Popen(
             [*joining, "--master-host", "127.0.0.1", "--master-port", port, "--loglevel", "ERROR"],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         try:
             printed, _ = process.communicate(timeout=60)
             assert process.returncode == 10, printed
-            assert "VIOLATION of no lost update" in printed
+            assert "VIOLATION of " in printed
+            assert "no lost update: " in printed
             assert worker.wait(20) == 0
         finally:
             worker.kill()
@@ -101,6 +104,73 @@ def test_interrupted_run_is_judged(processes: str, tmp_path: Path) -> None:
         printed, _ = process.communicate(timeout=60)
     assert "requests of" in printed.splitlines()[-1]
     assert process.returncode in (0, 13), printed
+
+
+def locust(folder: Path, host: str, *options: str, users: str = "") -> tuple[int, str]:
+    """Locust as its users start it, from a folder of their own; its exit code and what it printed."""
+    (folder / "mine.py").write_text(users)
+    files = f"{LOCUSTFILE},mine.py" if users else str(LOCUSTFILE)
+    words = ("--headless", "-u", "8", "-r", "8", "-H", host, "--stop-timeout", "10", *options)
+    run = subprocess.run(
+        [sys.executable, "-m", "locust", "-f", files, *words],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "OUT": str(folder / "out"), "RATE": "20"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    return run.returncode, run.stdout
+
+
+@pytest.mark.parametrize("options", [(), ("--processes", "2")])
+def test_locust_by_itself(options: tuple[str, ...], tmp_path: Path) -> None:
+    """`locust -f …/locustfile.py -t 5s`, from another folder, ends with the verdict and its exit code."""
+    if options:
+        port = str(free_port())
+        options = (*options, "--master-bind-port", port, "--master-port", port)
+    with double("none") as host:
+        code, printed = locust(tmp_path, host, "-t", "5s", *options)
+    assert code == 0, printed
+    assert printed.splitlines()[-1].startswith("PASS: ")
+    assert (tmp_path / "out/history.jsonl").exists()
+
+
+def test_locust_by_itself_finds_a_violation(tmp_path: Path) -> None:
+    """It ends soon and with the load test's own code when a session was wrong."""
+    with double("blind write") as host:
+        code, printed = locust(tmp_path, host, "-t", "60s")
+    assert code == 10, printed
+    assert "exit code 10" in printed.splitlines()[-1]
+
+
+def test_locust_without_a_stack(tmp_path: Path) -> None:
+    """Where nothing answers it says so at once, and ends with the code for that."""
+    code, printed = locust(tmp_path, f"http://127.0.0.1:{free_port()}", "-t", "60s")
+    assert code == 14, printed
+    assert "nothing usable answers" in printed
+
+
+OWN_USERS = """
+from locust import FastHttpUser, task
+
+class Mine(FastHttpUser):
+    @task
+    def look(self):
+        self.client.get("PATH")
+"""
+
+
+@pytest.mark.parametrize(("path", "code"), [("/login", 0), ("/nowhere", 12)])
+def test_user_class_of_ones_own(path: str, code: int, tmp_path: Path) -> None:
+    """A class that somebody adds runs beside the others; its requests are not checked, its failures count."""
+    with double("none") as host:
+        users = OWN_USERS.replace("PATH", path)
+        found, printed = locust(tmp_path, host, "-t", "5s", users=users)
+    assert found == code, printed
+    sent = json.loads((tmp_path / "out/summary.json").read_text())
+    assert sent["locust_requests"] > sent["requests"]
 
 
 def test_killed_generator(tmp_path: Path) -> None:
@@ -134,6 +204,8 @@ def test_web_page(page: tuple[subprocess.Popen[str], httpx.Client]) -> None:
     """Locust's page has tabs for the stack's workers and the violations, with counts as it runs."""
     process, client = page
     shown = client.get("/").text
+    assert '"num_users": 8' in shown
+    assert re.search(r'"run_time": "?4', shown)
     assert '"title": "Workers of the stack"' in shown
     assert '"title": "Violations"' in shown
 
@@ -149,6 +221,13 @@ def test_web_page(page: tuple[subprocess.Popen[str], httpx.Client]) -> None:
     assert checked["read your writes"] > 0
 
     client.post("/stop").raise_for_status()
+    deadline = time.monotonic() + 20
+    verdict: list[dict[str, object]] = []
+    while not verdict and time.monotonic() < deadline:
+        time.sleep(0.2)
+        tables = client.get("/stats/requests").json()["extended_stats"]
+        verdict = next(table["data"] for table in tables if table["key"] == "verdict")
+    assert "requests of" in str(verdict[0]["text"])
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode in (0, 13), printed

@@ -8,6 +8,7 @@ import shutil
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -20,15 +21,13 @@ from loadtest.check.offline import check
 from loadtest.check.op import Invariant, Kind, Op
 from loadtest.report import pictures
 from loadtest.report.__main__ import main
-from loadtest.report.facts import Facts, gather
-from loadtest.report.latencies import CLOSED, DUE, SENT, Curves
+from loadtest.report.facts import CLOSED, DUE, SENT, Facts, curves, gather
 from loadtest.report.page import write_report
 from loadtest.settings import read_settings
 from loadtest.verdict import latency, spread
 from loadtest.verdict.analysis import Analysis
-from loadtest.verdict.counted import Counted
-from loadtest.verdict.limits import load_limits
-from loadtest.verdict.verdict import Code, Verdict
+from loadtest.verdict.suspects import crossing
+from loadtest.verdict.verdict import MEANING, Code, Counted, Verdict, judge, load_limits
 from tests.unit.loadtest.histories import LIMITS, Tail, overwrite_a_visit, simulate
 from tests.unit.loadtest.runs import SHORT, double
 from tests.unit.test_style import LEAST_TEXT, contrast
@@ -55,10 +54,13 @@ def facts_of(ops: list[Op], verdict: Verdict = PASS, folder: Path = Path("out"))
     settings = read_settings(["--out", str(folder), "--seed", "7"], {})
     counted = Counted(requests=len(ops), cpu_share=0.25)
     seconds = (ops[-1].returned - ops[0].invoked) / 1e9 if ops else 0.0
+    report = check(ops, LIMITS)
+    verdict = replace(verdict, gates=judge(counted, load_limits()).gates)
     analysis = Analysis(
-        counted, check(ops, LIMITS), spread.measure(ops), latency.measure(ops), seconds
-    )
-    return gather(settings, analysis, verdict, load_limits(), ops, {"redis": seconds / 10})
+        {"settings": settings.shown()}, LIMITS, counted, report, spread.measure(ops),
+        crossing(ops, report), latency.measure(ops), latency.by_worker(ops), seconds, verdict,
+    )  # fmt: skip
+    return gather(analysis, ops, {"redis": seconds / 10})
 
 
 def test_workers_and_hops_are_counted() -> None:
@@ -77,10 +79,10 @@ def test_every_answer_is_on_the_timeline() -> None:
     """Each interval counts the answers that came in it; requests without one are counted apart."""
     ops = history()
     timeline = facts_of(ops).timeline
-    begin, step = ops[0].invoked // 10**8, round(timeline["interval"] * 10)
-    count = (max(op.returned for op in ops) // 10**8 - begin) // step + 1
+    begin, step = ops[0].invoked, round(timeline["interval"] * 10**9)
+    count = (max(op.returned for op in ops) - begin) // step + 1
     for worker in WORKERS:
-        own = [(op.returned // 10**8 - begin) // step for op in ops if op.worker == worker]
+        own = [(op.returned - begin) // step for op in ops if op.worker == worker]
         assert timeline["answers"][worker] == [own.count(n) for n in range(count)]
     assert sum(timeline["unanswered"]) == sum(op.worker is None for op in ops) > 0
 
@@ -95,7 +97,7 @@ def test_invariants_are_the_checkers() -> None:
 def test_curve_is_the_distribution() -> None:
     """At each point of a curve, that share of the requests took at most that long, and no smaller time does."""
     ops = [op for op in history() if op.status]
-    curves = facts_of(ops).curves
+    drawn = facts_of(ops).curves
     samples = {
         DUE: [op.returned - op.intended for op in ops if op.intended],
         SENT: [op.returned - op.invoked for op in ops if op.intended],
@@ -103,18 +105,16 @@ def test_curve_is_the_distribution() -> None:
     }
     for name, times in samples.items():
         ordered = [round(time / 1e6, 6) for time in sorted(times)]
-        for share, time in curves[name][:-1]:
+        for share, time in drawn[name][:-1]:
             below = bisect_left(ordered, round(time, 6)) / len(ordered)
             assert below <= share + 1e-9
             assert sum(each <= round(time, 6) for each in ordered) >= share * len(ordered) - 1e-6
-        assert curves[name][-1][1] == pytest.approx(ordered[-1])
+        assert drawn[name][-1][1] == pytest.approx(ordered[-1])
 
 
 def test_slow_on_purpose_is_left_out() -> None:
     """A request that was asked to be slow says nothing about the stack's latency."""
-    curves = Curves()
-    curves.add(Op(1, Kind.SLOW, "s", "u", 0, returned=10**9, status=200))
-    assert curves.values() == {}
+    assert curves([Op(1, Kind.SLOW, "s", "u", 0, returned=10**9, status=200)]) == {}
 
 
 def test_cost_and_conditions() -> None:
@@ -145,10 +145,10 @@ def test_violation_is_shown(broken_run: Path) -> None:
     marked = [each["number"] for each in facts.violation["requests"] if each["witness"]]
     broken = Invariant(facts.violation["invariant"])
     assert broken is not Invariant.LINEARIZABLE_COUNTER
-    assert set(marked) == {op.number for op in witness[broken].witness}
+    assert set(marked) == {op.number for op in witness[broken].witness.ops}
     page = (broken_run / "report.html").read_text()
     for tally in witness.values():
-        assert all(f"#{op.number} {op.kind} of {op.session}" in page for op in tally.witness)
+        assert all(f"#{op.number} {op.kind} of {op.session}" in page for op in tally.witness.ops)
     assert (broken_run / "violation.png").stat().st_size > 1000
 
 
@@ -182,10 +182,18 @@ def external(page: str) -> list[str]:
 
 
 def test_page_stands_alone(broken_run: Path) -> None:
-    """The page loads nothing and links nowhere."""
+    """The page loads nothing, and links nowhere but to the meaning of the exit codes in itself."""
     page = (broken_run / "report.html").read_text()
     assert external(page) == []
-    assert len(re.findall("<svg", page)) == 4
+    assert len(re.findall("<svg", page)) == 5
+
+
+def test_exit_codes_are_explained(broken_run: Path) -> None:
+    """Each exit code links to what it means, and the page has one main landmark."""
+    page = (broken_run / "report.html").read_text()
+    assert 'href="#exit-codes"' in page
+    assert page.count('id="exit-codes"') == page.count("<main>") == 1
+    assert all(meaning in page for meaning in MEANING.values())
 
 
 @pytest.mark.parametrize(
@@ -212,7 +220,8 @@ def test_nothing_happened(tmp_path: Path) -> None:
         Code.PROVES_NOTHING, "FAIL", ((Code.PROVES_NOTHING, "no login ever succeeded"),)
     )
     page = write_report(facts_of([], verdict), tmp_path).read_text()
-    assert "no: no login ever succeeded" in page
+    assert "no: 0 requests were answered" in page
+    assert "no login ever succeeded" in page
 
 
 def test_drawn_again(broken_run: Path, tmp_path: Path) -> None:
@@ -247,5 +256,5 @@ def test_run_leaves_a_report(tmp_path: Path) -> None:
     assert stored["sentence"] == run.printed.splitlines()[-1]
     assert [row["reasons"] for row in stored["gates"]] == [[]] * 5
     assert {path.name for path in tmp_path.glob("*.png")} == {
-        "hops.png", "latency.png", "overview.png", "workers.png",
+        "hops.png", "latency.png", "over-time.png", "overview.png", "workers.png",
     }  # fmt: skip

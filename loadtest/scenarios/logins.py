@@ -1,0 +1,70 @@
+"""Logging in over a session one still has, several times at once, and once too often."""
+
+import gevent
+from gevent.pool import Pool
+
+from loadtest.load.browser import CONNECTIONS, Browser, Session
+from loadtest.scenarios import Visitor
+
+LOGINS = 3  # a double click on the button, and a second tab; below the usual cap of sessions a user
+
+
+def log_in_again(visitor: Visitor) -> None:
+    """Log in twice in one browser, as the same user or another one: a new id, and the old session dead."""
+    browser, random = visitor.browser, visitor.random
+    first = visitor.log_in()
+    browser.visit(first)
+    browser.read(first)
+    user = visitor.new_name() if random.random() < 0.5 else first.user
+    second = browser.login(user, visitor.password, replacing=first)
+    browser.read(second)
+    for _ in range(2):
+        browser.probe(first)
+        browser.visit(second)
+        browser.read(second)
+    visitor.find_over(first)
+    visitor.say_farewell(second)
+
+
+def race_logins(visitor: Visitor) -> None:
+    """Log in several times at once over one session, with visits of it under way: each login counts."""
+    browser = visitor.browser
+    first = visitor.log_in()
+    browser.visit(first)
+    first.pinned = True  # from here on the jar holds whichever cookie came last
+    pool = Pool(CONNECTIONS)
+    visits = [pool.spawn(browser.visit, first) for _ in range(2)]
+    logins = [pool.spawn(browser.login, first.user, visitor.password, first) for _ in range(LOGINS)]
+    gevent.joinall(visits, raise_error=True)
+    gevent.joinall(logins)
+    visitor.find_over(first)
+    for login in logins:
+        session = login.get()
+        session.pinned = True
+        browser.read(session)
+        browser.visit(session)
+        visitor.say_farewell(session)
+
+
+def log_in_too_often(visitor: Visitor) -> None:
+    """One login more than a user may have sessions: it works, and the oldest session is over."""
+    user, held = visitor.new_name(), list[tuple[Browser, Session]]()
+    for _ in range(visitor.most_sessions):
+        browser = visitor.new_browser()
+        held.append((browser, browser.login(user, visitor.password)))
+    browser, oldest = held.pop(0)
+    browser.visit(oldest)
+    newcomer = visitor.new_browser()
+    held.append((newcomer, newcomer.login(user, visitor.password, ends=[oldest])))
+    visitor.find_over(oldest, browser)
+    for browser, session in held:
+        browser.visit(session)
+        browser.read(session)
+    if "devices" in visitor.missing:
+        for browser, session in held:
+            visitor.say_farewell(session, browser)
+        return
+    newcomer.devices(held[-1][1])
+    newcomer.end(held[-1][1], "/devices/end-all", [session for _, session in held])
+    for browser, session in held:
+        visitor.find_over(session, browser)
