@@ -7,10 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 DOUBLE = Path(__file__).with_name("double.py")
-SHORT = (
-    *("--duration", "4", "--users", "8", "--rate", "20", "--workers", "4"),
-    *("--session-touch-seconds", "0.3"),
-)
+SHORT = ("--duration", "4", "--users", "8", "--rate", "20", "--workers", "4")
 LONG_ENOUGH = (*SHORT, "--duration", "9")  # for both timeouts of the double to pass
 
 
