@@ -15,6 +15,7 @@ from tests.unit.loadtest.histories import LIMITS, Tail, broken, overwrite_a_visi
 scripts = st.lists(st.integers(0, 999), max_size=60)
 
 
+@settings(deadline=None)
 @given(scripts)
 def test_correct_histories_pass(script: list[int]) -> None:
     """Both checkers find nothing in a correct store's history, and agree on every count."""
@@ -115,7 +116,7 @@ FALSIFICATIONS = [
 @pytest.mark.parametrize(
     ("falsify", "invariant"), FALSIFICATIONS, ids=lambda value: getattr(value, "__name__", value)
 )
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(script=scripts)
 def test_falsified_histories_fail_by_name(
     falsify: Falsify, invariant: Invariant, script: list[int]
@@ -128,6 +129,7 @@ def test_falsified_histories_fail_by_name(
     assert online.counts() == offline.counts()
 
 
+@settings(deadline=None)
 @given(scripts, st.randoms(use_true_random=False))
 def test_checkers_agree_on_any_history(script: list[int], random: Random) -> None:
     """However wrong a history is, both checkers count the same, invariant by invariant."""
@@ -151,6 +153,7 @@ def test_every_invariant_has_a_falsification() -> None:
     assert {invariant for _, invariant in FALSIFICATIONS} == set(Invariant)
 
 
+@settings(deadline=None)
 @given(scripts)
 def test_witness_is_small(script: list[int]) -> None:
     """The witness of a lost update is the two visits that share a position, no more."""
