@@ -32,7 +32,8 @@ NICENESS = 10
 MAX_WAITING = 32  # about half a second of work; more would only make everybody wait
 
 # OWASP's password storage cheat sheet, its first choice for argon2id: 19 MiB, two passes, one lane.
-_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+COST = (2, 19 * 1024, 1)  # passes, KiB, lanes
+_HASHER = PasswordHasher(*COST)
 
 
 class UsersFileError(Exception):
@@ -149,11 +150,15 @@ def _parse_user(line: str) -> tuple[str, str]:
         )
     password_hash = password_hash.strip()
     try:
-        extract_parameters(password_hash)
+        found = extract_parameters(password_hash)
     except InvalidHashError as error:
         raise ValueError(f"what follows {name!r}: is not an argon2 hash") from error
     if not password_hash.startswith("$argon2id$"):
         raise ValueError(f"the hash of {name!r} is not argon2id")
+    if (found.time_cost, found.memory_cost, found.parallelism) != COST:
+        # Checked in another time than an unknown name, it would tell that the name exists.
+        remedy = f"give it a new password (make user NAME={name})"
+        raise ValueError(f"the hash of {name!r} has another cost than this version uses: {remedy}")
     return name, password_hash
 
 

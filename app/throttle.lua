@@ -1,23 +1,27 @@
 #!lua
 -- Slow down guessing at one account: one step of one login. All workers share what is counted here.
 --
--- KEYS  1 counts (hash: failures, and when the next turn is free; for strangers together, and for each
---         known origin apart)
+-- KEYS  1 counts (hash: failures, when the next turn is free, tries under way, and until when these count;
+--         for strangers together, and for each known origin apart)
 --       2 turns (sorted set: origin scored by the time from which it may try)
 --       3 known networks (sorted set: origin scored by the time until which it is known)
--- ARGV  1 step: 'try' before the password is checked; 'wrong' or 'right' afterwards
+-- ARGV  1 step: 'try' before the password is checked; 'wrong', 'right' or, unchecked, 'back' afterwards
 --       2 origin, a name for the client's network or for the session it holds
 --       3 '1' when the origin is a live session of this account, which is as good as known
 --       4 failures without delay   5 first delay in ms   6 longest delay in ms
 --       7 most turns given ahead   8 ms that failures and   9 ms that networks are remembered
--- Returns {ms to wait before trying, 0 for go on; 1 when 'right' has something to write}.
+--       10 for how many ms a try is under way at most   11 afterwards: whose try it was, as 'try' returned it
+-- Returns {ms to wait before trying, 0 for go on, -1 for ask again soon; whose}.
 --
 -- A stranger's failures never delay a known origin. Strangers take turns, one a delay, and each keeps
 -- the turn that it was given: who comes back when told gets in, however many others are trying.
+-- A try takes one of the free failures before the password is checked, and gives it back unless it was wrong:
+-- otherwise a hundred guesses at the same moment would all be free.
 local counts, turns, networks = KEYS[1], KEYS[2], KEYS[3]
 local step, origin, is_session = ARGV[1], ARGV[2], ARGV[3] == '1'
 local free, first, longest = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local ahead, memory, acquaintance = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local longest_try, held = tonumber(ARGV[10]), ARGV[11]
 
 -- What something else wrote to these keys must not keep anybody out: it begins anew.
 for key, kind in pairs({[counts] = 'hash', [turns] = 'zset', [networks] = 'zset'}) do
@@ -42,6 +46,11 @@ local function put(field, value)
     redis.call('PEXPIRE', counts, memory)
 end
 
+if held ~= '' then
+    put('trying ' .. held, math.max(0, count('trying ' .. held) - 1))
+end
+if step == 'back' then return {0, ''} end
+
 if step == 'right' then
     redis.call('HDEL', counts, failed, next_turn)
     redis.call('ZREM', turns, origin)
@@ -51,7 +60,7 @@ if step == 'right' then
         redis.call('ZREMRANGEBYRANK', networks, 0, -17)  -- the sixteen used last
         redis.call('PEXPIRE', networks, acquaintance)
     end
-    return {0, 0}
+    return {0, ''}
 end
 
 local failures, free_from = count(failed), count(next_turn)
@@ -60,23 +69,28 @@ if step == 'wrong' then
     failures = failures + 1
     put(failed, failures)
     put(next_turn, math.max(free_from, now + delay(failures)))
-    return {0, 0}
+    return {0, ''}
 end
 
-local news = failures > 0 or (not is_session and known_until < now + acquaintance / 2)
-if failures < free then return {0, news and 1 or 0} end
+if failures < free then
+    local trying = count('until ' .. whose) > now and count('trying ' .. whose) or 0
+    if failures + trying >= free then return {-1, ''} end
+    put('trying ' .. whose, trying + 1)
+    put('until ' .. whose, now + longest_try)
+    return {0, whose}
+end
 
 redis.call('ZREMRANGEBYSCORE', turns, '-inf', now - memory / 6)  -- not used: somebody gave up
 local turn = tonumber(redis.call('ZSCORE', turns, origin) or 0)
-if turn > now then return {turn - now, 1} end
+if turn > now then return {turn - now, ''} end
 if turn > 0 then
     redis.call('ZREM', turns, origin)
-    return {0, 1}
+    return {0, ''}
 end
 local start = math.max(now, free_from)
-if start - now > longest * ahead then return {start - now, 1} end
+if start - now > longest * ahead then return {start - now, ''} end
 put(next_turn, start + delay(failures))
-if start == now then return {0, 1} end
+if start == now then return {0, ''} end
 redis.call('ZADD', turns, start, origin)
 redis.call('PEXPIRE', turns, memory)
-return {start - now, 1}
+return {start - now, ''}

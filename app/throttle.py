@@ -8,6 +8,7 @@ days, and a browser that is still logged in, are counted by themselves.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ipaddress
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from app.sessions import Pipeline, Session, StoreUnavailable
 from app.sessions.wire.calls import Script, ScriptError
 
 _SCRIPT = Script.read(Path(__file__).with_suffix(".lua"))
+OUTCOME_SECONDS = 3.0  # for which a try waits at most for those under way
+AGAIN_SECONDS = 0.1
 NETWORK_BITS = {4: 24, 6: 64}  # what one customer is given; more would put strangers together
 
 
@@ -24,6 +27,7 @@ NETWORK_BITS = {4: 24, 6: 64}  # what one customer is given; more would put stra
 class Rules:
     """`free_failures` is LOGIN_TRIES.  Times are in seconds.
 
+    A try that has no outcome after `longest_try_seconds` is forgotten: its worker has died.
     `turns_ahead` bounds the queue of strangers, in longest delays; further ones come back later.
     """
 
@@ -31,6 +35,7 @@ class Rules:
     first_delay_seconds: float = 1
     longest_delay_seconds: float = 60
     turns_ahead: int = 15
+    longest_try_seconds: float = 10
     failures_remembered_seconds: float = 3600
     networks_remembered_seconds: float = 30 * 86400
 
@@ -52,9 +57,9 @@ class Throttle:
 
 
 class Attempt:
-    """One login: `wait` before the password is checked, then `failed` or `succeeded`.
+    """One login: `wait` before the password is checked, then `failed`, `succeeded` or `give_back`.
 
-    Each is one round trip, and may raise StoreUnavailable.
+    Each may raise StoreUnavailable.
     """
 
     def __init__(
@@ -69,35 +74,50 @@ class Attempt:
         ]
         self._origin = hashlib.sha256(f"{account} {origin}".encode()).hexdigest()[:16]
         self._proven = proven
-        self._news = False
+        self._held = ""  # whose free failure this try has taken
 
     async def wait(self) -> float:
-        """Seconds after which to come back; 0: the password may be checked now."""
+        """Seconds after which to come back; 0: the password may be checked now.
+
+        While as many others are being checked as failures are free, it waits for their outcome.
+        """
         if not self._rules.free_failures:
             return 0
-        milliseconds, news = await self._step("try")
-        self._news = bool(news)
-        return milliseconds / 1000
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + OUTCOME_SECONDS
+        while (answer := await self._step("try"))[0] < 0:
+            if loop.time() > deadline:
+                return 1
+            await asyncio.sleep(AGAIN_SECONDS)
+        self._held = answer[1].decode()
+        return answer[0] / 1000
 
     async def failed(self) -> None:
         """Count a wrong password."""
-        if self._rules.free_failures:
-            await self._step("wrong")
+        await self._end("wrong")
 
     async def succeeded(self) -> None:
-        """Forget the failures, and remember this network; no round trip when both are so already."""
-        if self._news:
-            await self._step("right")
+        """Forget the failures, and remember this network."""
+        await self._end("right")
 
-    async def _step(self, step: str) -> list[int]:
+    async def give_back(self) -> None:
+        """The password was not checked."""
+        await self._end("back")
+
+    async def _end(self, step: str) -> None:
+        if self._rules.free_failures:
+            await self._step(step)
+
+    async def _step(self, step: str) -> tuple[int, bytes]:
         rules = self._rules
         args = (
             step, self._origin, int(self._proven), rules.free_failures,
             _ms(rules.first_delay_seconds), _ms(rules.longest_delay_seconds), rules.turns_ahead,
             _ms(rules.failures_remembered_seconds), _ms(rules.networks_remembered_seconds),
+            _ms(rules.longest_try_seconds), self._held,
         )  # fmt: skip
         try:
-            answer: list[int] = await self._pipeline.run(_SCRIPT, self._keys, args)
+            answer: tuple[int, bytes] = await self._pipeline.run(_SCRIPT, self._keys, args)
         except ScriptError as error:
             raise StoreUnavailable(str(error), may_have_happened=True) from error
         return answer

@@ -195,6 +195,49 @@ async def test_parallel_guesses(throttle: Throttle) -> None:
     assert sum(wait == 0 for wait in waits) <= 1
 
 
+async def checked(guesses: list[Attempt], seconds: float) -> int:
+    """How many of these may check a wrong password when each check takes so long."""
+
+    async def check(guess: Attempt) -> bool:
+        if await guess.wait():
+            return False
+        await asyncio.sleep(seconds)
+        await guess.failed()
+        return True
+
+    return sum(await asyncio.gather(*map(check, guesses)))
+
+
+async def test_parallel_first_guesses(throttle_with: MakeThrottle) -> None:
+    """Of 130 first guesses at the same moment only as many are checked as failures are free."""
+    throttles = [throttle_with(free_failures=10) for _ in range(2)]
+    guesses = [stranger(throttles[n % 2], n) for n in range(130)]
+
+    assert await checked(guesses, 0.2) == 10
+
+
+async def test_parallel_guesses_need_the_reservation(throttle: Throttle) -> None:
+    """When a try takes no free failure before its check, all of them pass: the test above can fail."""
+    guesses = [stranger(throttle, n) for n in range(130)]
+
+    async def unreserved(guess: Attempt) -> float:
+        wait = await guess.wait()
+        await guess.give_back()
+        return wait
+
+    assert sum([await unreserved(guess) == 0 for guess in guesses]) == 130
+
+
+async def test_try_of_a_dead_worker_is_forgotten(throttle_with: MakeThrottle) -> None:
+    """A try whose worker died keeps its place for `longest_try_seconds` and no longer."""
+    throttle = throttle_with(free_failures=1, longest_try_seconds=0.5)
+    assert await stranger(throttle).wait() == 0
+
+    began = asyncio.get_running_loop().time()
+    assert await stranger(throttle).wait() == 0
+    assert asyncio.get_running_loop().time() - began > 0.3
+
+
 async def test_nothing_readable_is_stored(throttle: Throttle, place: Place) -> None:
     """Redis learns neither the name nor the address, and forgets everything by itself."""
     attempt = throttle.attempt("ann-of-this-test", HOME, None)
@@ -240,6 +283,32 @@ async def test_brute_force(workers: list[Worker], http: httpx.AsyncClient) -> No
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
     assert f"Try again in {refused.headers['Retry-After']} s." in refused.text
     assert 'value="brute-force-victim"' in refused.text
+
+
+async def test_parallel_brute_force(workers: list[Worker], http: httpx.AsyncClient) -> None:
+    """A hundred first guesses at once, over all workers, get ten answers about the password."""
+    form = {"username": "parallel-victim", "password": "wrong"}
+    answers = await asyncio.gather(
+        *(http.post(f"{workers[n % 2].url}/login", data=form) for n in range(100))
+    )
+
+    assert Counter(answer.status_code for answer in answers) == {401: 10, 429: 90}
+
+
+async def test_password_as_received(
+    start_workers: StartWorkers, shared_single: Place, http: httpx.AsyncClient
+) -> None:
+    """A control character in a password or a name is no space: nothing is repaired (ASVS 5.0 6.2.8)."""
+    (worker,) = start_workers(shared_single.url, 1, DEMO_PASSWORD="correct horse")
+
+    async def status(name: str, password: str) -> int:
+        form = {"username": name, "password": password}
+        return (await http.post(f"{worker.url}/login", data=form)).status_code
+
+    assert await status("ann lee", "correct horse") == 302
+    assert await status("ann lee", "correct\x01horse") == 401
+    assert await status("ann lee", " correct horse") == 401
+    assert await status("ann\x01lee", "correct horse") == 401
 
 
 async def test_brute_force_needs_the_throttle(

@@ -193,11 +193,24 @@ def test_users_file(tmp_path: Path) -> None:
         ("ann:secret", "'ann': is not an argon2 hash"),
         (f"ann:{HASH[:-60]}", "'ann': is not an argon2 hash"),
         (f"ann:{HASH.replace('argon2id', 'argon2i')}", "not argon2id"),
+        (f"ann:{HASH.replace('t=2', 't=3')}", "another cost"),
+        (f"ann:{HASH.replace('m=19456', 'm=65536')}", "another cost"),
         (f":{HASH}", "cannot be a name"),
         (f" ann:{HASH}", "cannot be a name"),
         (f"bob:{HASH}", "second time"),
     ],
-    ids=["bare name", "empty", "plain", "cut short", "argon2i", "no name", "blank before", "twice"],
+    ids=[
+        "bare name",
+        "empty",
+        "plain",
+        "cut short",
+        "argon2i",
+        "slower",
+        "larger",
+        "no name",
+        "blank before",
+        "twice",
+    ],
 )
 def test_bad_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:
     """A bad line stops the start with the file, the line number and the reason, not the hash."""
