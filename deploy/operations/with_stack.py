@@ -23,13 +23,17 @@ from deploy.upstream.read import parse_upstream, read_upstream
 ASK_SECONDS = 5.0
 # What the command logs in with; so a stack that is started for it must know it too.
 LOGIN = ("DEMO_PASSWORD", "DEMO_PASSWORD_FILE")
+# Of a stack that is started for a load test: both timeouts pass within a run, and are tried.
+SHORT_LIFETIMES = {"SESSION_IDLE_SECONDS": "10", "SESSION_ABSOLUTE_SECONDS": "15"}
+EXPECTED = ("WORKERS", "WEIGHTS", "POLICY")
 
 
 def run_with_stack(command: Sequence[str], environ: Mapping[str, str]) -> int:
     """COMMAND's exit code.  It finds HOST, WORKERS, WEIGHTS, POLICY, PARTS, STACK in its environment.
 
     A HOST that was given must answer.  Without one it is the stack that `make status` speaks of, and
-    where none runs, one that is started for COMMAND.
+    where none runs, one that is started for COMMAND; for a load test its sessions live shortly, unless
+    their lifetimes or renewals are set.
     """
     environ = read_environ(environ)
     stack: Stack | None
@@ -42,10 +46,16 @@ def run_with_stack(command: Sequence[str], environ: Mapping[str, str]) -> int:
     if stack is not None:
         print(f"using {stack.name}", flush=True)
         return run_child(command, {**environ} | facts(stack))
+    environ = {**environ, **_lifetimes(command, environ)}
     with started_stack(environ) as site:
         found = find_native(read_options({**environ, **site.settings}))
         assert found is not None
         return run_child(command, {**environ} | facts(found))
+
+
+def _lifetimes(command: Sequence[str], environ: Mapping[str, str]) -> Mapping[str, str]:
+    set_already = any(environ.get(name) for name in (*SHORT_LIFETIMES, "SESSION_RENEW_SECONDS"))
+    return {} if set_already or "loadtest" not in command else SHORT_LIFETIMES
 
 
 @contextmanager
@@ -105,7 +115,9 @@ def _facts_of_given(host: str, environ: Mapping[str, str]) -> dict[str, str]:
     if not answers(host):
         raise Refused(f"no stack answers at HOST={host}; leave HOST away, and one is started")
     print(f"using the stack at {host}", flush=True)
-    return {"PARTS": "", "STACK": "", **upstream_facts(read_options(environ).upstream_conf)}
+    given = {name: environ[name] for name in EXPECTED if environ.get(name)}
+    facts = upstream_facts(read_options(environ).upstream_conf)
+    return {"PARTS": "", "STACK": "", **facts, **given}
 
 
 def _expected(stack: Stack) -> dict[str, str]:
