@@ -13,7 +13,7 @@ BY_TWO := --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run stop logs user end-sessions check reload scale drain undrain rolling-restart status \
+.PHONY: help run dev stop logs user end-sessions check reload scale drain undrain rolling-restart status \
 	test lint format loadtest loadtest-ui loadtest-mutants bench-loadtest compare longconn proof-operations bench lock clean
 
 # One line a target, or a few that belong together: `##+` joins a target to the line before.
@@ -27,6 +27,9 @@ help: ## This list. Settings: make run HTTP_PORT=8090
 ##@ Run
 run: $(VENV)/run ## The whole stack without Docker
 	@$(PY) -m deploy run
+
+dev: $(VENV)/run ## The same for development: an edit of app/ shows within 2 s
+	@DEV=1 $(PY) -m deploy run
 
 stop: $(VENV)/run ## Stop it from another terminal
 	@$(PY) -m deploy stop

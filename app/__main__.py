@@ -12,7 +12,9 @@ import secrets
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvloop
 from tornado.httpserver import HTTPServer
@@ -20,6 +22,7 @@ from tornado.netutil import bind_sockets
 
 from app.accounts import Accounts, UsersFileError, read_users
 from app.cookie import SessionCookie
+from app.deadline import end_late_pages
 from app.drain import drain
 from app.events.hub import Hub
 from app.handlers.base import Services, Worker
@@ -29,6 +32,7 @@ from app.metrics import Metrics
 from app.sessions import Notices, Pipeline, RedisSessions, StoreUnavailable, Subscription
 from app.settings import Settings, SettingsError, read_settings
 from app.throttle import Rules, Throttle
+from app.watched import answer_hanging, progress_counter
 from app.web import make_app
 
 ANY_ADDRESS = ("0.0.0.0", "::", "")
@@ -38,8 +42,23 @@ HEADER_BYTES = 80 * 1024  # what nginx lets through, 64 KiB, and what it adds
 log = logging.getLogger("app")
 
 
-def main() -> int:
-    options = _parse_arguments()
+@dataclass(frozen=True)
+class Options:
+    host: str
+    port: int
+    watched: Path | None  # what the files for a watchdog are called; see app/watched.py
+
+
+@dataclass(frozen=True)
+class Handover:
+    """From app.dev: sockets that the worker before this one listens on too, and whom to tell that it may stop."""
+
+    sockets: list[socket.socket]
+    ready: Callable[[], object]
+
+
+def main(handover: Handover | None = None) -> int:
+    options = parse_arguments()
     try:
         settings = read_settings()
         accounts = _accounts(settings)
@@ -49,9 +68,11 @@ def main() -> int:
     if options is None:
         return 0
     worker = Worker(name=worker_name(options.host, options.port), boot=secrets.token_hex(4))
+    if options.watched and settings.watchdog_seconds:
+        worker.note_progress = progress_counter(options.watched)
     write_logs(worker.name)
     try:
-        uvloop.run(serve(settings, accounts, worker, options))
+        uvloop.run(serve(settings, accounts, worker, options, handover))
     except OSError as error:
         print(
             f"app: cannot listen on {options.host}:{options.port}: {error.strerror}",
@@ -61,18 +82,15 @@ def main() -> int:
     return 0
 
 
-@dataclass(frozen=True)
-class Options:
-    host: str
-    port: int
-
-
-def _parse_arguments() -> Options | None:
+def parse_arguments() -> Options | None:
     """Where to listen; None when only the settings are to be checked."""
     parser = argparse.ArgumentParser(prog="python -m app", description="One worker of the stack.")
     parser.add_argument("--port", type=int, help="port to listen on")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)"
+    )
+    parser.add_argument(
+        "--watched", type=Path, metavar="PATH", help="write PATH.progress and PATH.stack"
     )
     parser.add_argument(
         "--check", action="store_true", help="read the settings, report what is wrong, and exit"
@@ -84,7 +102,7 @@ def _parse_arguments() -> Options | None:
         parser.error("--port is missing: python -m app --port 8001")
     if not 1 <= arguments.port <= 65535:
         parser.error(f"--port {arguments.port} is not a port: use 1 to 65535")
-    return Options(arguments.host, arguments.port)
+    return Options(arguments.host, arguments.port, arguments.watched)
 
 
 def worker_name(host: str, port: int) -> str:
@@ -102,25 +120,35 @@ def _accounts(settings: Settings) -> Accounts:
     return Accounts(users, settings.demo_password)
 
 
-async def serve(settings: Settings, accounts: Accounts, worker: Worker, options: Options) -> None:
+async def serve(
+    settings: Settings,
+    accounts: Accounts,
+    worker: Worker,
+    options: Options,
+    handover: Handover | None = None,
+) -> None:
     """Answer requests until SIGTERM or SIGINT, then drain."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    answer_hanging(worker, options.watched)
     services, pipeline = _services(settings, accounts, worker)
     hub = services.hub
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, hub.move)
-    server = _listen(services, options)
+    server = _server(services, keep_alive=handover is None)
+    if handover is None:
+        server.add_sockets(bind_sockets(options.port, options.host or None, backlog=BACKLOG))
     running = [
-        asyncio.create_task(_become_ready(worker, services.sessions)),
+        asyncio.create_task(_become_ready(worker, services.sessions, server, handover)),
         asyncio.create_task(hub.run()),
         asyncio.create_task(services.metrics.keep_time()),
+        asyncio.create_task(end_late_pages(worker, settings.page_seconds)),
         asyncio.create_task(give_back(lambda: len(hub.open))),
     ]
     for task in running:
         task.add_done_callback(_log_failure)
     await stop.wait()
-    await drain(server, worker, hub, settings.drain_seconds)
+    await drain(server, worker, hub, settings.drain_seconds, succeeded=handover is not None)
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
@@ -167,11 +195,12 @@ def _log_failure(task: asyncio.Task[None]) -> None:
         log.error("a background task failed", exc_info=task.exception())
 
 
-def _listen(services: Services, options: Options) -> HTTPServer:
+def _server(services: Services, *, keep_alive: bool) -> HTTPServer:
     app = make_app(services)
     body_bytes = app.settings["body_bytes"]
-    server = HTTPServer(
+    return HTTPServer(
         app,
+        no_keep_alive=not keep_alive,
         xheaders=True,  # nginx overwrites them, and only nginx can reach this port
         max_body_size=body_bytes,
         max_header_size=HEADER_BYTES,
@@ -179,11 +208,11 @@ def _listen(services: Services, options: Options) -> HTTPServer:
         body_timeout=10,
         idle_connection_timeout=3600,  # longer than nginx's 60 s: nginx closes first, no 502 race
     )
-    server.add_sockets(bind_sockets(options.port, options.host or None, backlog=BACKLOG))
-    return server
 
 
-async def _become_ready(worker: Worker, sessions: RedisSessions) -> None:
+async def _become_ready(
+    worker: Worker, sessions: RedisSessions, server: HTTPServer, handover: Handover | None
+) -> None:
     """Take traffic once Redis has answered; later outages leave the worker in the rotation."""
     waited = False
     while not worker.ready:
@@ -195,6 +224,9 @@ async def _become_ready(worker: Worker, sessions: RedisSessions) -> None:
                 log.warning("waiting for Redis: %s", error)
             waited = True
             await asyncio.sleep(0.5)
+    if handover is not None:
+        server.add_sockets(handover.sockets)
+        handover.ready()
     log.info("ready")
 
 

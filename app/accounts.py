@@ -12,9 +12,11 @@ import os
 import secrets
 import sys
 import threading
+import time
 import unicodedata
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from argon2 import PasswordHasher, extract_parameters
@@ -29,7 +31,12 @@ THREADS = 2
 # Of these threads, where the system can tell threads apart.  A core that both want goes to the thread that
 # answers requests nine times out of ten, so a flood of logins makes logins slow, and little else.
 NICENESS = 10
-MAX_WAITING = 32  # about half a second of work; more would only make everybody wait
+MAX_WAITING = 32
+# Whoever could not be checked within this long is told to come back, at once where that can be foreseen: on a
+# busy machine a check may take a second, and a queue that is short by number is long by time.
+START_SECONDS = 3.0
+FIRST_GUESS_SECONDS = 0.05  # what a check takes, until some have been measured
+LATEST_SHARE = 0.3  # of the newest measurement in the mean
 
 # OWASP's password storage cheat sheet, its first choice for argon2id: 19 MiB, two passes, one lane.
 COST = (2, 19 * 1024, 1)  # passes, KiB, lanes
@@ -57,7 +64,9 @@ class Accounts:
         self._threads = ThreadPoolExecutor(
             THREADS, thread_name_prefix="password", initializer=_step_back
         )
-        self._waiting = 0
+        self._waiting = 0  # or being checked
+        self._free = asyncio.Semaphore(THREADS)
+        self._check_seconds = FIRST_GUESS_SECONDS
         # An unknown name is checked against this hash of nothing anybody knows, so that the time
         # an answer takes does not tell which names exist.
         self._dummy = hash_password(secrets.token_urlsafe(32))
@@ -66,7 +75,8 @@ class Accounts:
         """Whether `password` is the right one for `name`, as `normalise` returned it.
 
         Unknown name and wrong password look the same and take about the same time.  The check runs
-        in a thread, so the worker goes on serving.  Raises AccountsBusy when too many are waiting.
+        in a thread, so the worker goes on serving.  Raises AccountsBusy when too many are waiting, or
+        when it could not begin within three seconds.
         """
         if len(password) > MAX_PASSWORD_CHARACTERS:
             return False
@@ -79,14 +89,40 @@ class Accounts:
         return right and name in self._users
 
     async def _in_thread(self, password_hash: str, password: bytes) -> bool:
-        if self._waiting >= MAX_WAITING:
+        ahead = max(0, self._waiting - THREADS + 1)  # checks that end before this one begins
+        if self._waiting >= MAX_WAITING or ahead / THREADS * self._check_seconds > START_SECONDS:
             raise AccountsBusy
         self._waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, _matches, password_hash, password)
+            await self._turn()
+            return await asyncio.wrap_future(self._begin(password_hash, password))
         finally:
             self._waiting -= 1
+
+    async def _turn(self) -> None:
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._free.acquire()
+        except TimeoutError:
+            raise AccountsBusy from None
+
+    def _begin(self, password_hash: str, password: bytes) -> Future[bool]:
+        """The check, whose thread is free again when it ends: not when a browser gives up."""
+        loop, began = asyncio.get_running_loop(), time.monotonic()
+
+        def end() -> None:
+            self._free.release()
+            took = time.monotonic() - began
+            self._check_seconds += LATEST_SHARE * (took - self._check_seconds)
+
+        check = self._threads.submit(_matches, password_hash, password)
+
+        def tell(_: Future[bool]) -> None:
+            with suppress(RuntimeError):  # the worker has stopped meanwhile
+                loop.call_soon_threadsafe(end)
+
+        check.add_done_callback(tell)
+        return check
 
     def close(self) -> None:
         """Forget the waiting checks and let the threads end; call it once, when the worker stops."""
@@ -168,7 +204,7 @@ def _step_back() -> None:
         thread = threading.get_native_id()
         now = os.getpriority(
             os.PRIO_PROCESS, thread
-        )  # the worker itself may have been started with `nice`
+        )  # the worker may have been started with `nice`
         os.setpriority(os.PRIO_PROCESS, thread, min(now + NICENESS, 19))
 
 

@@ -56,10 +56,12 @@ class SessionCookie:
     def write(self, handler: RequestHandler, session_id: str) -> None:
         """Give the visitor this session.  A cookie without expiry ends with the browser."""
         name = self._name(handler)
-        signed = create_signed_value(
-            self._ring, name, session_id, version=2, key_version=self._signing_version
-        )
-        handler.set_cookie(name, signed, expires_days=None, **_flags(name))
+        handler.set_cookie(name, self._sign(name, session_id), expires_days=None, **_flags(name))
+
+    def header(self, session_id: str, *, https: bool) -> str:
+        """The Cookie header that a browser with this session sends."""
+        name = HOST_PREFIX + self._plain_name if https else self._plain_name
+        return f"{name}={self._sign(name, session_id).decode()}"
 
     def clear(self, handler: RequestHandler) -> None:
         """Take the cookie away, with the flags it was set with; browsers keep it otherwise."""
@@ -69,6 +71,11 @@ class SessionCookie:
     def _name(self, handler: RequestHandler) -> str:
         https = handler.request.protocol == "https"
         return HOST_PREFIX + self._plain_name if https else self._plain_name
+
+    def _sign(self, name: str, session_id: str) -> bytes:
+        return create_signed_value(
+            self._ring, name, session_id, version=2, key_version=self._signing_version
+        )
 
     def _verify(self, name: str, value: str) -> str | None:
         if len(value) > MAX_VALUE_CHARACTERS:

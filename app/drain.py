@@ -29,18 +29,24 @@ DROP_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 
 log = logging.getLogger("app")
 
 
-async def drain(server: HTTPServer, worker: Worker, hub: Hub, seconds: float) -> None:
+async def drain(
+    server: HTTPServer, worker: Worker, hub: Hub, seconds: float, *, succeeded: bool = False
+) -> None:
     """Finish within `seconds`.  docs/architecture.md lists the steps.
 
     Each answer from now on carries `Connection: close`, so that nginx empties its pool of connections
     while new ones are still accepted; then nothing new is accepted, event streams are told to reconnect
-    to another worker, and what is in flight finishes.
+    to another worker, and what is in flight finishes.  A worker that is `succeeded` by one on the same
+    socket stops accepting at once.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     worker.ready = False
     log.info("draining")
-    await _stop_listening(server, lambda: worker.in_flight, seconds / 2)
+    if succeeded:
+        server.stop()
+    else:
+        await _stop_listening(server, lambda: worker.in_flight, seconds / 2)
     await hub.drain()
     while (worker.in_flight or hub.open) and loop.time() < deadline:
         await asyncio.sleep(0.02)

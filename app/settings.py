@@ -43,6 +43,8 @@ class Settings:
     login_tries: int
     served_by: bool
     drain_seconds: float
+    page_seconds: float
+    watchdog_seconds: float
     events_heartbeat_seconds: float
 
     def __repr__(self) -> str:
@@ -69,6 +71,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         login_tries=env.count("LOGIN_TRIES", 10, least=0, most=1000),
         served_by=env.flag("SERVED_BY", default=True),
         drain_seconds=env.number("DRAIN_SECONDS", 10, least=1, most=300),
+        page_seconds=env.number("PAGE_SECONDS", 60, least=1, most=3600),
+        watchdog_seconds=env.number("WATCHDOG_SECONDS", 20, least=0, most=3600),
         events_heartbeat_seconds=env.number("EVENTS_HEARTBEAT_SECONDS", 15, least=0.1, most=600),
     )
     _check_together(settings)

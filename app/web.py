@@ -10,12 +10,14 @@ from tornado.httputil import (
     ParseUrlEncodedConfig,
     set_parse_body_config,
 )
+from tornado.template import Loader
 from tornado.web import Application
 
 from app.handlers import api, devices, events, health, login, main
 from app.handlers.base import BaseHandler, NotFound, Services
 
 HERE = Path(__file__).parent
+TEMPLATES = HERE / "templates"
 
 
 def make_app(services: Services) -> Application:
@@ -35,6 +37,7 @@ def make_app(services: Services) -> Application:
         (r"/devices/([0-9a-f]{16})/end", devices.EndDevice),
         (r"/devices/end-others", devices.EndOthers),
         (r"/devices/end-all", devices.EndAll),
+        (r"/healthz", health.Health),
         (r"/livez", health.Live),
         (r"/readyz", health.Ready),
         (r"/metrics", health.MetricsText),
@@ -48,13 +51,23 @@ def make_app(services: Services) -> Application:
         body_bytes=max(handler.body_bytes for handler in handlers),
         services=services,
         default_handler_class=NotFound,
-        template_path=str(HERE / "templates"),
+        template_path=str(TEMPLATES),
+        template_loader=_templates(),
         static_path=str(HERE / "static"),  # for static_url's ?v= hashes; nginx serves the files
         # Cross-site POSTs are refused by what the browser says of itself (Sec-Fetch-Site, Origin):
         # no token to lose between workers.  ASVS 5.0 3.5.1.
         cross_origin_protection=True,
-        log_function=lambda handler: None,  # nginx writes the access log, with the same request id
+        # nginx writes the access log, with the same request id; here only the watchdog is told.
+        log_function=lambda handler: services.worker.note_progress(),
     )
+
+
+def _templates() -> Loader:
+    """All templates, read now: one that is edited later never meets handlers that are older."""
+    loader = Loader(str(TEMPLATES))
+    for path in TEMPLATES.glob("*.html"):
+        loader.load(path.name)
+    return loader
 
 
 def _parse_forms_of(handlers: list[type[BaseHandler]]) -> None:

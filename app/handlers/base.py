@@ -6,11 +6,14 @@ next request may reach another worker before this one has done anything more.
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import logging
 import re
 import secrets
 from asyncio import Future, ensure_future
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -21,7 +24,7 @@ from tornado.web import HTTPError, RequestHandler
 from app.accounts import Accounts
 from app.cookie import SessionCookie
 from app.events.hub import Hub
-from app.handlers.errors import explain, log_error, status_of
+from app.handlers.errors import PageTooLate, explain, log_error, status_of
 from app.metrics import Metrics
 from app.sessions import RedisSessions, Session, StoreUnavailable
 from app.settings import Settings
@@ -36,14 +39,23 @@ log = logging.getLogger("app")
 
 @dataclass
 class Worker:
-    """This process: `name` is what X-Served-By says, `boot` changes with every start."""
+    """This process: `name` is what X-Served-By says, `boot` changes with every start.
+
+    `pages` are the requests being answered, the oldest first, each with its begin by `clock`.
+    """
 
     name: str
     boot: str
+    note_progress: Callable[[], None] = lambda: None  # called with each answer; see app/watched.py
     ready: bool = False
-    in_flight: int = 0
+    pages: dict[BaseHandler, float] = field(default_factory=dict)
+    clock: float = 0  # seconds in which the event loop was free; see app/deadline.py
     answered: int = 0
     failed: int = 0  # of these, with 5xx
+
+    @property
+    def in_flight(self) -> int:
+        return len(self.pages)
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,13 @@ class BaseHandler(RequestHandler):
     form_fields = 20
     takes_files = False
     body_bytes = 64 * 1024
+    methods: tuple[str, ...] = ()  # those that this page answers
+
+    def __init_subclass__(cls) -> None:
+        missing = RequestHandler.get
+        found = [m for m in cls.SUPPORTED_METHODS if getattr(cls, m.lower()) is not missing]
+        if "methods" not in vars(cls):
+            cls.methods = tuple(m for m in found if m != "HEAD" or "GET" in found)
 
     @property
     def services(self) -> Services:
@@ -80,8 +99,11 @@ class BaseHandler(RequestHandler):
 
     def initialize(self) -> None:
         self.session: Session | None = None
+        self.task: asyncio.Task[Any] | None = None
+        self.is_late = False
         # Not in prepare(), which a refused cross-site form never reaches, while on_finish() runs for it.
-        self.services.worker.in_flight += 1
+        worker = self.services.worker
+        worker.pages[self] = worker.clock
 
     def set_default_headers(self) -> None:
         """Also runs before error answers, so that each names its worker and request."""
@@ -96,7 +118,16 @@ class BaseHandler(RequestHandler):
         given = self.request.headers.get("X-Request-ID", "")
         return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
+    async def head(self, *words: str) -> None:
+        """Answered wherever GET is: as GET, and Tornado leaves the body out."""
+        answered = self.get(*words)
+        if inspect.isawaitable(answered):
+            await answered
+
     async def prepare(self) -> None:
+        self.task = asyncio.current_task()
+        if self.request.method not in self.methods:
+            raise HTTPError(405)
         self._refuse_downgrade()
         self._refuse_large_forms()
         if self.session_use == "none":
@@ -130,7 +161,7 @@ class BaseHandler(RequestHandler):
 
     def on_finish(self) -> None:
         worker = self.services.worker
-        worker.in_flight -= 1
+        worker.pages.pop(self, None)
         worker.answered += self.is_counted
         worker.failed += self.is_counted and self.get_status() >= 500
 
@@ -152,7 +183,7 @@ class BaseHandler(RequestHandler):
         if self.answers_json:
             self.answer_json(401, {"error": "not logged in"})
             return
-        here = self.request.uri if self.request.method == "GET" else "/"
+        here = self.request.uri if self.request.method in ("GET", "HEAD") else "/"
         self.redirect("/login?" + urlencode({"next": here}))
 
     def answer_json(self, status: int, body: dict[str, Any]) -> None:
@@ -163,6 +194,8 @@ class BaseHandler(RequestHandler):
 
     def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
         """Answer.  Unsaved session changes here are a bug of the handler: they would be lost."""
+        if self.is_late and self.get_status() < 500 and not self._headers_written:
+            raise PageTooLate
         session = self.session
         if (
             session is not None
@@ -195,6 +228,16 @@ class BaseHandler(RequestHandler):
         self._finished = False
         super().finish()
 
+    def end_late_page(self) -> None:
+        """Answer 504 and cancel what the handler waits for; one that has begun its answer goes on."""
+        if self._headers_written or self._finished:
+            return
+        error = PageTooLate()
+        log_error(self.request, error, self.request_id)
+        self.send_error(exc_info=(PageTooLate, error, None))
+        if self.task is not None:
+            self.task.cancel()
+
     def compute_etag(self) -> None:
         """No hashing of each answer: pages are personal and never cached."""
 
@@ -209,8 +252,12 @@ class BaseHandler(RequestHandler):
         body: dict[str, Any] = {"error": text, "request_id": self.request_id}
         if status_code == 503:
             self.set_header("Retry-After", str(RETRY_AFTER_SECONDS))
+        if status_code == 405:
+            self.set_header("Allow", ", ".join(self.methods))
         if isinstance(error, StoreUnavailable):
             body["may_have_happened"] = error.may_have_happened
+        elif isinstance(error, PageTooLate):
+            body["may_have_happened"] = True
         self.set_header("Cache-Control", "no-store")
         self.set_header("Vary", "Cookie")
         if self.answers_json:
@@ -231,6 +278,8 @@ class BaseHandler(RequestHandler):
 
 class NotFound(BaseHandler):
     """Any path without a route."""
+
+    methods = RequestHandler.SUPPORTED_METHODS
 
     async def prepare(self) -> None:
         await super().prepare()

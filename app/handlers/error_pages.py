@@ -15,11 +15,22 @@ from app.handlers import base
 HERE = Path(__file__).parents[1]
 FOLDER = HERE / "static/errors"
 TEXTS = {
+    400: "This request cannot be read.",
+    403: "This address is not open to visitors.",
     404: "There is nothing at this address.",
+    405: "This address does not take that method.",
+    412: "What was asked for has changed meanwhile.",
+    413: "What was sent is larger than this site takes.",
+    414: "This address is longer than this site takes.",
+    416: "The file has no such part.",
+    421: "This site is not served under that name over https.",
     429: "Too many requests came from your address in a short time. This one was not carried out.",
+    500: "This request could not be answered.",
+    501: "This site does not understand how the request was sent.",
     502: "No worker could answer. If you sent something, it may or may not have been carried out.",
     503: "The site cannot answer at the moment.",
     504: "A worker did not answer in time. If you sent something, it may or may not have been carried out.",
+    505: "This site does not speak that version of HTTP.",
 }
 
 
@@ -36,7 +47,7 @@ def page(status: int) -> str:
         title=HTTPStatus(status).phrase,
         text=TEXTS[status],
         request_id=None,
-        again=base.AGAIN_SECONDS if status >= 500 else None,
+        again=base.AGAIN_SECONDS if status in (502, 503) else None,
         static_url=lambda path: f"/static/{path}",
     ).decode()
 

@@ -17,7 +17,13 @@ from app.sessions import (
     StoreUnavailable,
 )
 
+
+class PageTooLate(Exception):
+    """A page took longer than PAGE_SECONDS: its visitor is told so, and it is not run again."""
+
+
 _STATUS_OF: dict[type, int] = {
+    PageTooLate: 504,
     StoreUnavailable: 503,
     AccountsBusy: 503,
     SessionConflict: 409,
@@ -30,6 +36,7 @@ _TEXTS = {
     403: "This request came from another site and was refused.",
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
+    504: "This page took too long and was ended. What you sent may have been carried out, or not.",
 }
 
 log = logging.getLogger("app")
@@ -49,7 +56,7 @@ def explain(status: int, error: BaseException | None, *, has_cookie: bool) -> st
     if isinstance(error, StoreUnavailable):
         still = " You are still logged in." if has_cookie else ""
         return f"The session store is not answering.{still} Try again in a moment."
-    if type(error) in _STATUS_OF:
+    if type(error) in _STATUS_OF and status < 500:
         return str(error)
     return _TEXTS.get(status, "This request could not be answered.")
 
@@ -59,6 +66,10 @@ def log_error(request: HTTPServerRequest, error: BaseException | None, request_i
     about = {"request_id": request_id}
     if isinstance(error, StoreUnavailable):
         log.warning("no session store: %s", error, extra=about)
+    elif isinstance(error, PageTooLate):
+        log.warning(
+            "%s %s took longer than PAGE_SECONDS", request.method, request.path, extra=about
+        )
     elif not isinstance(error, HTTPError) and type(error) not in _STATUS_OF:
         failed = f"{request.method} {request.path} failed"
         log.error("%s", failed, exc_info=error, extra=about)

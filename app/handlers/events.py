@@ -32,7 +32,7 @@ class Events(BaseHandler):
         self.on_finish()  # for Tornado this request is over, and a drain must not wait for it
         hub.add(connection, session, chunked=self.request.version == "HTTP/1.1")
 
-    async def head(self) -> None:
+    async def head(self, *_: str) -> None:
         """200 or 401: whether a stream would be given.  EventSource tells a page no status."""
 
     async def load_session(self) -> Session | None:

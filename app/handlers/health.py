@@ -1,4 +1,4 @@
-"""How this worker is: alive, ready, and in figures; on its own port only, as nginx hides all three."""
+"""How this worker is: alive, ready, and in figures; on its own port; nginx shows the public one line of it."""
 
 from __future__ import annotations
 
@@ -30,6 +30,14 @@ class Ready(Probe):
         body = {"ready": worker.ready, "in_flight": worker.in_flight, "boot": worker.boot}
         body["redis_errors"] = self.services.sessions.counters.errors
         self.answer_json(200 if worker.ready else 503, body)
+
+
+class Health(Probe):
+    """As much of that as the public may know: nginx passes it on."""
+
+    def get(self) -> None:
+        ready = self.services.worker.ready
+        self.answer_json(200 if ready else 503, {"ready": ready})
 
 
 class MetricsText(Probe):

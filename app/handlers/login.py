@@ -100,7 +100,7 @@ class Login(BaseHandler):
         try:
             return await super().load_session()
         except StoreUnavailable:
-            if self.request.method != "GET":
+            if self.request.method not in ("GET", "HEAD"):
                 raise
             return None
 

@@ -4,7 +4,7 @@
 const REQUESTS = 20;
 const TRIES = 3; // a repeated operation id is counted once, so asking again is safe
 const TRY_AGAIN_MS = 300;
-const ANSWER_MS = 10_000; // longer than nginx takes to give up on a worker
+const ANSWER_MS = 10_000; // longer than all but a worker that hangs; asking again is safe
 const PACE_MS = 50; // else all twenty would be over before the eye sees the first
 const SLOW_MS = 3000;
 const SLOW_PACE_MS = 240; // beside a slow request

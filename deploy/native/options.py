@@ -32,6 +32,7 @@ class Options:
     drain_seconds: float
     nginx_processes: str = "auto"
     nginx_leaves_seconds: int = 60
+    dev: bool = False
 
     @property
     def logs(self) -> Path:
@@ -98,6 +99,7 @@ def read_options(environ: Mapping[str, str]) -> Options:
         drain_seconds=_number(environ, "DRAIN_SECONDS", 10, most=300),
         nginx_processes=_processes(environ),
         nginx_leaves_seconds=int(_number(environ, "NGINX_LEAVES_SECONDS", 60, most=86400)),
+        dev=_dev(environ),
     )
 
 
@@ -117,6 +119,15 @@ def _processes(environ: Mapping[str, str]) -> str:
     if value != "auto" and not (value.isdecimal() and 1 <= int(value) <= 256):
         raise Refused(f"NGINX_PROCESSES={value} must be auto, or a number from 1 to 256")
     return value
+
+
+def _dev(environ: Mapping[str, str]) -> bool:
+    value = environ.get("DEV") or "0"
+    if value not in ("0", "1"):
+        raise Refused(f"DEV={value} must be 1 or 0")
+    if value == "1" and environ.get("APP_ENV") == "production":
+        raise Refused("DEV=1 is for development, and APP_ENV=production is not: unset one of them")
+    return value == "1"
 
 
 def _address(environ: Mapping[str, str], name: str, default: str) -> str:

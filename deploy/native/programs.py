@@ -13,6 +13,7 @@ from deploy.supervisor.programs import (
     NGINX_PRIORITY,
     REDIS_PRIORITY,
     Program,
+    watchdog_program,
     worker_program,
 )
 from deploy.supervisor.workers import Workers
@@ -25,7 +26,10 @@ STREAMS_SECONDS = 3
 def native_programs(options: Options, upstream: Upstream) -> list[Program]:
     """Everything that supervisord keeps running."""
     workers = [native_worker(options, server) for server in upstream.workers]
-    return [*([] if options.redis_url else [_redis(options)]), *workers, _nginx(options)]
+    redis = [] if options.redis_url else [_redis(options)]
+    watches = bool(options.https.times.watchdog_seconds)
+    watchdog = [watchdog_program(options.logs / "watchdog.log")] if watches else []
+    return [*redis, *workers, _nginx(options), *watchdog]
 
 
 def native_worker(options: Options, server: Server) -> Program:
@@ -35,6 +39,8 @@ def native_worker(options: Options, server: Server) -> Program:
         host="127.0.0.1",
         drain_seconds=options.drain_seconds,
         output=options.logs / f"{server.name}.log",
+        watched=None if options.dev else supervisord_of(options).watched(server.name),
+        module="app.dev" if options.dev else "app",
     )
 
 

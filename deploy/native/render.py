@@ -19,7 +19,7 @@ WORKER = re.compile(rf"(\bserver\s+){OUR_HOST}(?=:)")
 RESOLVE = re.compile(r"\s+resolve(?=[\s;])")
 LISTEN = re.compile(r"(\blisten\s+)(8080|8443)\b")
 HTTPS = re.compile(r"(\binclude\s+)/etc/nginx/https/([\w.]+);")
-STATIC = re.compile(r"(\balias\s+)/srv/static/;")
+STATIC = re.compile(r"(\balias\s+)/srv/static/([\w/]*);")
 PROCESSES = re.compile(r"(\bworker_processes\s+)auto;")
 LEAVES = re.compile(r"(\bworker_shutdown_timeout\s+)60s;")
 FILES = re.compile(r"(\b(?:worker_rlimit_nofile|worker_connections)\s+)(\d+)")
@@ -32,7 +32,8 @@ def render_nginx(options: Options, folder: Path) -> Path:
     shutil.copytree(ROOT / "nginx", draft)
     (draft / "upstream.conf").write_text(options.upstream_conf.read_text())
     _rewrite(draft / "upstream.conf", upstream_line)
-    _rewrite(draft / "site.conf", lambda code: site_line(code, options))
+    for name in ("site.conf", "snippets/error-files.conf"):
+        _rewrite(draft / name, lambda code: site_line(code, options))
     _rewrite(draft / "snippets/tls.conf", lambda code: tls_line(code, options))
     _rewrite(draft / "nginx.conf", lambda code: frame_line(code, most_files(), options))
     shutil.rmtree(old, ignore_errors=True)
@@ -53,7 +54,7 @@ def site_line(code: str, options: Options) -> str:
     host = f"[{options.bind}]" if ":" in options.bind else options.bind
     ports = {"8080": options.http_port, "8443": options.https.port}
     code = LISTEN.sub(lambda match: f"{match[1]}{host}:{ports[match[2]]}", code)
-    return STATIC.sub(lambda match: f'{match[1]}"{ROOT}/app/static/";', code)
+    return STATIC.sub(lambda match: f'{match[1]}"{ROOT}/app/static/{match[2]}";', code)
 
 
 def tls_line(code: str, options: Options) -> str:

@@ -10,6 +10,7 @@ from types import FrameType
 
 from deploy.lock import Held, held
 from deploy.native.address import https_url, site_url
+from deploy.native.changes import report_changes
 from deploy.native.leftovers import kill_session
 from deploy.native.nginx import prepare_nginx
 from deploy.native.options import Options
@@ -71,6 +72,8 @@ def _supervise(options: Options, upstream: Upstream, environ: Mapping[str, str])
         process = supervisord.start(_environ(options, environ), log=log, quiet=True)
         wait_until_ready(options, upstream, supervisord, process)
         print(_welcome(options, environ), flush=True)
+        if options.dev:
+            report_changes(options.logs, process)
         process.wait()
         raise Refused(_last_words(supervisord.given_up or "supervisord", options))
     except Stop:

@@ -28,7 +28,7 @@ STOP_SECONDS = 40.0
 ISOLATED = {"ENV_FILE": "", "APP_ENV": "demo", "BIND": "127.0.0.1"}
 UNSET = (
     *("REDIS_URL", "REDIS_URL_FILE", "USERS_FILE", "DEMO_PASSWORD", "DEMO_PASSWORD_FILE"),
-    *("TLS_CERT", "TLS_KEY", "HTTPS_NAMES", "HTTPS_ONLY", "HTTP2"),
+    *("TLS_CERT", "TLS_KEY", "HTTPS_NAMES", "HTTPS_ONLY", "HTTP2", "DEV"),
 )
 
 
@@ -93,11 +93,11 @@ def free_ports(count: int) -> list[int]:
     raise Refused(f"there are no {count} free ports between {PORTS.start} and {PORTS.stop}")
 
 
-def start_run(environ: Mapping[str, str]) -> subprocess.Popen[str]:
-    """`python -m deploy run`, what it says readable from its stdout."""
+def start_run(environ: Mapping[str, str], root: Path = ROOT) -> subprocess.Popen[str]:
+    """`python -m deploy run` of the project in `root`, what it says readable from its stdout."""
     return subprocess.Popen(
         [sys.executable, "-m", "deploy", "run"],
-        cwd=ROOT,
+        cwd=root,
         env=dict(environ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from deploy.native.nginx import prepare_nginx
 from deploy.native.options import read_environ, read_options
+from deploy.operations.elsewhere import answers
 from deploy.operations.find import find_stack
-from deploy.operations.reload import check_candidate, say_difference
+from deploy.operations.reload import check_candidate, say_difference, say_warnings
 from deploy.upstream.difference import algorithm
 from deploy.upstream.lint import check_upstream
 from deploy.upstream.read import Upstream, read_upstream
@@ -24,6 +25,7 @@ def check(environ: Mapping[str, str]) -> None:
         started = "a worker of this stack" if server.is_worker else "started elsewhere"
         state = "" if server.is_served else ", not in use"
         print(f"  {server.host}:{server.port}  {started}{state}")
+    say_warnings(upstream, stack.answers if stack else answers)
     print(f"{len(upstream.served)} servers in use, {algorithm(upstream)}: nginx accepts it")
     if stack:
         print(f"`make reload` would change, in {stack.name}:")

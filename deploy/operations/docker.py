@@ -68,6 +68,13 @@ class DockerStack:
     def nginx_log(self) -> str:
         return _compose("logs", "--no-log-prefix", "--tail", LOG_LINES, "nginx").stdout
 
+    def answers(self, host: str, port: int) -> bool:
+        return bool(self._any_place().ask("answers", host, str(port)))
+
+    def begin_session(self) -> dict[str, str]:
+        cookies: dict[str, str] = self._any_place().ask("begin-session")
+        return cookies
+
     def store(self) -> dict[str, Any]:
         figures: dict[str, Any] = self._any_place().ask("store")
         return figures

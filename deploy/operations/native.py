@@ -19,8 +19,10 @@ from deploy.native.programs import native_workers, supervisord_of
 from deploy.native.render import render_nginx
 from deploy.native.running import find_running
 from deploy.native.site import NativeSite
+from deploy.operations.elsewhere import answers
 from deploy.operations.stack import NginxProcess, resolves
 from deploy.operations.store import store_figures
+from deploy.operations.visit import begin_session
 from deploy.supervisor.workers import Workers
 
 LOG_BYTES = 20_000
@@ -85,6 +87,12 @@ class NativeStack:
         if not path.exists():
             return ""
         return path.read_bytes()[-LOG_BYTES:].decode("utf-8", "replace")
+
+    def answers(self, host: str, port: int) -> bool:
+        return answers(host, port)
+
+    def begin_session(self) -> dict[str, str]:
+        return begin_session(self._environ)
 
     def store(self) -> dict[str, Any]:
         path = self._environ.get("REDIS_URL_FILE")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 
+from deploy.operations.elsewhere import Answers, warnings
 from deploy.operations.find import operation
 from deploy.operations.generation import reload_nginx, wait_until_old_have_left
 from deploy.operations.stack import Place, Stack
@@ -47,6 +48,7 @@ def _serve(stack: Stack, old: Mapping[str, set[int]]) -> Upstream:
     except Refused as error:
         raise Refused(f"{error}\n{UNCHANGED}") from None
     say_difference(stack, upstream)
+    say_warnings(upstream, stack.answers)
     wanted = {server.port for server in upstream.workers}
     with _started(stack, {host: sorted(wanted - ports) for host, ports in old.items()}):
         _switch(stack, upstream, old)
@@ -77,6 +79,12 @@ def say_difference(stack: Stack, upstream: Upstream) -> None:
         return
     changes = difference(parse_upstream(applied, upstream.path), upstream)
     print("\n".join(f"  {change}" for change in changes or ["upstream.conf has not changed"]))
+
+
+def say_warnings(upstream: Upstream, answers: Answers) -> None:
+    """Print what is applied all the same and may not be what was meant."""
+    for text in warnings(upstream, answers):
+        print(f"warning: {text}", flush=True)
 
 
 def _check_ports(upstream: Upstream, place: Place) -> None:

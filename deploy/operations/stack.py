@@ -64,8 +64,14 @@ class Stack(Protocol):
     def nginx_log(self) -> str:
         """The end of nginx's error log."""
 
+    def answers(self, host: str, port: int) -> bool:
+        """Whether a server that upstream.conf lists accepts connections from where nginx is."""
+
     def store(self) -> dict[str, Any]:
         """Figures of Redis, as store_figures has them."""
+
+    def begin_session(self) -> dict[str, str]:
+        """The cookies of a session begun with the workers' settings, as `python -m app.visitor` prints them."""
 
 
 def resolves(name: str) -> bool:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import xmlrpc.client
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from deploy.operations.elsewhere import elsewhere
 from deploy.operations.find import running_stack
+from deploy.operations.judgement import problems
 from deploy.operations.stack import Place, Stack
+from deploy.operations.visit import visit
+from deploy.refused import Refused
 from deploy.upstream.difference import algorithm
 from deploy.upstream.read import Upstream, parse_upstream
 
@@ -17,7 +22,13 @@ HEADINGS = ("worker", "state", "up", "restarts", "in flight", "requests/min", "s
 
 def show_status(environ: Mapping[str, str], *, as_json: bool) -> int:
     """Print it; 0 when healthy, 1 when not."""
-    facts = collect(running_stack(environ))
+    try:
+        facts = collect(running_stack(environ))
+    except PermissionError as error:
+        text = "run this as the user who started the stack, or give another STACK_DIR"
+        raise Refused(f"{error.filename} is another user's: {text}") from None
+    except (OSError, xmlrpc.client.Error) as error:
+        raise Refused(f"the stack is only just starting or stopping: {error}") from None
     print(json.dumps(facts, indent=2) if as_json else "\n".join(_lines(facts)))
     return 0 if facts["healthy"] else 1
 
@@ -32,12 +43,14 @@ def collect(stack: Stack) -> dict[str, Any]:
         "url": stack.url,
         "algorithm": algorithm(upstream) if upstream else None,
         "workers": workers,
+        "servers": elsewhere(upstream, stack.answers) if upstream else [],
         "nginx": _nginx(stack),
         "redis": stack.store(),
+        "visitor": visit(stack),
         "edited": upstream is not None and _is_edited(stack, places),
     }
-    problems = _problems(facts, upstream)
-    return {"healthy": not problems, "problems": problems, **facts}
+    found = problems(facts, upstream)
+    return {"healthy": not found, "problems": found, **facts}
 
 
 def _served(stack: Stack, places: Sequence[Place]) -> Upstream | None:
@@ -80,38 +93,27 @@ def _nginx(stack: Stack) -> dict[str, Any]:
     }
 
 
-def _problems(facts: dict[str, Any], upstream: Upstream | None) -> list[str]:
-    said = [
-        f"{worker['worker']} is not ready: {worker['problem']}"
-        for worker in facts["workers"]
-        if not worker["ready"]
-    ]
-    if upstream:
-        here = {worker["port"] for worker in facts["workers"]}
-        missing = [server for server in upstream.workers if server.port not in here]
-        said += [
-            f"worker {server.port} is not there: `make reload` starts it" for server in missing
-        ]
-    if not facts["workers"]:
-        said.append("no worker is running")
-    if not facts["nginx"]["processes"]:
-        said.append("nginx is not running")
-    if "error" in facts["redis"]:
-        said.append(f"Redis does not answer: {facts['redis']['error']}")
-    return said
-
-
 def _lines(facts: dict[str, Any]) -> list[str]:
     nginx = facts["nginx"]
     old = nginx["old_generations"]
     generation = f"nginx     {nginx['processes']} processes, loaded {_ago(nginx['generation_age_seconds'])} ago"
     if old:
         generation += f"; {old} older {'generation drains' if old == 1 else 'generations drain'}"
-    lines = [facts["stack"], "", *_table(facts["workers"]), "", generation]
+    lines = [facts["stack"], "", *_table(facts["workers"]), *_elsewhere(facts), "", generation]
     lines += [_redis_line(facts["redis"]), f"upstream  {facts['algorithm'] or 'unknown'}"]
     if facts["edited"]:
         lines[-1] += "; the file has been edited since: `make reload` applies it"
     return [*lines, "", *(facts["problems"] or ["healthy"])]
+
+
+def _elsewhere(facts: dict[str, Any]) -> list[str]:
+    """A line for each server that is started elsewhere."""
+    lines = []
+    for server in facts["servers"]:
+        state = "answers" if server["answers"] else "does not answer"
+        state += "" if server["in_rotation"] else ", out of rotation"
+        lines.append(f"{server['server']}  {state}, started elsewhere")
+    return ["", *lines] if lines else []
 
 
 def _table(workers: list[dict[str, Any]]) -> list[str]:

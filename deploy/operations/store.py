@@ -1,35 +1,71 @@
-"""What Redis says of itself, and how many sessions and users it holds."""
+"""What Redis reports: each server's role, memory, disk and whether it takes writes; sessions and users.
+
+Facts only, gathered where Redis can be reached; judgement.py says which of them are problems.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import redis
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ClusterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisClusterException,
+)
 
 COUNT_SECONDS = 1.0  # counting looks at every key; after this long the rest is estimated
 WAIT_SECONDS = 1.0
+FAILURES = (OSError, ValueError, TypeError, redis.RedisError, RedisClusterException)
+# A script that does not say it only reads.  Redis refuses it, before it runs, whenever it would refuse a write.
+CODES: dict[type[Exception], str] = {
+    OutOfMemoryError: "OOM",
+    ReadOnlyError: "READONLY",
+    NoPermissionError: "NOPERM",
+    AuthenticationError: "NOAUTH",
+    BusyLoadingError: "LOADING",
+    ClusterDownError: "CLUSTERDOWN",
+}
+WRITER = "#!lua\nreturn 1"
 
 
 def store_figures(url: str) -> dict[str, Any]:
     """`error` alone when Redis does not answer.  `exact` is false when the counts are estimates."""
     try:
         with _client(url) as client:
-            infos = _infos(client)
-            size = sum(value["keys"] for info in infos for value in _databases(info))
-            counts, exact = count_keys(client.scan_iter(count=1000), size)
-    except (OSError, redis.RedisError) as error:
-        return {"error": str(error) or type(error).__name__}
-    first = infos[0]
+            return _figures(_servers(client))
+    except FAILURES as error:
+        return {"error": _text(error)}
+
+
+def server_facts(name: str, client: Any) -> dict[str, Any]:
+    """How one server is: `error` when it does not answer, `refuses_writes` with its own words if it does."""
+    try:
+        info = client.info()
+    except NoPermissionError:
+        info = {}  # this user may not ask; what visitors get is tried out elsewhere
+    except FAILURES as error:
+        return {"server": name, "error": _text(error)}
     return {
-        "version": f"{first.get('server_name', 'redis')} {first.get('valkey_version') or first['redis_version']}",
-        "memory_bytes": sum(int(info["used_memory"]) for info in infos),
-        "memory_limit_bytes": sum(int(info.get("maxmemory", 0)) for info in infos),
-        "sessions": counts["session"],
-        "users": counts["user"],
-        "exact": exact,
+        "server": name,
+        "role": info.get("role"),
+        "loading": bool(info.get("loading")),
+        "master_link": info.get("master_link_status"),
+        "version": _version(info),
+        "memory_bytes": int(info.get("used_memory", 0)),
+        "memory_limit_bytes": int(info.get("maxmemory", 0)),
+        "snapshot_failed": info.get("rdb_last_bgsave_status") == "err",
+        "append_failed": "err"
+        in (info.get("aof_last_write_status"), info.get("aof_last_bgrewrite_status")),
+        "keys": sum(value["keys"] for value in _databases(info)),
+        "refuses_writes": _refusal(client),
     }
 
 
@@ -45,18 +81,65 @@ def count_keys(keys: Iterable[bytes], size: int) -> tuple[Counter[str], bool]:
     return counts, True
 
 
+def _figures(servers: dict[str, Any]) -> dict[str, Any]:
+    facts = [server_facts(name, client) for name, client in servers.items()]
+    answering = [fact for fact in facts if "error" not in fact]
+    if not answering:
+        return {"error": facts[0]["error"], "servers": facts}
+    clients = [servers[fact["server"]] for fact in answering]
+    counts, exact = count_keys(_keys(clients), sum(fact["keys"] for fact in answering))
+    return {
+        "version": answering[0]["version"],
+        "memory_bytes": sum(fact["memory_bytes"] for fact in answering),
+        "memory_limit_bytes": sum(fact["memory_limit_bytes"] for fact in answering),
+        "sessions": counts["session"],
+        "users": counts["user"],
+        "exact": exact and answering == facts,
+        "servers": facts,
+    }
+
+
 def _client(url: str) -> Any:
     kind = redis.RedisCluster if "+cluster://" in url else redis.Redis
     plain = url.replace("+cluster://", "://")
     return kind.from_url(plain, socket_timeout=WAIT_SECONDS, socket_connect_timeout=WAIT_SECONDS)
 
 
-def _infos(client: Any) -> list[dict[str, Any]]:
-    """The INFO of each server that holds sessions."""
+def _servers(client: Any) -> dict[str, Any]:
+    """A connection to each server that holds sessions, by its name."""
     if isinstance(client, redis.RedisCluster):
-        return list(client.info(target_nodes=redis.RedisCluster.PRIMARIES).values())
-    return [client.info()]
+        return {node.name: client.get_redis_connection(node) for node in client.get_primaries()}
+    known = client.connection_pool.connection_kwargs
+    return {known.get("path") or f"{known.get('host')}:{known.get('port')}": client}
+
+
+def _keys(clients: Iterable[Any]) -> Iterator[bytes]:
+    for client in clients:
+        try:
+            yield from client.scan_iter(count=1000)
+        except FAILURES:
+            continue  # it has just gone, or may not be asked: its keys are not counted
+
+
+def _refusal(client: Any) -> str | None:
+    try:
+        client.eval(WRITER, 0)
+    except FAILURES as error:
+        return _text(error)
+    return None
+
+
+def _version(info: dict[str, Any]) -> str:
+    number = info.get("valkey_version") or info.get("redis_version") or "of an unknown version"
+    return f"{info.get('server_name', 'redis')} {number}"
 
 
 def _databases(info: dict[str, Any]) -> list[dict[str, int]]:
     return [value for name, value in info.items() if name.startswith("db") and "keys" in value]
+
+
+def _text(error: Exception) -> str:
+    """What Redis said, with its code, which redis-py takes off for a class of its own."""
+    text = str(error) or type(error).__name__
+    code = next((code for kind, code in CODES.items() if isinstance(error, kind)), None)
+    return text if code is None or text.startswith(code) else f"{code} {text}"

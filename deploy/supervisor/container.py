@@ -16,12 +16,19 @@ from types import FrameType
 
 from deploy.paths import ROOT
 from deploy.supervisor.daemon import Supervisord
-from deploy.supervisor.programs import Program, worker_program, write_programs
+from deploy.supervisor.programs import (
+    Program,
+    watchdog_program,
+    worker_program,
+    write_programs,
+)
 from deploy.supervisor.workers import Workers
+from deploy.times import read_times
 from deploy.upstream.lint import check_upstream
 from deploy.upstream.read import Server, read_upstream
 
 FOLDER = Path("/tmp/supervisor")  # a tmpfs: the rest of the container is read-only
+OUTPUT = Path("/dev/stdout")
 
 
 class Stop(Exception):
@@ -35,7 +42,8 @@ def run_container() -> int:
     if code := subprocess.run([sys.executable, "-m", "app", "--check"]).returncode:
         return code  # said once here, instead of by every worker
     supervisord = _supervisord()
-    write_programs(supervisord.programs, map(_program, upstream.workers))
+    watchdog = [watchdog_program(OUTPUT)] if read_times(os.environ).watchdog_seconds else []
+    write_programs(supervisord.programs, [*map(_program, upstream.workers), *watchdog])
     container_workers().keep(upstream.path.read_bytes().decode())
     process: subprocess.Popen[bytes] | None = None
     try:
@@ -67,9 +75,12 @@ def _supervisord() -> Supervisord:
 
 
 def _program(server: Server) -> Program:
-    drain_seconds = float(os.environ.get("DRAIN_SECONDS") or 10)
     return worker_program(
-        server, host="0.0.0.0", drain_seconds=drain_seconds, output=Path("/dev/stdout")
+        server,
+        host="0.0.0.0",
+        drain_seconds=float(os.environ.get("DRAIN_SECONDS") or 10),
+        output=OUTPUT,
+        watched=_supervisord().watched(server.name),
     )
 
 

@@ -24,6 +24,7 @@ from deploy.upstream.read import worker_port
 FRAME = Path(__file__).with_name("supervisord.conf")
 MOST_FILES = 1 << 20  # an "unlimited" hard limit is not one the kernel accepts as a soft limit
 PR_SET_PDEATHSIG = 1
+WATCHDOG = "watchdog"
 GONE = {"STOPPED", "EXITED", "FATAL"}
 
 
@@ -46,6 +47,7 @@ class Supervisord:
         self._fatal.unlink(missing_ok=True)
         shutil.rmtree(self.folder / "starts", ignore_errors=True)  # counted anew
         self.socket.unlink(missing_ok=True)
+        self.watched("").mkdir(exist_ok=True)
         _raise_file_limit()
         settings = {
             "SUPERVISOR_DIR": str(self.folder),
@@ -70,6 +72,10 @@ class Supervisord:
         """What stands in the environment of every process started by it, and of no other."""
         return f"SUPERVISOR_DIR={self.folder}"
 
+    def watched(self, name: str) -> Path:
+        """What the files are called through which the watchdog looks at the worker `name`."""
+        return self.folder / "watched" / name
+
     @property
     def given_up(self) -> str | None:
         """The program that could not be kept running, once listener.py has named one."""
@@ -83,8 +89,8 @@ class Supervisord:
             return {}
 
     def pids(self) -> dict[str, int]:
-        """The process of each of `programs` that runs; empty while supervisord takes no commands."""
-        ours = {path.stem for path in self.programs.glob("*.conf")}  # without its event listener
+        """The process of each part that serves visitors and runs; empty while supervisord takes no commands."""
+        ours = {path.stem for path in self.programs.glob("*.conf")} - {WATCHDOG}
         try:
             known = {info["name"]: info["pid"] for info in self._ask("getAllProcessInfo")}
         except (OSError, xmlrpc.client.Error):

@@ -32,11 +32,11 @@ def _counters(port: int) -> dict[str, int]:
     try:
         with opener.open(url, timeout=ASK_SECONDS) as answer:
             text = answer.read().decode()
-    except (OSError, http.client.HTTPException):
+        families = list(text_string_to_metric_families(text))
+    except (OSError, http.client.HTTPException, ValueError):  # away, or something else is there
         return {}
-    samples = [
-        sample for family in text_string_to_metric_families(text) for sample in family.samples
-    ]
+    samples = [sample for family in families for sample in family.samples]
     found = {WANTED[s.name]: int(s.value) for s in samples if s.name in WANTED}
-    found["in_flight"] -= 1  # this very question
+    if "in_flight" in found:
+        found["in_flight"] -= 1  # this very question
     return found

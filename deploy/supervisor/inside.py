@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from deploy.operations.elsewhere import answers
 from deploy.operations.stack import resolves
 from deploy.operations.store import store_figures
+from deploy.operations.visit import begin_session
 from deploy.refused import Refused
 from deploy.supervisor.container import container_workers
 from deploy.supervisor.workers import Workers
@@ -41,5 +43,7 @@ ACTIONS: dict[str, Callable[[Workers, list[str]], Any]] = {
     "applied": lambda workers, words: workers.applied(),
     "keep": lambda workers, words: workers.keep(words[0]),
     "resolves": lambda workers, words: resolves(words[0]),
+    "answers": lambda workers, words: answers(words[0], int(words[1])),
+    "begin-session": lambda workers, words: begin_session(os.environ),
     "store": lambda workers, words: store_figures(_redis_url()),
 }

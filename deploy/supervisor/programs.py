@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.paths import ROOT
+from deploy.supervisor.daemon import WATCHDOG
 from deploy.upstream.read import Server
 
 LOG_SIZE = "10MB"
@@ -16,7 +17,7 @@ WRONG_SETTINGS = 2  # a worker's exit code when its settings cannot be used
 START_SECONDS = "5"  # more than any start takes: a slow failure must not pass for a good start
 
 # supervisord starts in rising order and stops in falling order, nginx first.
-REDIS_PRIORITY, WORKER_PRIORITY, NGINX_PRIORITY = 10, 20, 30
+REDIS_PRIORITY, WORKER_PRIORITY, NGINX_PRIORITY, WATCHDOG_PRIORITY = 10, 20, 30, 40
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,29 @@ class Program:
         (folder / f"{self.name}.conf").write_text(self.section())
 
 
-def worker_program(server: Server, *, host: str, drain_seconds: float, output: Path) -> Program:
-    """One worker: listens on `host` and its port, and gets 5 s more than its drain to end."""
-    command = [sys.executable, "-m", "app", "--port", str(server.port), "--host", host]
+def worker_program(
+    server: Server,
+    *,
+    host: str,
+    drain_seconds: float,
+    output: Path,
+    watched: Path | None = None,
+    module: str = "app",
+) -> Program:
+    """One worker: listens on `host` and its port, and gets 5 s more than its drain to end.
+
+    `watched` is what the files are called through which the watchdog looks at it.
+    """
+    command = [sys.executable, "-m", module, "--port", str(server.port), "--host", host]
+    command += ["--watched", str(watched)] if watched else []
     stop_seconds = int(drain_seconds) + 5
     return Program(server.name, command, WORKER_PRIORITY, stop_seconds, output)
+
+
+def watchdog_program(output: Path) -> Program:
+    """The watchdog; what it needs to know is in the environment."""
+    command = [sys.executable, "-m", "deploy.supervisor.watchdog"]
+    return Program(WATCHDOG, command, WATCHDOG_PRIORITY, stop_seconds=2, output=output)
 
 
 def write_programs(folder: Path, programs: Iterable[Program]) -> None:

@@ -107,9 +107,3 @@ class Load:
 def failures(results: Sequence[Result], method: str) -> Counter[str]:
     """How often requests of that method failed, by kind."""
     return Counter(r.failure for r in results if r.failure and r.method == method)
-
-
-def throughput(results: Sequence[Result], since: float, until: float) -> float:
-    """Successful answers a second in that time."""
-    good = sum(not r.failure and since <= r.ended < until for r in results)
-    return good / (until - since)

@@ -74,9 +74,5 @@ def changes(stack: NativeSite, front: Front) -> dict[str, Change]:
         text = rewritten(rf":{stack.worker_ports[0]}\b", f":{port}")(text)
         return FORWARDED + failing + text
 
-    def proxy(text: str) -> str:
-        # Policies are compared by how they queue: no worker is taken out for a long queue.
-        text = replaced("proxy_read_timeout 2s", "proxy_read_timeout 30s")(text)
-        return replaced(RETRY, f"{RETRY} http_500")(text) if front.retried else text
-
-    return {"upstream.conf": upstream, "proxy.conf": proxy}
+    retried = {"proxy.conf": replaced(RETRY, f"{RETRY} http_500")} if front.retried else {}
+    return {"upstream.conf": upstream, **retried}

@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from app.settings import COOKIE_NAME
+from deploy.native.scratch import Scratch
 from tests.stack.conftest import ChangedNginx
+from tests.stack.raw import ask
 from tests.stack.visitor import Visitor, new_visitor
 
 # One answer of each kind: who makes it (a worker, nginx, a file) and with which status.
@@ -153,8 +155,17 @@ def test_operators_paths_are_hidden(visitor: Visitor, path: str) -> None:
 
 
 def test_healthz(visitor: Visitor) -> None:
-    """GET /healthz is 200 while a worker is ready."""
-    assert visitor.get("/healthz").status_code == 200
+    """GET /healthz is 200 while a worker is ready, and says nothing else."""
+    answer = visitor.get("/healthz")
+
+    assert (answer.status_code, answer.json()) == (200, {"ready": True})
+
+
+@pytest.mark.native
+def test_healthz_without_a_host(stack: Scratch) -> None:
+    """A load balancer that asks over HTTP/1.0 and names no host gets an answer."""
+    for method in ("GET", "HEAD"):
+        assert ask(stack.http_port, f"{method} /healthz HTTP/1.0\r\n\r\n".encode()).status == 200
 
 
 def test_form_from_another_site_is_refused(visitor: Visitor) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.native.scratch import end_run, free_ports, scratch_settings, wait_for_start
+from deploy.native.scratch import end_run, free_ports, scratch_settings, start_run, wait_for_start
 from deploy.paths import ROOT
+from tests.copies import copy_to
 from tests.documents import apply, blocks, ends_with, ports_of, sections, translator, type_in
 
 pytestmark = pytest.mark.native
@@ -23,19 +24,6 @@ RECIPES = sections(PAGE)
 LOG_IN = blocks(PAGE.split("\n## ", 1)[0])[0]
 OTHER_SERVICE = {9000: free_ports(1)[0]}
 CHANGES = {title: [b for b in blocks(text) if b.file] for title, text in RECIPES.items()}
-
-
-def copy_to(folder: Path) -> Path:
-    """A copy of what belongs to the repository, as it stands now."""
-    names = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout.splitlines()  # fmt: skip
-    for name in names:
-        if (ROOT / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -54,16 +42,7 @@ def stack(changed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
     """The settings of that copy's running stack."""
     folder = tmp_path_factory.mktemp("stack")
     settings = scratch_settings(folder, changed / "nginx/upstream.conf")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "deploy", "run"],
-        cwd=changed,
-        env={**os.environ, **settings},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = start_run({**os.environ, **settings}, changed)
     try:
         wait_for_start(process)
         yield settings

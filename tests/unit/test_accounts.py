@@ -136,6 +136,33 @@ async def test_waiting_checks_are_bounded(
     assert await people.verify("ann", "correct horse")
 
 
+async def test_waiting_checks_are_bounded_by_time(
+    people: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine where a check takes long, whoever could not begin in time is refused in that time."""
+    monkeypatch.setattr(accounts, "START_SECONDS", 0.5)
+    monkeypatch.setattr(accounts, "_matches", lambda *_: not time.sleep(2))
+    flood = [asyncio.create_task(people.verify("ann", "x")) for _ in range(20)]
+    refused = await asyncio.gather(*flood[2:], return_exceptions=True)
+    assert {type(answer) for answer in refused} == {AccountsBusy}
+    assert not any(check.done() for check in flood[:2])
+    assert await asyncio.gather(*flood[:2]) == [True, True]
+
+
+async def test_what_cannot_begin_in_time_is_refused_at_once(
+    people: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a check has taken 2.4 s, nobody waits for one that would begin after 3.6 s."""
+    monkeypatch.setattr(accounts, "_matches", lambda *_: not time.sleep(0.2))
+    people._check_seconds = 2.4
+    under_way = [asyncio.create_task(people.verify("ann", "x")) for _ in range(4)]
+    await asyncio.sleep(0)
+    with pytest.raises(AccountsBusy):
+        await people.verify("ann", "x")
+    assert not any(check.done() for check in under_way)
+    assert await asyncio.gather(*under_way) == [True] * 4
+
+
 async def test_a_login_given_up_frees_its_place(
     people: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ LAB_OF_APP = ("lab.mutants.workers", "lab.cost")
 # Rooms of one house, from the top floor down: a room may import those after it.
 FLOORS = {
     "app": (
-        "app.__main__", "app.end_sessions", "app.drain", "app.web", "app.handlers", "app.events", "app.metrics",
+        "app.dev", "app.__main__", "app.end_sessions", "app.drain", "app.web", "app.handlers", "app.events", "app.metrics",
         "app.throttle", "app.cookie", "app.settings", "app.accounts", "app.sessions",
     ),
     "loadtest": (

@@ -217,6 +217,14 @@ def test_no_other_nginx_errors() -> None:
     assert configured == [(status, status) for status in made]
 
 
+def test_errors_in_json_say_the_same() -> None:
+    """What nginx says of an error in JSON is what its page says."""
+    text = (ROOT / "nginx/snippets/errors.conf").read_text()
+    said = re.findall(r'^    (\d+) "(.+)";$', text, re.MULTILINE)
+
+    assert {int(status): sentence for status, sentence in said} == error_pages.TEXTS
+
+
 def test_slow_is_only_offered_where_it_exists() -> None:
     """The button for a slow request is there only with the demo's endpoints."""
     runs = [button.get("data-run") for button in page("main.html", slow=False).all("button")]

@@ -1,0 +1,63 @@
+"""Servers that upstream.conf lists and this stack does not start: whether anybody answers there."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from deploy.paths import shown
+from deploy.upstream.read import OUR_HOST, Server, Upstream
+
+ANSWER_SECONDS = 1.0  # as proxy_connect_timeout: who accepts later is not there for nginx either
+Answers = Callable[[str, int], bool]
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether a connection is accepted from here; `host` may be unix:PATH."""
+    try:
+        if host.startswith("unix:"):
+            with socket.socket(socket.AF_UNIX) as one:
+                one.settimeout(ANSWER_SECONDS)
+                one.connect(host.removeprefix("unix:"))
+        else:
+            socket.create_connection((host.strip("[]"), port), ANSWER_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def elsewhere(upstream: Upstream, answers: Answers) -> list[dict[str, Any]]:
+    """Each such server, whether ordinary requests are given to it, and whether it answers."""
+    return [
+        {
+            "server": f"{server.host}:{server.port}",
+            "in_rotation": server.is_served,
+            "answers": answers(server.host, server.port),
+        }
+        for server in upstream.servers
+        if not server.is_worker
+    ]
+
+
+def warnings(upstream: Upstream, answers: Answers) -> list[str]:
+    """What nginx accepts and may not be what was meant, with the line; nothing of it is refused."""
+    said = []
+    for server in upstream.servers:
+        if server.is_worker or not server.is_served:
+            continue
+        where = f"{shown(upstream.path)}, line {server.line}: {server.host}:{server.port}"
+        if _is_loopback(server):
+            meant = f"write `{OUR_HOST}:{server.port}` if it should"
+            said.append(f"{where}: this stack does not start it; {meant}")
+        elif not answers(server.host, server.port):
+            said.append(f"{where}: nobody answers there; this stack does not start it")
+    return said
+
+
+def _is_loopback(server: Server) -> bool:
+    try:
+        return ipaddress.ip_address(server.host.strip("[]")).is_loopback
+    except ValueError:
+        return server.host == "localhost"

@@ -1,0 +1,102 @@
+"""What is wrong with a running stack, and what to do: sentences made from facts, and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from deploy.upstream.read import Upstream
+
+Facts = Mapping[str, Any]
+FULL_SHARE = 0.9  # of maxmemory: the rest may be gone before anybody has looked
+MAY_NOT = "the user in REDIS_URL may not do this: ACL SETUSER NAME ~* &* +@all -@dangerous +info"
+REMEDIES = {
+    "OOM": "its memory is full: raise maxmemory, or have sessions end sooner (SESSION_IDLE_SECONDS)",
+    "MISCONF": "it cannot write to its disk: make room there, or give its folder back; its log says more",
+    "READONLY": "it is a replica: point REDIS_URL at the master",
+    "NOREPLICAS": "too few replicas follow it: start them, or lower min-replicas-to-write",
+    "NOPERM": MAY_NOT,
+    "ACL failure": MAY_NOT,  # the same, inside a script
+    "NOAUTH": "name or password in REDIS_URL are missing or wrong",
+    "LOADING": "it still reads its data: wait",
+    "CLUSTERDOWN": "a part of the cluster has no server: start it again",
+}
+
+
+def problems(facts: Facts, upstream: Upstream | None) -> list[str]:
+    """What is not as it should be, each with its remedy; empty when visitors are served."""
+    return [
+        *_of_workers(facts, upstream),
+        *_of_servers(facts["servers"]),
+        *_of_store(facts["redis"]),
+        *_of_visitor(facts["visitor"]),
+    ]
+
+
+def remedy(text: str) -> str:
+    """`text`, an error of Redis, with what to do about it where that is known."""
+    code = next((code for code in REMEDIES if code in text), None)
+    return f"{text}\n  {REMEDIES[code]}" if code else text
+
+
+def _of_workers(facts: Facts, upstream: Upstream | None) -> Iterator[str]:
+    for worker in facts["workers"]:
+        if not worker["ready"]:
+            yield f"{worker['worker']} is not ready: {worker['problem']}"
+    if upstream:
+        here = {worker["port"] for worker in facts["workers"]}
+        for server in upstream.workers:
+            if server.port not in here:
+                yield f"worker {server.port} is not there: `make reload` starts it"
+    if not facts["workers"]:
+        yield "no worker is running"
+    if not facts["nginx"]["processes"]:
+        yield "nginx is not running"
+
+
+def _of_servers(servers: list[dict[str, Any]]) -> Iterator[str]:
+    for server in servers:
+        if server["in_rotation"] and not server["answers"]:
+            name = server["server"]
+            yield (
+                f"{name} does not answer, and this stack does not start it: "
+                f"start it there, or `make drain W={name}`"
+            )
+
+
+def _of_store(redis: Facts) -> Iterator[str]:
+    if "error" in redis:
+        yield remedy(f"Redis does not answer: {redis['error']}")
+        return
+    for server in redis["servers"]:
+        yield from _of_redis_server(server)
+
+
+def _of_redis_server(server: Facts) -> Iterator[str]:
+    name = f"Redis at {server['server']}"
+    if "error" in server:
+        yield remedy(f"{name} does not answer: {server['error']}")
+        return
+    if server["loading"]:
+        yield f"{name} still reads its data: wait"
+    elif server["role"] == "slave":
+        yield f"{name} is a replica, and takes no writes: point REDIS_URL at the master"
+    elif server["refuses_writes"]:
+        yield remedy(f"{name} refuses writes: {server['refuses_writes']}")
+    if server["snapshot_failed"]:
+        yield f"{name} could not save its last snapshot: make room on its disk; its log says more"
+    if server["append_failed"]:
+        yield f"{name} could not write its append-only file: make room on its disk; its log says more"
+    used, limit = server["memory_bytes"], server["memory_limit_bytes"]
+    if limit and used >= FULL_SHARE * limit:
+        share = f"{used / limit:.0%} of its maxmemory"
+        yield f"{name} uses {share}: raise it before logins fail, or have sessions end sooner"
+
+
+def _of_visitor(visitor: Facts) -> Iterator[str]:
+    """What one visitor got who logged in, looked, wrote and logged out; without a login there is no more."""
+    if visitor.get("login"):
+        yield remedy(f"nobody can log in: {visitor['login']}")
+    for step in ("page", "write", "logout"):
+        if answer := visitor.get(step):
+            yield remedy(f"a visitor's {step} fails: {answer}")

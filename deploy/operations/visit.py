@@ -1,0 +1,83 @@
+"""What a visitor gets now: a session is begun, and used through nginx as a browser would."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import ssl
+import subprocess
+import sys
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from deploy.operations.stack import Stack
+from deploy.paths import ROOT
+
+COMMAND = ("-m", "app.visitor")
+ANSWER_SECONDS = 5.0
+BEGIN_SECONDS = 20.0
+
+
+def visit(stack: Stack) -> dict[str, str | None]:
+    """`login`, `page`, `write` and `logout`: None where it went well, else what came instead.
+
+    Where the first fails there is nothing to go on with.
+    """
+    cookies = stack.begin_session()
+    if "error" in cookies:
+        return {"login": cookies["error"]}
+    cookie = cookies[urlsplit(stack.site_url).scheme]
+    body = json.dumps({"op": secrets.token_hex(8)})
+    return {
+        "login": None,
+        "page": _problem(stack, cookie, "GET", "/api/session", 200),
+        "write": _problem(stack, cookie, "POST", "/api/visits", 200, body),
+        "logout": _problem(stack, cookie, "POST", "/logout", 302),
+    }
+
+
+def begin_session(environ: Mapping[str, str]) -> dict[str, str]:
+    """What `python -m app.visitor` prints in the workers' environment."""
+    try:
+        result = subprocess.run(
+            [sys.executable, *COMMAND],
+            cwd=ROOT,
+            env=dict(environ),
+            capture_output=True,
+            text=True,
+            timeout=BEGIN_SECONDS,
+            check=False,
+        )
+        cookies: dict[str, str] = json.loads(result.stdout)
+    except subprocess.TimeoutExpired:
+        return {"error": f"no session within {BEGIN_SECONDS:g} s"}
+    except ValueError:
+        return {"error": (result.stderr.strip().splitlines() or ["no answer"])[-1]}
+    return cookies
+
+
+def _problem(
+    stack: Stack, cookie: str, method: str, path: str, good: int, body: str = ""
+) -> str | None:
+    """Why the answer is not `good`; asked of this machine, whatever name the certificate is for."""
+    site, here = urlsplit(stack.site_url), urlsplit(stack.url)
+    connection = _connection(site.scheme, here.hostname or "", site.port)
+    try:
+        headers = {"Host": site.netloc, "Cookie": cookie}
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        text = answer.read(2000).decode("utf-8", "replace").strip()
+    except (OSError, http.client.HTTPException) as error:
+        return str(error) or type(error).__name__
+    finally:
+        connection.close()
+    said = text if answer.headers.get_content_type() == "application/json" else ""
+    return None if answer.status == good else f"{method} {path} is {answer.status} {said}".strip()
+
+
+def _connection(scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
+    if scheme == "http":
+        return http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
+    unchecked = ssl._create_unverified_context()  # to ourselves; browsers judge the certificate
+    return http.client.HTTPSConnection(host, port, timeout=ANSWER_SECONDS, context=unchecked)
