@@ -139,10 +139,10 @@ class Alert(ApiHandler):
 
 
 class Slow(ApiHandler):
-    """GET /slow?ms=&kind=wait|block&write=<key>, demo only: a page that takes its time.
+    """GET /slow?ms=&kind=wait|block|hang&write=<key>, demo only: a page that takes its time.
 
     `wait` awaits, as slow I/O done right does; `block` holds the whole worker up, as slow computing
-    does.  With `write` it then saves the session it read before, across whatever happened meanwhile.
+    does; `hang` never ends, as a programming error does.  With `write` it then saves the session it read before, across whatever happened meanwhile.
     """
 
     async def get(self) -> None:
@@ -152,8 +152,11 @@ class Slow(ApiHandler):
             await asyncio.sleep(milliseconds / 1000)
         elif kind == "block":
             time.sleep(milliseconds / 1000)  # noqa: ASYNC251 - blocking is what it shows
+        elif kind == "hang":
+            while True:  # until the watchdog has the worker replaced
+                pass
         else:
-            raise HTTPError(400, reason="kind is wait or block")
+            raise HTTPError(400, reason="kind is wait, block or hang")
         saved = None
         if key is not None:
             self.visitor[key] = {"by": self.request_id}

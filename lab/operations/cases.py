@@ -19,10 +19,11 @@ RESETS_SECONDS = 0.05  # a reset of a killed process's connections arrives this 
 
 @dataclass
 class Moments:
-    """What an operation notes for its judgement: seconds of time.monotonic()."""
+    """What an operation notes for its judgement: seconds of time.monotonic(), and requests of its own."""
 
     began: float = 0.0
     ended: float = 0.0
+    also: list[Result] = field(default_factory=list)
 
 
 Allowed = Callable[[Sequence[Result], Moments], bool]
@@ -59,6 +60,13 @@ def only_posts_in_flight(results: Sequence[Result], moments: Moments) -> bool:
 def nothing_lost_afterwards(results: Sequence[Result], moments: Moments) -> bool:
     """Whatever began after the operation had ended was answered with success."""
     return not any(result.failure and result.began > moments.ended for result in results)
+
+
+def waits(results: Sequence[Result]) -> str:
+    """How many were answered after more than a second, and the longest time any took."""
+    took = [result.ended - result.began for result in results]
+    late = sum(seconds > 1 for seconds in took)
+    return f"{late:,}, {max(took, default=0):.1f} s"
 
 
 def operations(*, quick: bool) -> list[Operation[Target]]:

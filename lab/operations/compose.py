@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +65,8 @@ def engine_answers() -> bool:
 
 
 @contextmanager
-def compose_stack() -> Iterator[ComposeScratch]:
-    """The stack of docker-compose.yml, up and healthy; with its volumes gone afterwards."""
+def compose_stack(**settings: str) -> Iterator[ComposeScratch]:
+    """The stack of docker-compose.yml, up and healthy, with these settings; its volumes are gone afterwards."""
     with TemporaryDirectory(prefix="proof-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # the containers' users read the files
@@ -74,7 +74,7 @@ def compose_stack() -> Iterator[ComposeScratch]:
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / part, folder / part, ignore=ignored)
         shutil.copy2(ROOT / "docker-compose.yml", folder)
-        stack = _described(folder, free_ports(2))
+        stack = _described(folder, free_ports(2), settings)
         try:
             stack.compose("build", "--quiet", "app")
             stack.compose("up", "--detach", "--wait")
@@ -83,7 +83,7 @@ def compose_stack() -> Iterator[ComposeScratch]:
             stack.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
 
 
-def _described(folder: Path, ports: Sequence[int]) -> ComposeScratch:
+def _described(folder: Path, ports: Sequence[int], settings: Mapping[str, str]) -> ComposeScratch:
     own = {
         "COMPOSE_PROJECT_NAME": f"proof-{secrets.token_hex(4)}",
         "COMPOSE_FILE": str(folder / "docker-compose.yml"),
@@ -92,5 +92,6 @@ def _described(folder: Path, ports: Sequence[int]) -> ComposeScratch:
         "HTTPS_PORT": str(ports[1]),
         "STACK": "docker",
         "ENV_FILE": "",
+        **settings,
     }
     return ComposeScratch(f"http://127.0.0.1:{ports[0]}", folder, {**os.environ, **own})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 from deploy.native.options import read_options
 from deploy.native.programs import supervisord_of
@@ -12,6 +13,8 @@ from deploy.native.site import NativeSite
 from deploy.paths import ROOT
 from deploy.refused import Refused
 from deploy.upstream.read import read_upstream, worker_name
+
+SETTLE_SECONDS = 1.0  # until only nginx's new processes answer
 
 
 class OursNative:
@@ -29,6 +32,11 @@ class OursNative:
 
     def reload(self) -> None:
         self._run("reload")
+
+    def reload_as_it_is(self) -> None:
+        """nginx reads its rendered files again, whatever was changed in them."""
+        self._supervisord.signal_program("nginx", "HUP")
+        time.sleep(SETTLE_SECONDS)
 
     def restart_all(self) -> None:
         self._run("rolling-restart")

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
 
 from deploy.native.scratch import scratch_stack
@@ -22,20 +19,18 @@ from deploy.refused import Refused
 from lab.measurements import write_block
 from lab.operations.cases import Operation, container_operations, operations
 from lab.operations.compose import ComposeScratch, compose_stack, engine_answers
-from lab.operations.load import RATE, SESSIONS, Load, failures
+from lab.operations.load import RATE, SESSIONS
+from lab.operations.measure import measure
 from lab.operations.ours import OursNative
 from lab.operations.ours_docker import OursDocker
+from lab.operations.slow_proof import prove_slow, prove_slow_in_docker
 from lab.operations.stock import StockNative
 from lab.operations.stock_docker import StockDocker
 from lab.operations.table import Measured, Row, table
 from lab.operations.target import ContainerTarget, Target
 from lab.settings import switch
-from loadtest.check.history import HistoryWriter, read_ops
-from loadtest.check.offline import check
-from loadtest.check.op import Lifetimes
 
 UPSTREAM = ROOT / "nginx/upstream.conf"
-RESULTS = ROOT / ".stack/operations"
 NO_ENGINE = "Docker: no engine answers, so only the stack without Docker was measured"
 DISTURBED = "its workers are restarted, scaled, killed and frozen, then its list is put back"
 SHORT = ("SIGKILL", "scale app", "recreate")  # with QUICK=1; the rest is tested in tests/compose
@@ -46,7 +41,7 @@ def prove(environ: Mapping[str, str]) -> int:
     """Operates on the running stack of this folder, or on stacks of its own: with Docker too, where an engine answers.
 
     0 when ours lost no more than promised and no session was wrong, and the stock stacks did lose some.
-    Ten minutes, or three with QUICK=1.
+    Fifteen minutes, or four with QUICK=1.
 
     STACK=native or STACK=docker measures only that one; WRITE=1 puts the tables into the documentation.
     """
@@ -85,7 +80,8 @@ def _native(
         ours = asyncio.run(measure("ours", OursNative(site), work))
     with scratch_stack(UPSTREAM, environ) as stack:
         stock = asyncio.run(measure("stock", StockNative(stack), work))
-    return _report("proof-operations", work, ours, stock, write=write)
+    slow = prove_slow(environ, quick=quick, write=write)
+    return [*_report("proof-operations", work, ours, stock, write=write), *slow]
 
 
 @contextmanager
@@ -121,7 +117,8 @@ def _docker(running: Stack | None, *, quick: bool, write: bool) -> list[str]:
         ours = asyncio.run(measure("ours in Docker", OursDocker(stack), work, rate))
     with compose_stack() as stack:
         stock = asyncio.run(measure("stock in Docker", StockDocker(stack), work, rate))
-    return _report("proof-operations-docker", work, ours, stock, write=write)
+    slow = prove_slow_in_docker(quick=quick, write=write)
+    return [*_report("proof-operations-docker", work, ours, stock, write=write), *slow]
 
 
 @contextmanager
@@ -153,34 +150,6 @@ def _report(
     return judge(rows)
 
 
-async def measure(
-    name: str, target: T, work: Sequence[Operation[T]], rate: float = RATE
-) -> list[Measured]:
-    """Do each operation under `rate` requests a second; the history stays in RESULTS."""
-    history = RESULTS / f"{name.replace(' ', '-')}.jsonl"
-    load = Load(target.url, rate, HistoryWriter(history, Lifetimes()))
-    await load.log_in()
-    found = []
-    for operation in work:
-        print(f"{name}: {operation.name} …", end=" ", flush=True)
-        began = time.monotonic()
-        async with load.running():
-            await asyncio.to_thread(operation.run, target, operation.moments)
-        found.append(_measured(load, operation, await load.wrong_sessions()))
-        print(f"{found[-1].lost} lost, {time.monotonic() - began:.0f} s", flush=True)
-    late = [*load.close(), *_found_offline(history)]
-    for text in late:
-        print(f"  wrong session: {text}", flush=True)
-    found[-1] = replace(found[-1], wrong=found[-1].wrong + len(late))
-    return found
-
-
-def _found_offline(history: Path) -> list[str]:
-    """The promises that the second checker finds broken."""
-    tallies = check(read_ops(history), Lifetimes()).tallies
-    return [f"{name} (offline)" for name, tally in tallies.items() if tally.violations]
-
-
 def judge(rows: Sequence[Row]) -> list[str]:
     """What does not hold."""
     problems = [f"{row.operation}: more was lost than may be" for row in rows if not row.ours.kept]
@@ -191,13 +160,3 @@ def judge(rows: Sequence[Row]) -> list[str]:
     if stock and not any(measured.lost for measured in stock):
         problems.append("the stock stack lost nothing, so this run could not have seen a loss")
     return problems
-
-
-def _measured(load: Load, operation: Operation[T], wrong: Sequence[str]) -> Measured:
-    gets, posts = failures(load.results, "GET"), failures(load.results, "POST")
-    if gets or posts:
-        print(f"GET {dict(gets)} POST {dict(posts)}", end=" ", flush=True)
-    for text in wrong:
-        print(f"\n  wrong session: {text}", flush=True)
-    kept = operation.allowed(load.results, operation.moments)
-    return Measured(len(load.results), gets.total(), posts.total(), len(wrong), kept)

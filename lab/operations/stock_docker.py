@@ -16,6 +16,12 @@ OURS, STOCK = "./nginx:/etc/nginx/stack:", "./stock:/etc/nginx/stack:"
 AT_ONCE = ("--timeout", "0")  # SIGKILL, as for a process without a drain
 
 
+def reload_nginx(stack: ComposeScratch) -> None:
+    """Have it read its files again, and give it the time."""
+    stack.compose("exec", "-T", "nginx", *NGINX, "-s", "reload")
+    time.sleep(PAUSE_SECONDS)
+
+
 class StockDocker:
     """The same containers with plain files; nginx is reloaded when containers have changed."""
 
@@ -33,8 +39,7 @@ class StockDocker:
         return [server.port for server in read_upstream(self._path).workers]
 
     def reload(self) -> None:
-        self._stack.compose("exec", "-T", "nginx", *NGINX, "-s", "reload")
-        time.sleep(PAUSE_SECONDS)
+        reload_nginx(self._stack)
 
     def restart_all(self) -> None:
         """Each ends at once; supervisord starts it again."""

@@ -13,6 +13,12 @@ HEADER = (
 )
 
 
+SLOW_HEADER = (
+    *("what happens", "may be lost", "lost: GET, POST", "more than 1 s, longest", "sessions wrong"),
+    *("before: GET, POST lost", "more than 1 s, longest", "sessions wrong"),
+)
+
+
 @dataclass(frozen=True)
 class Measured:
     """One operation on one stack."""
@@ -22,6 +28,7 @@ class Measured:
     lost_posts: int
     wrong: int
     kept: bool  # whether what was lost is within the promise
+    waits: str = ""  # how many took more than a second, and the longest
 
     @property
     def lost(self) -> int:
@@ -41,6 +48,16 @@ class Row:
 def table(rows: Sequence[Row]) -> str:
     """The rows as Markdown."""
     return as_markdown(HEADER, [_cells(row) for row in rows])
+
+
+def slow_table(rows: Sequence[Row]) -> str:
+    """The rows as Markdown, with how long requests took."""
+    cells = []
+    for row in rows:
+        both = [row.ours, *([row.stock] if row.stock else [])]
+        figures = [(_figures(one)[0], one.waits, str(one.wrong)) for one in both]
+        cells.append([row.operation, row.promise, *(cell for part in figures for cell in part)])
+    return as_markdown(SLOW_HEADER, cells)
 
 
 def _cells(row: Row) -> list[str]:

@@ -78,7 +78,7 @@ def test_hanging_page(own: Scratch, member: Visitor) -> None:
     before = len(said(own))
     boots = {port: boot_of(port) for port in own.worker_ports}
     with ThreadPoolExecutor(40) as threads:
-        hangs = threads.submit(member.get, "/slow?kind=block&ms=10000", timeout=60)
+        hangs = threads.submit(member.get, "/slow?kind=hang", timeout=60)
         time.sleep(0.5)
         gets: list[Future[httpx.Response]] = [
             threads.submit(member.get, "/api/session", timeout=60) for _ in range(16)
