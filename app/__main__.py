@@ -26,6 +26,7 @@ from app.deadline import end_late_pages
 from app.drain import drain
 from app.events.hub import Hub
 from app.handlers.base import Services, Worker
+from app.handlers.login import STAY_ABSOLUTE_SECONDS
 from app.logs import write_logs
 from app.memory import give_back
 from app.metrics import Metrics
@@ -165,12 +166,14 @@ def _services(settings: Settings, accounts: Accounts, worker: Worker) -> tuple[S
         observe=metrics.store_latency.observe,
         acknowledged_by=settings.writes_acknowledged_by,
     )
-    sessions = RedisSessions(pipeline, settings.limits)
+    prefix = settings.session_prefix
+    sessions = RedisSessions(pipeline, settings.limits, prefix=prefix)
     notices = Notices(
         pipeline,
         Subscription(url, timeout_seconds=timeout),
         field="visits",
         heartbeat_seconds=settings.events_heartbeat_seconds,
+        prefix=prefix,
     )
     hub = Hub(notices, {"worker": worker.name, "boot": worker.boot})
     metrics.watch(
@@ -183,9 +186,11 @@ def _services(settings: Settings, accounts: Accounts, worker: Worker) -> tuple[S
         },
     )
     cookie = SessionCookie(
-        settings.session_secrets, settings.limits.absolute_seconds, settings.session_cookie_name
+        settings.session_secrets,
+        max(settings.limits.absolute_seconds, STAY_ABSOLUTE_SECONDS),
+        settings.session_cookie_name,
     )
-    throttle = Throttle(pipeline, Rules(free_failures=settings.login_tries))
+    throttle = Throttle(pipeline, Rules(free_failures=settings.login_tries), prefix)
     return Services(worker, settings, sessions, cookie, accounts, hub, throttle, metrics), pipeline
 
 

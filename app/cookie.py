@@ -19,7 +19,7 @@ HOST_PREFIX = (
     "__Host-"  # over https: no other host and no http page can plant it (ASVS 5.0 3.3.1, 3.3.3)
 )
 MAX_VALUES = 3  # of one name that are looked at: a browser sends two where paths differ
-MAX_VALUE_CHARACTERS = 512  # a signed id has about 170; longer ones are not ours
+MAX_VALUE_CHARACTERS = 512  # a signed id has about 170, a renewed one 270; longer ones are not ours
 REMEMBERED = 10_000  # verified values a worker keeps, about 4 MiB
 
 
@@ -44,19 +44,29 @@ class SessionCookie:
         ] = {}  # by name, too: http's is not good for https
 
     def read(self, handler: RequestHandler) -> str | None:
-        """The session id in the request's cookie, or None for no, a forged or a foreign one."""
+        """The first session id in the request's cookies, or None for no, a forged or a foreign one."""
+        return next(iter(self.ids(handler)), None)
+
+    def ids(self, handler: RequestHandler) -> list[str]:
+        """Each well signed session id in the request's cookies, in their order; usually one or none."""
+        found: list[str] = []
         name = self._name(handler)
         header = handler.request.headers.get("Cookie")
         for value in _values(header, name) if header else ():
             session_id = self._verified.get((name, value)) or self._verify(name, value)
-            if session_id is not None:
-                return session_id
-        return None
+            if session_id is not None and session_id not in found:
+                found.append(session_id)
+        return found
 
-    def write(self, handler: RequestHandler, session_id: str) -> None:
-        """Give the visitor this session.  A cookie without expiry ends with the browser."""
+    def write(
+        self, handler: RequestHandler, session_id: str, max_age_seconds: float | None = None
+    ) -> None:
+        """Give the visitor this session.  A cookie without `max_age_seconds` ends with the browser."""
         name = self._name(handler)
-        handler.set_cookie(name, self._sign(name, session_id), expires_days=None, **_flags(name))
+        flags = _flags(name)
+        if max_age_seconds is not None:
+            flags["max_age"] = int(max_age_seconds)
+        handler.set_cookie(name, self._sign(name, session_id), expires_days=None, **flags)
 
     def header(self, session_id: str, *, https: bool) -> str:
         """The Cookie header that a browser with this session sends."""

@@ -38,7 +38,9 @@ async def end_sessions(settings: Settings, user: str) -> int:
         acknowledged_by=settings.writes_acknowledged_by,
     )
     try:
-        return await RedisSessions(pipeline).end_all(user, reason="administrator")
+        return await RedisSessions(pipeline, prefix=settings.session_prefix).end_all(
+            user, reason="administrator"
+        )
     finally:
         await pipeline.close()
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from app.sessions import BadAddress, Limits, read_address
 
+PREFIX_FORM = re.compile(r"[A-Za-z0-9_.:-]{0,64}")
 N = TypeVar("N", int, float)
 SECRET_NAMES = ("SESSION_SECRETS", "DEMO_PASSWORD", "REDIS_URL")
 COOKIE_NAME = "sid"  # unless SESSION_COOKIE_NAME says another
@@ -37,6 +38,7 @@ class Settings:
     session_cookie_name: str
     limits: Limits  # of sessions
     writes_acknowledged_by: int  # replicas
+    session_prefix: str
     demo_password: str | None
     demo_endpoints: bool
     users_file: Path | None
@@ -65,6 +67,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         session_cookie_name=_cookie_name(values),
         limits=_limits(env),
         writes_acknowledged_by=env.count("SESSION_WRITES_ACKNOWLEDGED_BY", 0, least=0, most=5),
+        session_prefix=env.text("SESSION_PREFIX", "", PREFIX_FORM),
         demo_password=values.get("DEMO_PASSWORD") or (None if production else "demo"),
         demo_endpoints=env.flag("DEMO_ENDPOINTS", default=not production),
         users_file=Path(users_file) if users_file else None,
@@ -213,6 +216,12 @@ class _Reader:
         value = self._values.get(name) or default
         if value not in allowed:
             raise SettingsError(f"{name}={value} is not one of {', '.join(allowed)}")
+        return value
+
+    def text(self, name: str, default: str, form: re.Pattern[str]) -> str:
+        value = self._values.get(name) or default
+        if not form.fullmatch(value):
+            raise SettingsError(f"{name}={value} must match {form.pattern}")
         return value
 
     def flag(self, name: str, *, default: bool) -> bool:

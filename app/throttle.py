@@ -43,9 +43,11 @@ class Rules:
 class Throttle:
     """Makes an Attempt for each login.  With no free failures it is off, and everybody may go on."""
 
-    def __init__(self, pipeline: Pipeline, rules: Rules = Rules()) -> None:
+    def __init__(self, pipeline: Pipeline, rules: Rules = Rules(), prefix: str = "") -> None:
+        """`prefix` begins every key, as those of the sessions."""
         self._pipeline = pipeline
         self._rules = rules
+        self._prefix = prefix
 
     def attempt(self, name: str, address: str, session: Session | None) -> Attempt:
         """A login as `name` from `address`, by a browser that holds `session`, or none."""
@@ -53,7 +55,8 @@ class Throttle:
             origin, proven = f"session {session.digest}", True
         else:
             origin, proven = f"network {_network(address)}", False
-        return Attempt(self._pipeline, self._rules, name, origin, proven)
+        account = hashlib.sha256(name.encode()).hexdigest()
+        return Attempt(self._pipeline, self._rules, self._prefix, account, origin, proven)
 
 
 class Attempt:
@@ -63,14 +66,19 @@ class Attempt:
     """
 
     def __init__(
-        self, pipeline: Pipeline, rules: Rules, name: str, origin: str, proven: bool
+        self,
+        pipeline: Pipeline,
+        rules: Rules,
+        prefix: str,
+        account: str,
+        origin: str,
+        proven: bool,
     ) -> None:
         self._pipeline = pipeline
         self._rules = rules
         # Hashes: who reads Redis learns neither who logs in here nor from where.
-        account = hashlib.sha256(name.encode()).hexdigest()
         self._keys = [
-            f"login:{{{account[:32]}}}:{part}" for part in ("counts", "turns", "networks")
+            f"{prefix}login:{{{account[:32]}}}:{part}" for part in ("counts", "turns", "networks")
         ]
         self._origin = hashlib.sha256(f"{account} {origin}".encode()).hexdigest()[:16]
         self._proven = proven

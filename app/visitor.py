@@ -32,7 +32,8 @@ async def begin(settings: Settings) -> dict[str, str]:
     limits = replace(settings.limits, idle_seconds=LIFE_SECONDS, absolute_seconds=LIFE_SECONDS)
     pipeline = Pipeline(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
     try:
-        session_id = await RedisSessions(pipeline, limits).create(NAME)
+        sessions = RedisSessions(pipeline, limits, prefix=settings.session_prefix)
+        session_id = await sessions.create(NAME)
     finally:
         await pipeline.close()
     cookie = SessionCookie(

@@ -77,6 +77,7 @@ class BaseHandler(RequestHandler):
     """Loads no session; a subclass says whether it needs one through `session_use`."""
 
     session_use = "none"  # "none" | "if given" | "required"
+    touches = True  # whether a request keeps the session alive; what a page asks by itself does not
     answers_json = False
     is_counted = True  # in the worker's figures; probes are not
     # The largest request that a handler takes; one with a larger form has its own.  What is larger than that of
@@ -135,7 +136,7 @@ class BaseHandler(RequestHandler):
         self.set_header("Cache-Control", "no-store")
         self.set_header("Vary", "Cookie")
         self.session = await self.load_session()
-        if self.session is None and self.session_use == "required":
+        if self.session_use == "required" and not self.logged_in:
             self.answer_anonymous()
 
     def _refuse_downgrade(self) -> None:
@@ -167,10 +168,16 @@ class BaseHandler(RequestHandler):
 
     async def load_session(self) -> Session | None:
         """The visitor's session, or None for an anonymous one; costs nothing without a cookie."""
-        session_id = self.services.cookie.read(self)
-        if session_id is None:
-            return None
-        return await self.services.sessions.load(session_id)
+        for session_id in self.services.cookie.ids(self):
+            session = await self.services.sessions.load(session_id, touch=self.touches)
+            if session is not None:
+                return session
+        return None
+
+    @property
+    def logged_in(self) -> bool:
+        """Whether the session is somebody's; one that began before a login is nobody's."""
+        return self.session is not None and not self.session.anonymous
 
     @property
     def visitor(self) -> Session:
@@ -224,7 +231,8 @@ class BaseHandler(RequestHandler):
         ended the session while this request ran, and its cookie would then undo theirs."""
         new_id = await self.services.sessions.renew(session)
         if new_id is not None:
-            self.services.cookie.write(self, new_id)
+            lasting = session.times.absolute_expires_in if session.lasting else None
+            self.services.cookie.write(self, new_id, lasting)
         self._finished = False
         super().finish()
 

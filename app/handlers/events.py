@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from app.events.hub import MAX_STREAMS_PER_SESSION
-from app.sessions import Session
 
 from .base import BaseHandler
 
@@ -15,6 +14,7 @@ class Events(BaseHandler):
     """
 
     session_use = "required"
+    touches = False
     answers_json = True  # what is no stream: 401, 429 and 503
 
     async def get(self) -> None:
@@ -34,9 +34,3 @@ class Events(BaseHandler):
 
     async def head(self, *_: str) -> None:
         """200 or 401: whether a stream would be given.  EventSource tells a page no status."""
-
-    async def load_session(self) -> Session | None:
-        session_id = self.services.cookie.read(self)
-        if session_id is None:
-            return None
-        return await self.services.sessions.load(session_id, touch=False)

@@ -12,7 +12,11 @@ from app.throttle import Attempt
 
 from .base import BaseHandler
 
-KEEP_AT_LOGIN = ("theme",)  # of the same user's older session; everything else begins anew
+KEEP_AT_LOGIN = ("theme",)  # of the same user's, or nobody's, older session; all else begins anew
+# "Stay logged in": 30 days is the most that NIST SP 800-63B allows without a second factor, to which ASVS 5.0
+# 7.1.1 refers; and a browser that was not used for a week is logged out.
+STAY_ABSOLUTE_SECONDS = 30 * 86400
+STAY_IDLE_SECONDS = 7 * 86400
 MAX_NEXT_CHARACTERS = 2048
 # Said of a name that nobody has, too: it must not tell which names exist.
 TOO_MANY = "Too many wrong passwords for this name. Try again in {seconds} s."
@@ -35,7 +39,7 @@ class Login(BaseHandler):
     session_use = "if given"
 
     async def get(self) -> None:
-        if self.session is not None:
+        if self.logged_in:
             self.redirect(local_path(self.get_argument("next", "/")))
             return
         self._form(self.get_argument("next", "/"))
@@ -71,14 +75,18 @@ class Login(BaseHandler):
         return self.decode_argument(values[-1], field)
 
     async def _begin_session(self, name: str, address: str) -> None:
+        limits, stay = self.services.sessions.limits, bool(self.get_body_argument("stay", ""))
+        lasting = max(STAY_ABSOLUTE_SECONDS, limits.absolute_seconds) if stay else None
         session_id = await self.services.sessions.create(
             name,
             replacing=self.session,
             keep=KEEP_AT_LOGIN,
             agent=self.request.headers.get("User-Agent", ""),
             address=address,
+            idle_seconds=max(STAY_IDLE_SECONDS, limits.idle_seconds) if stay else None,
+            absolute_seconds=lasting,
         )
-        self.services.cookie.write(self, session_id)
+        self.services.cookie.write(self, session_id, lasting)
         self.redirect(local_path(self.get_body_argument("next", "/")))
 
     def _refuse(self, status: int, error: str) -> None:
@@ -110,7 +118,9 @@ class Logout(BaseHandler):
 
     def get(self) -> None:
         """A button.  A GET that ended the session would let any link or prefetch log visitors out."""
-        self.render("logout.html", user=self.session.user if self.session else None)
+        self.render(
+            "logout.html", user=self.session.user if self.session and self.logged_in else None
+        )
 
     async def post(self) -> None:
         """End the session in Redis first; the cookie goes only when that is certain."""

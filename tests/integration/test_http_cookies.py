@@ -14,7 +14,7 @@ from app.cookie import SessionCookie
 from app.sessions.identity import new_id
 from app.settings import COOKIE_NAME
 from lab.testbed.monitor import Monitor
-from lab.testbed.servers import Place
+from lab.testbed.servers import Place, RedisServer
 from lab.testbed.workers import SECRET, Worker
 from tests.integration.visitor import Visitor, new_cookie
 
@@ -62,6 +62,8 @@ async def test_flags_behind_tls(workers: list[Worker], new_visitor: NewVisitor) 
     assert name == f"__Host-{COOKIE_NAME}"
     assert given == {"path": "/", "httponly": True, "samesite": "Lax", "secure": True}
     visitor.cookie = morsel.value
+    own = {"Cookie": f"__Host-{COOKIE_NAME}={morsel.value}"}
+    assert (await new_visitor().get(workers[0], "/api/session", headers=https | own)).is_success
     plain = await visitor.get(workers[0], "/api/session", headers=https)
     assert plain.status_code == 401  # sent without the prefix
     cookie = {"Cookie": f"__Host-{COOKIE_NAME}={morsel.value}"}
@@ -230,3 +232,58 @@ async def test_secrets_rotate(
         assert await late.knows_me(worker)
         answer = await early.get(worker, "/api/session")
         assert (answer.status_code, "Set-Cookie" in answer.headers) == (401, False)
+
+
+async def test_several_values(workers: list[Worker], new_visitor: NewVisitor) -> None:
+    """Beside a forged, an ended or nobody's value the right one is found, in either order."""
+    visitor, ended = new_visitor(), new_visitor()
+    await visitor.log_in(workers[0])
+    await ended.log_in(workers[0])
+    await ended.post(workers[0], "/logout")
+    for other in ("junk", str(ended.cookie)):
+        for first, second in ((other, visitor.cookie), (visitor.cookie, other)):
+            cookie = {"Cookie": f"{COOKIE_NAME}={first}; {COOKIE_NAME}={second}"}
+            answer = await new_visitor().get(workers[1], "/api/session", headers=cookie)
+            assert (answer.status_code, answer.json()["user"]) == (200, visitor.user)
+
+
+async def test_stay_logged_in(
+    server: RedisServer, start_workers: StartWorkers, new_visitor: NewVisitor
+) -> None:
+    """With the box ticked the cookie outlives the browser, 30 days, also when renewed; without it, it does not."""
+    often = {"SESSION_RENEW_SECONDS": "1.2", "SESSION_RENEW_GRACE_SECONDS": "1"}
+    (worker,) = start_workers(server.url, SESSION_IDLE_SECONDS="60", **often)
+    visitor = new_visitor()
+    form = {"username": "ann", "password": "demo", "stay": "1"}
+    answer = await visitor.post(worker, "/login", data=form)
+    assert int(SimpleCookie(answer.headers["Set-Cookie"])[COOKIE_NAME]["max-age"]) == 30 * 86400
+    visitor.cookie = new_cookie(answer)
+    told = (await visitor.get(worker, "/api/session")).json()
+    assert told["idle_expires_in"] == pytest.approx(7 * 86400, abs=60)
+    assert told["absolute_expires_in"] == pytest.approx(30 * 86400, abs=60)
+    await asyncio.sleep(1.25)
+    renewed = SimpleCookie((await visitor.get(worker, "/")).headers["Set-Cookie"])[COOKIE_NAME]
+    assert int(renewed["max-age"]) == pytest.approx(30 * 86400, abs=60)
+
+
+async def test_two_stacks_on_one_host(
+    shared_single: Place, start_workers: StartWorkers, new_visitor: NewVisitor
+) -> None:
+    """With names and prefixes of their own two stacks share a browser and a Redis, and end nobody's session."""
+    of_shop = {
+        "SESSION_COOKIE_NAME": "shop",
+        "SESSION_PREFIX": "shop:",
+        "SESSION_MAX_PER_USER": "1",
+    }
+    (here,) = start_workers(shared_single.url, SESSION_MAX_PER_USER="1")
+    (there,) = start_workers(shared_single.url, **of_shop)
+    visitor, form = new_visitor(), {"username": "ann-of-both", "password": "demo"}
+    await visitor.log_in(here, "ann-of-both")
+    answer = await visitor.post(there, "/login", data=form)
+    ((name, morsel),) = SimpleCookie(answer.headers["Set-Cookie"]).items()
+    assert name == "shop"
+    both = {"Cookie": f"{COOKIE_NAME}={visitor.cookie}; shop={morsel.value}"}
+    for worker in (here, there):
+        assert (await new_visitor().get(worker, "/api/session", headers=both)).status_code == 200
+    assert (await new_visitor().post(there, "/logout", headers=both)).status_code == 302
+    assert await visitor.knows_me(here)

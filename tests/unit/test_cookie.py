@@ -161,3 +161,23 @@ def test_signed_rubbish(text: str) -> None:
         key_version=ring._signing_version,
     )
     assert read(ring, f"{COOKIE_NAME}={value.decode()}") is None
+
+
+@pytest.mark.parametrize("blank", ["\xa0", "\x0b", "\x0c", "\x1c", "\x85", "\u2003"])
+def test_only_space_and_tab_are_blanks(blank: str) -> None:
+    """A name with another kind of blank beside it is another name: browsers let any page set that."""
+    reader = SessionCookie([OLD], 60)
+    https = written(reader, "https")
+    for header in (blank + https, https.replace("=", blank + "=", 1)):
+        assert read(reader, header, "https") is None
+    assert read(reader, f"a=1;\t {https} \t;b=2", "https") == ID
+
+
+def test_all_ids() -> None:
+    """Each well signed id of a request is given once, in the order of the header."""
+    reader, other = SessionCookie([OLD], 60), new_id("bob")
+    handler = _Handler()
+    reader.write(cast(RequestHandler, handler), other)
+    ours = written(reader)
+    header = f"{ours}; {COOKIE_NAME}={handler.written[COOKIE_NAME]}; {ours}; {COOKIE_NAME}=x"
+    assert reader.ids(cast(RequestHandler, _Handler(header))) == [ID, other]

@@ -137,3 +137,11 @@ def test_only_reader_of_the_environment() -> None:
         if re.search(r"environ|getenv", path.read_text())
     ]
     assert readers == ["settings.py"]
+
+
+@pytest.mark.parametrize("prefix", ["{a}", "a b", "é:", "a" * 65])
+def test_prefix(prefix: str) -> None:
+    """A prefix with braces, which choose a node of a cluster, or with blanks is refused."""
+    assert read(SESSION_PREFIX="shop:").session_prefix == "shop:"
+    with pytest.raises(SettingsError, match="SESSION_PREFIX="):
+        read(SESSION_PREFIX=prefix)

@@ -145,9 +145,13 @@ def test_frame(template: str) -> None:
 
 
 def test_login_form() -> None:
-    """Both fields have labels and say what they are to a password manager."""
+    """Each field has a label, and name and password say what they are to a password manager."""
     shown = page("login.html")
-    assert {label["for"] for label in shown.all("label")} == {"username", "password"}
+    assert {label["for"] for label in shown.all("label")} == {
+        "username",
+        "password",
+        "stay",
+    }
     assert shown.by_id("username")["autocomplete"] == "username"
     assert shown.by_id("password")["autocomplete"] == "current-password"
     assert shown.by_id("password").get("value") is None
