@@ -74,6 +74,8 @@ def analyse(folder: Path, locust_code: int = 0) -> tuple[Analysis, list[Op]]:
     counted.harness_errors = _harness_errors(summary, counted, locust_code)
     _count_spread(counted, balance, header)
     _count_workers(counted, ops, latencies, limits)
+    if len(set(balance.weights)) > 1:
+        counted.slow_workers = []  # a worker that is given more may take longer
     verdict = judge(counted, limits)
     analysis = Analysis(
         header, lifetimes, counted, report, balance, crossing, latencies, latency.by_worker(ops),

@@ -11,6 +11,7 @@ from loadtest.check.tally import Report
 
 SLICES = 16  # of a run: a worker is slow when it is in nearly all of them
 EXCEPTIONS = 1  # slices in which it may not be
+LEAST_ANSWERS = 10  # of each worker and slice, or nothing can be told
 SLOWEST = 0.02  # the share of all requests that is called slowest
 LEAST_SESSIONS = 8  # with wrong answers before anybody is named
 CONCENTRATED = 0.85  # the share of them that one worker must have
@@ -95,7 +96,8 @@ def failing(ops: Iterable[Op], chance: float) -> list[str]:
 def slower(ops: Sequence[Op], milliseconds: float, share: float, slowest_share: float) -> list[str]:
     """Workers that were slower than the others all the time, on the whole or in their slowest answers."""
     timed = [op for op in ops if op.worker and op.status and op.kind is not Kind.SLOW]
-    if len({op.worker for op in timed}) < 2:
+    answered = Counter(op.worker for op in timed)
+    if len(answered) < 2 or min(answered.values()) < SLICES * LEAST_ANSWERS:
         return []
     usual = _medians(timed)
     begin, end = min(op.invoked for op in timed), max(op.invoked for op in timed) + 1

@@ -125,7 +125,7 @@ OTHER_FAULTS = [
 def test_other_fault_is_named(fault: str, code: int, reason: str, tmp_path: Path) -> None:
     """What is wrong without a broken promise has a code and a sentence of its own."""
     with double(fault) as host:
-        run = load(host, tmp_path, *SHORT)
+        run = load(host, tmp_path, *LONG_ENOUGH)
     assert run.code == code, run.printed
     assert reason in run.reasons
 
