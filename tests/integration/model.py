@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CAP = 3  # sessions a user
-ABSENT = object()
 
 
 class Conflict(Exception):
@@ -106,7 +105,8 @@ class Model:
 
     def update(self, loaded: Loaded, key: str) -> bool:
         """Add one to `key`, with what is newest."""
-        others = {one: copy.deepcopy(loaded.now.get(one, ABSENT)) for one in loaded.changed}
+        changed = loaded.changed
+        others = {one: copy.deepcopy(loaded.now[one]) for one in changed & loaded.now.keys()}
         self._add_one(loaded, key)
         try:
             return self.save(loaded, loaded.basis)
@@ -114,9 +114,9 @@ class Model:
             stored = loaded.stored
             loaded.before, loaded.now = copy.deepcopy(stored.data), copy.deepcopy(stored.data)
             loaded.version = loaded.basis = stored.version
-            for one, value in others.items():
+            for one in changed - others.keys():
                 loaded.now.pop(one, None)
-                loaded.now |= {} if value is ABSENT else {one: value}
+            loaded.now |= others
             self._add_one(loaded, key)
             return self.save(loaded, loaded.basis)
 
