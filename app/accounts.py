@@ -1,7 +1,7 @@
 """Who may log in: names, passwords, and the one question `verify(name, password)`.
 
-This is the seam to replace: a class with the same `verify` may ask a database, LDAP or another
-service instead.  Nothing else in the project knows how a password is checked.
+To ask a database or another service, write a subclass with another `hash_of`, or another `verify` where
+hashes are not to be had; docs/make-it-yours.md has one.  Nothing else knows how a password is checked.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class Accounts:
 
     def __init__(self, users: Mapping[str, str], demo_password: str | None) -> None:
         self._users = dict(users)
+        self.only_demo = not self._users  # nobody but the demo login
         self._demo = None if demo_password is None else _password_bytes(demo_password)
         self._threads = ThreadPoolExecutor(
             THREADS, thread_name_prefix="password", initializer=_step_back
@@ -83,10 +84,15 @@ class Accounts:
         given = _password_bytes(password)
         if self._demo is not None and hmac.compare_digest(given, self._demo):
             return True
-        if not self._users:  # demo only: there is no name whose existence could leak
+        if self.only_demo:  # there is no name whose existence could leak
             return False
-        right = await self._in_thread(self._users.get(name, self._dummy), given)
-        return right and name in self._users
+        stored = await self.hash_of(name)
+        right = await self._in_thread(stored or self._dummy, given)
+        return right and stored is not None
+
+    async def hash_of(self, name: str) -> str | None:
+        """The argon2id hash of a user, None for a name that nobody has.  A subclass may ask a database."""
+        return self._users.get(name)
 
     async def _in_thread(self, password_hash: str, password: bytes) -> bool:
         ahead = max(0, self._waiting - THREADS + 1)  # checks that end before this one begins
