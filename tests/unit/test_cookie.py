@@ -106,9 +106,9 @@ def test_schemes_are_apart() -> None:
 
 def test_name() -> None:
     """Under a name of its own the cookie is read and written by that name alone."""
-    reader = SessionCookie([OLD], 60, "shop")
-    assert written(reader).startswith("shop=")
-    assert written(reader, "https").startswith("__Host-shop=")
+    reader = SessionCookie([OLD], 60, "other-name")
+    assert written(reader).startswith("other-name=")
+    assert written(reader, "https").startswith("__Host-other-name=")
     assert read(reader, written(reader)) == ID
     assert read(reader, written(SessionCookie([OLD], 60))) is None
 
