@@ -7,6 +7,7 @@ from .codec import CorruptJson, NotPlainJson
 from .counters import Counters
 from .identity import is_id
 from .limits import Limits
+from .memory import MemorySessions
 from .session import BadKey, Session
 from .store import (
     Device,
@@ -30,6 +31,7 @@ __all__ = [
     "Device",
     "Event",
     "Limits",
+    "MemorySessions",
     "NotAnInteger",
     "NotPlainJson",
     "Notices",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, 
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 from . import identity
 from .codec import MAX_EXACT_INTEGER, CorruptJson, decode, encode
@@ -22,8 +22,7 @@ from .counters import Counters
 from .limits import Limits, lifetime_ms, ms
 from .lua import SCRIPTS
 from .session import Changes, Session, check_key, check_name
-from .wire.calls import Command, Request, ScriptError, StoreUnavailable, WrongType
-from .wire.pipeline import Pipeline
+from .wire.calls import Command, Request, Script, ScriptError, StoreUnavailable, WrongType
 
 MAX_TRIES = 3
 MAX_INDEX_RACES = 20  # logins of one user at the same moment that one login steps aside for
@@ -78,6 +77,13 @@ class _Place(NamedTuple):
     request: Request
 
 
+class Calls(Protocol):
+    """What runs scripts: a Pipeline, or memory in tests of handlers."""
+
+    def run(self, script: Script, keys: Sequence[str], args: Command) -> asyncio.Future[Any]: ...
+    def send(self, request: Request) -> asyncio.Future[Any]: ...
+
+
 class RedisSessions:
     """The store every worker shares.  Make one a process, inside the running event loop.
 
@@ -86,7 +92,7 @@ class RedisSessions:
 
     def __init__(
         self,
-        pipeline: Pipeline,
+        pipeline: Calls,
         limits: Limits | None = None,
         *,
         prefix: str = "",

@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.sessions import Limits, Pipeline, RedisSessions
+from app.sessions import Limits, MemorySessions, Pipeline, RedisSessions
+from app.sessions.memory import Memory
 from lab.testbed.servers import ClusterOfThree, Place, RedisServer, running
 from lab.testbed.workers import Worker
 from tests.integration.visitor import Visitor
@@ -33,9 +34,26 @@ def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     yield from running(ClusterOfThree(tmp_path_factory.mktemp("cluster")))
 
 
-@pytest.fixture(params=["single", "cluster"])
-def place(request: pytest.FixtureRequest) -> Place:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of the engine that look into Redis run on one server and a cluster, others in memory too."""
+    chosen = any(
+        "place" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")
+    )
+    if "place" in metafunc.fixturenames and not chosen:
+        known = metafunc.definition._fixtureinfo
+        users = {
+            name for name, found in known.name2fixturedefs.items() if "place" in found[-1].argnames
+        }
+        looks = "place" in known.argnames or users != {"engines"}
+        kinds = ["single", "cluster", *([] if looks else ["memory"])]
+        metafunc.parametrize("place", kinds, indirect=True)
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest) -> Place | Memory:
     """An empty store that the tests share, each in its turn; nobody stops or freezes this one."""
+    if request.param == "memory":
+        return Memory()
     place: Place = request.getfixturevalue(f"shared_{request.param}")
     place.admin.flushall()
     return place
@@ -57,7 +75,9 @@ async def engine_at() -> AsyncIterator[MakeEngine]:
     """
     pipelines: list[Pipeline] = []
 
-    def make(place: Place, *, timeout_seconds: float = 5, **limits: Any) -> RedisSessions:
+    def make(place: Place | Memory, *, timeout_seconds: float = 5, **limits: Any) -> RedisSessions:
+        if isinstance(place, Memory):
+            return MemorySessions(Limits(**limits), memory=place)
         pipelines.append(Pipeline(place.url, timeout_seconds=timeout_seconds))
         return RedisSessions(pipelines[-1], Limits(**limits))
 

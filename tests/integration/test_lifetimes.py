@@ -122,7 +122,9 @@ async def test_times_told(engines: Engines, given: float, left: float) -> None:
     assert times.absolute_expires_in == pytest.approx(60, abs=1)
 
 
-async def test_no_worker_clock(store: RedisSessions, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_worker_clock(
+    store: RedisSessions, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A worker whose clock is an hour wrong still sees the right times: only Redis's clock counts."""
     session_id = await store.create("ann")
     before = (await load(store, session_id)).times
