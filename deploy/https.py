@@ -1,6 +1,7 @@
 """HTTPS for nginx: the certificate, made here when none is given, and the lines that follow from it.
 
-The certificate also decides which names the site answers to on https: those it was issued for.
+On https the site answers to the names of the certificate; on http to these, to this machine's own and to
+ALLOWED_HOSTS.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ DEFAULT_PORT = 8443
 OFFSET = DEFAULT_PORT - 8080  # to HTTP_PORT, where HTTPS_PORT is not given
 ALWAYS = ("localhost", "127.0.0.1", "::1")
 ANY_ADDRESS = ("0.0.0.0", "::", "")
+ADDRESSES = (r"~^[0-9.]+$", r"~^\[[0-9a-f:.]+\]$")  # as nginx's map takes them
 RENEW_DAYS = 30.0
 NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 ON, OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -38,6 +40,7 @@ class Https:
     given: tuple[Path, Path] | None
     names: tuple[str, ...]
     times: Times = DEFAULT_TIMES
+    hosts: tuple[str, ...] = ()  # over http, beside those of the certificate; `*` is any
 
 
 def read_https(environ: Mapping[str, str], http_port: int = 8080) -> Https:
@@ -48,7 +51,9 @@ def read_https(environ: Mapping[str, str], http_port: int = 8080) -> Https:
     only = _flag(environ, "HTTPS_ONLY", default=False)
     # Not yet for the public: docs/security.md says which nginx has known holes there.
     http2 = _flag(environ, "HTTP2", default=environ.get("APP_ENV") != "production")
-    return Https(port, only, http2, _given(environ), _names(environ), read_times(environ))
+    return Https(
+        port, only, http2, _given(environ), _names(environ), read_times(environ), _hosts(environ)
+    )
 
 
 def write_https(https: Https, folder: Path, *, key_mode: int = 0o600) -> None:
@@ -127,6 +132,13 @@ map $host $certified_host {{
 {known}
 }}
 
+# 1 when the site is known under the request's host over http.
+map $host $known_host {{
+    hostnames;
+    default {int("*" in https.hosts)};
+{_known([*https.hosts, *hosts])}
+}}
+
 # Where plain http is sent with HTTPS_ONLY; a host that is not ours is sent to ours.
 map $certified_host $https_site {{
     "" "https://{first}{suffix}";
@@ -135,6 +147,10 @@ map $certified_host $https_site {{
 
 map $scheme $https_only {{ default {int(https.only)}; }}
 """
+
+
+def _known(hosts: Iterable[str]) -> str:
+    return "\n".join(f'    "{host}" 1;' for host in dict.fromkeys(hosts) if host != "*")
 
 
 def _port(value: str | None, http_port: int) -> int:
@@ -173,6 +189,21 @@ def _names(environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, names)))
 
 
+def _hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Under which names the site is known over http: this machine's own, and ALLOWED_HOSTS.
+
+    A site that listens on every address is known under each as well: only a name can be made to lead here by
+    somebody else's name server (DNS rebinding).
+    """
+    given = re.split(r"[\s,]+", environ.get("ALLOWED_HOSTS", "").lower().strip())
+    for name in filter(None, given):
+        if name != "*" and not _is_name(name):
+            raise Refused(f"ALLOWED_HOSTS: {name} is neither a host name nor an address, nor *")
+    bind = environ.get("BIND") or "127.0.0.1"
+    own = [*ALWAYS, *(ADDRESSES if bind in ANY_ADDRESS else [bind])]
+    return tuple(map(_as_host, [*own, *filter(None, given)]))
+
+
 def _is_name(name: str) -> bool:
     return bool(NAME.fullmatch(name)) or _is_address(name)
 
@@ -186,5 +217,5 @@ def _is_address(name: str) -> bool:
 
 
 def _as_host(name: str) -> str:
-    """`name` as it stands in a Host header."""
-    return f"[{name}]" if ":" in name else name
+    """`name` as it stands in a Host header; a pattern stays as it is."""
+    return f"[{name}]" if ":" in name and not name.startswith("~") else name

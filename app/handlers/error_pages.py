@@ -23,7 +23,7 @@ TEXTS = {
     413: "What was sent is larger than this site takes.",
     414: "This address is longer than this site takes.",
     416: "The file has no such part.",
-    421: "This site is not served under that name over https.",
+    421: "This site is not served under that name.",
     429: "Too many requests came from your address in a short time. This one was not carried out.",
     500: "This request could not be answered.",
     501: "This site does not understand how the request was sent.",

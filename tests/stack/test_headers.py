@@ -109,7 +109,18 @@ def test_missing_file_is_not_kept(visitor: Visitor) -> None:
     answer = visitor.get("/static/gone.css", params={"v": "1"})
 
     assert answer.status_code == 404
-    assert "Cache-Control" not in answer.headers
+    assert answer.headers.get_list("Cache-Control") == ["no-store"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/none", "/api/none", "/api/session", "/livez", "/static/none", "/%00"]
+)
+def test_errors_are_not_kept(visitor: Visitor, path: str) -> None:
+    """Every error answer, of a worker or of nginx, says once that nobody may keep it."""
+    answer = visitor.get(path)
+
+    assert answer.status_code >= 400
+    assert answer.headers.get_list("Cache-Control") == ["no-store"]
 
 
 def test_page_links_versions(visitor: Visitor) -> None:

@@ -142,14 +142,72 @@ def test_forwarded_headers_are_ignored(visitor: Visitor) -> None:
     assert {device["address"] for device in devices} == {"127.0.0.1"}
 
 
-@pytest.mark.parametrize("path", ["/", "/devices", "/logout", "/nowhere", "/login?next=%2F"])
-def test_host_is_not_believed(visitor: Visitor, path: str) -> None:
-    """No answer repeats the Host of a request, in a header or on the page."""
-    for host in ("evil.example", "evil.example:99"):
-        answer = visitor.get(path, headers={"Host": host})
+PATHS = [
+    "/",
+    "/devices",
+    "/logout",
+    "/nowhere",
+    "/login?next=%2F",
+    "/static/errors",
+    "/static/errors?v=1",
+]
+FOREIGN = [
+    "evil.example",
+    "evil.example:99",
+    "127.0.0.1.evil.example",
+    "localhost.evil",
+    "127.0.0.2",
+]
 
-        assert "evil.example" not in answer.text + str(answer.headers)
-        assert answer.headers.get("Location", "/").startswith("/")
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("host", FOREIGN)
+def test_only_known_hosts(visitor: Visitor, path: str, host: str) -> None:
+    """Over http, too, a Host that is not ours is refused, reaches no worker, and no answer repeats it."""
+    answer = visitor.get(path, headers={"Host": host})
+
+    assert answer.status_code == 421
+    assert host not in answer.text + str(answer.headers)
+    assert "X-Served-By" not in answer.headers
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST:1"])
+def test_own_names(visitor: Visitor, host: str) -> None:
+    """This machine's own names are served, whatever the port in them."""
+    assert visitor.get("/login", headers={"Host": host}).status_code == 200
+
+
+def test_health_under_any_name(site: str) -> None:
+    """The health check may be asked under any name, and no other path by looking like it."""
+    with new_visitor(site) as visitor:
+        paths = (
+            "/healthz",
+            "/x%20/healthz",
+            "/login%20/healthz",
+            "/x%20http%20%200%200%20/healthz",
+        )
+        answers = [visitor.get(path, headers={"Host": "balancer"}) for path in paths]
+
+    assert [answer.status_code for answer in answers] == [200, 421, 421, 421]
+
+
+@pytest.mark.native
+def test_hosts_need_refusing(changed_nginx: ChangedNginx) -> None:
+    """Without the line that refuses it a foreign name is served, and the test above would notice."""
+    url = changed_nginx("site.conf", "if ($misdirected) { return 421; }", "")
+    with new_visitor(url) as visitor:
+        assert visitor.get("/login", headers={"Host": "evil.example"}).status_code == 200
+
+
+@pytest.mark.native
+def test_own_redirects_name_no_host(changed_nginx: ChangedNginx) -> None:
+    """nginx's redirect of a folder is relative and not kept, even where every Host is let in."""
+    url = changed_nginx("site.conf", "if ($misdirected) { return 421; }", "")
+    with new_visitor(url) as visitor:
+        answer = visitor.get("/static?v=1", headers={"Host": "evil.example"})
+
+    assert answer.status_code in (301, 302, 404)
+    assert "evil.example" not in str(answer.headers)
 
 
 def many(count: int) -> list[str]:
@@ -180,7 +238,7 @@ TOO_MUCH = {
     "control character": (request("GET", "/login", "X: a\x00b"), {400}),
     "unknown method": (request("BREW", "/login"), {405}),
     "TRACE": (request("TRACE", "/login"), {405}),
-    "another site's address": (request("GET", "http://evil.example/login"), {200}),
+    "another site's address": (request("GET", "http://evil.example/login"), {421}),
     "not HTTP": (b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\r\n\r\n", {400}),
 }  # fmt: skip
 GOOD = "base-uri 'none'"  # in the Content-Security-Policy
@@ -330,7 +388,7 @@ ONE_ADDRESS = "127.0.0.9"
 MOST = 1000  # limit_conn in nginx/snippets/limits.conf
 NOT_EXEMPT = ("limits.conf", "    127.0.0.0/8 1;\n", "    127.0.0.1 1;\n")
 # Its last byte never comes.
-HALF = request("PUT", "/api/data/k", "Content-Length: 2", host="x") + b"1"
+HALF = request("PUT", "/api/data/k", "Content-Length: 2") + b"1"
 
 
 def refused_of(port: int, count: int, everything: ExitStack) -> int:

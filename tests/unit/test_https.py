@@ -189,6 +189,47 @@ PORTS = [
 @pytest.mark.parametrize(("settings", "http_port", "port"), PORTS)
 def test_port(settings: dict[str, str], http_port: int, port: int) -> None:
     """HTTPS_PORT follows HTTP_PORT where it is not given, so that a second stack needs one setting."""
-    assert read_https(settings, http_port) == Https(
-        port, False, True, None, ("localhost", "127.0.0.1", "::1")
+    found = read_https(settings, http_port)
+    names = ("localhost", "127.0.0.1", "::1")
+    assert found == Https(port, False, True, None, names, hosts=found.hosts)
+
+
+def known_hosts(folder: Path, **settings: str) -> set[str]:
+    """The keys of the map of hosts that are known over http."""
+    write_https(read_https(settings), folder)
+    text = (folder / "site.conf").read_text().split("map $host $known_host {")[1].split("}")[0]
+    return set(re.findall(r'"(.+)" 1;', text))
+
+
+def test_known_hosts(tmp_path: Path) -> None:
+    """Known over http are this machine's names, BIND, ALLOWED_HOSTS and what the certificate is for."""
+    own = {"localhost", "127.0.0.1", "[::1]"}
+    more = {"ALLOWED_HOSTS": "Shop.example, *.shop.example", "HTTPS_NAMES": "sure.example"}
+
+    assert known_hosts(tmp_path) == own
+    assert known_hosts(tmp_path, BIND="192.0.2.7") == own | {"192.0.2.7"}
+    assert known_hosts(tmp_path, **more) == own | {"shop.example", "*.shop.example", "sure.example"}
+
+
+def test_every_address_is_known_where_all_are_listened_on(tmp_path: Path) -> None:
+    """With BIND=0.0.0.0 or :: any address is known, and still no name: only names can be rebound."""
+    for bind in ("0.0.0.0", "::"):
+        patterns = [key[1:] for key in known_hosts(tmp_path, BIND=bind) if key.startswith("~")]
+
+        def known(host: str, patterns: list[str] = patterns) -> bool:
+            return any(re.search(pattern, host) for pattern in patterns)
+
+        assert known("192.0.2.1")
+        assert known("[2001:db8::1]")
+        assert not known("evil.example")
+        assert not known("192.0.2.1.evil.example")
+
+
+def test_any_host(tmp_path: Path) -> None:
+    """ALLOWED_HOSTS=* switches the check off; what is no name is refused by name."""
+    write_https(read_https({"ALLOWED_HOSTS": "*"}), tmp_path)
+    assert re.search(
+        r"\$known_host \{\s+hostnames;\s+default 1;", (tmp_path / "site.conf").read_text()
     )
+    with pytest.raises(Refused, match="ALLOWED_HOSTS: a;b"):
+        read_https({"ALLOWED_HOSTS": "a;b"})
