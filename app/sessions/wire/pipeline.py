@@ -69,7 +69,12 @@ class Pipeline:
         self._observe = observe
         self._sentinels: Sentinels | None = None
         if self._address.scheme == "redis+sentinel":
-            self._sentinels = Sentinels(self._address, timeout_seconds, self._follow)
+            majority = (
+                acknowledged_by > 0
+            )  # whoever asks for a promise does not trust a cut-off master
+            self._sentinels = Sentinels(
+                self._address, timeout_seconds, self._follow, majority=majority
+            )
         self._plain = Outbox(self._make_link(0))
         self._acknowledged = self._plain
         if acknowledged_by:

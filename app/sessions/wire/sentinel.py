@@ -26,14 +26,32 @@ MOVING_SECONDS = 10.0  # a failover that has not ended by then is not waited for
 GRACE_SECONDS = 0.05  # for the answers of other Sentinels after the first
 POLL_SECONDS = 0.05
 AGAIN_SECONDS = (0.2, 1.0)  # between tries to listen to one, at random
+# A majority that is out of reach is noticed within 1.2 s, before it can have promoted anybody: its
+# down-after-milliseconds must be 2000 at least.
+PING_SECONDS = 0.4
+MOST_UNANSWERED = 2
 
 log = logging.getLogger(__name__)
 
 
 class Sentinels:
-    """`moved` is called when connections to the master should be made anew."""
+    """`moved` is called when connections to the master should be made anew.
 
-    def __init__(self, address: Address, timeout_seconds: float, moved: Callable[[], None]) -> None:
+    With `majority`, no master is trusted while fewer than half of the Sentinels are in reach: the others
+    may have promoted another one, and what this one says may be old.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        timeout_seconds: float,
+        moved: Callable[[], None],
+        *,
+        majority: bool = False,
+    ) -> None:
+        self._needed = len(address.hosts) // 2 + 1 if majority else 1
+        self._majority = majority
+        self._heard = 0  # Sentinels that are listened to now
         self._name = address.master
         self._places = address.hosts
         self._address = replace(address, login=address.sentinel_login, database=0)
@@ -67,8 +85,8 @@ class Sentinels:
     async def _ask_all(self) -> Place:
         """The place that the Sentinel with the newest configuration names."""
         asking = {asyncio.create_task(self._ask(place)) for place in self._places}
-        known: dict[int, Place] = {}
-        reason, wait = "no Sentinel answers", None
+        answers: list[tuple[int, Place]] = []  # each with the epoch of its configuration
+        reason, wait = "none answers", None
         try:
             while asking:
                 done, asking = await asyncio.wait(
@@ -76,19 +94,20 @@ class Sentinels:
                 )
                 for task in done:
                     if isinstance(error := task.exception(), Exception):
-                        reason = f"a Sentinel says: {error}"
+                        reason = str(error) or "one does not answer"
                     else:
-                        epoch, place = task.result()
-                        known[epoch], wait = place, GRACE_SECONDS
+                        answers.append(task.result())
+                if len(answers) >= self._needed:
+                    wait = GRACE_SECONDS
                 if not done:
                     break
         finally:
             for task in asking:
                 task.cancel()
             await asyncio.gather(*asking, return_exceptions=True)
-        if not known:
-            raise OSError(reason)
-        return known[max(known)]
+        if len(answers) < self._needed:
+            raise OSError(f"{len(answers)} of {len(self._places)} Sentinels name it: {reason}")
+        return max(answers)[1]
 
     async def _ask(self, place: Place) -> tuple[int, Place]:
         """The epoch of this Sentinel's configuration, and where it says the master is."""
@@ -116,19 +135,33 @@ class Sentinels:
             try:
                 async with asyncio.timeout(self._timeout_seconds):
                     ear = await connect(_Ear(self._note), self._address, place)
+                self._heard += 1
                 try:
                     ear.write(pack(("SUBSCRIBE", BEGINS, ENDED, *ABORTED)))
                     complained = False
                     await self._look_again()
-                    reason = await ear.ended
+                    reason = await (self._ping(ear) if self._majority else ear.ended)
                 finally:
+                    self._heard -= 1
                     ear.close("not listened to any more")
+                    if self._majority and self._heard < self._needed:
+                        self._moved()
             except (OSError, TimeoutError) as error:
                 reason = str(error) or f"no answer within {self._timeout_seconds:g} s"
             if not complained:
                 log.warning("the Sentinel at %s:%d is not heard: %s", *place, reason)
             complained = True
             await asyncio.sleep(random.uniform(*AGAIN_SECONDS))
+
+    async def _ping(self, ear: _Ear) -> str:
+        """Why this Sentinel is not heard any more; silence is a reason."""
+        while not ear.ended.done():
+            if ear.unanswered >= MOST_UNANSWERED:
+                return "it does not answer"
+            ear.unanswered += 1
+            ear.write(pack(("PING",)))
+            await asyncio.wait([ear.ended], timeout=PING_SECONDS)
+        return await ear.ended
 
     async def _look_again(self) -> None:
         """Something may have moved while this Sentinel was not heard."""
@@ -157,9 +190,11 @@ class _Ear(Connection):
     def __init__(self, note: Callable[[str, str], None]) -> None:
         super().__init__()
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.unanswered = 0  # PINGs
         self._note = note
 
     def take(self) -> None:
+        self.unanswered = 0
         while (answer := self.reader.gets()) is not NOT_YET:
             match answer:
                 case [b"message", channel, message]:
