@@ -70,6 +70,23 @@ def _of_store(redis: Facts) -> Iterator[str]:
         return
     for server in redis["servers"]:
         yield from _of_redis_server(server)
+    yield from _of_failover(redis)
+
+
+def _of_failover(redis: Facts) -> Iterator[str]:
+    """Whether another server would take over: Sentinels, and slots of a cluster that nobody holds."""
+    for sentinel in redis.get("sentinels", []):
+        name = f"the Sentinel at {sentinel['sentinel']}"
+        if "error" in sentinel:
+            yield f"{name} does not answer: start it, or fewer than its quorum may be left"
+        elif 1 + sentinel["other_sentinels"] < sentinel["quorum"]:
+            yield f"{name} sees fewer Sentinels than its quorum of {sentinel['quorum']}: nobody could be promoted"
+        elif sentinel["says_down"]:
+            yield f"{name} takes the master {sentinel['master']} for down: wait for the failover"
+    if redis.get("sentinels") and not redis["servers"][0].get("replicas"):
+        yield "no replica follows the master: nobody could take over; start one"
+    if uncovered := redis.get("slots_uncovered"):
+        yield f"{uncovered} slots of the cluster have no primary: their users get 503; start it or its replica"
 
 
 def _of_redis_server(server: Facts) -> Iterator[str]:

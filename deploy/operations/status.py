@@ -146,7 +146,25 @@ def _redis_line(redis: dict[str, Any]) -> str:
     of = f" of {limit / 2**20:.0f}" if limit else ""
     memory = f"{redis['memory_bytes'] / 2**20:.1f}{of} MiB"
     counts = f"{about}{redis['sessions']} sessions of {redis['users']} users"
-    return f"redis     {redis['version']}, {memory}, {counts}"
+    return f"redis     {redis['version']}, {memory}, {counts}{_failover_text(redis)}"
+
+
+def _failover_text(redis: dict[str, Any]) -> str:
+    """Roles, replicas with their lag, Sentinels and slots, where there are any; each on a line of its own."""
+    lines = []
+    for server in redis.get("servers", []):
+        for replica in server.get("replicas", []):
+            lag = f"{replica['lag_seconds']} s and {replica['behind_bytes']} bytes behind"
+            lines.append(
+                f"replica {replica['server']} of {server['server']}, {replica['state']}, {lag}"
+            )
+    known = [one for one in redis.get("sentinels", []) if "error" not in one]
+    if known:
+        total, quorum = len(redis["sentinels"]), known[0]["quorum"]
+        lines.append(f"{len(known)} of {total} Sentinels answer, quorum {quorum}")
+    if redis.get("slots_uncovered"):
+        lines.append(f"{redis['slots_uncovered']} slots without a primary")
+    return "".join(f"\n          {line}" for line in lines)
 
 
 def _ago(seconds: float) -> str:

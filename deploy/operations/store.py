@@ -21,8 +21,9 @@ from redis.exceptions import (
     RedisClusterException,
 )
 
+from deploy.operations.redis_at import find_servers
+
 COUNT_SECONDS = 1.0  # counting looks at every key; after this long the rest is estimated
-WAIT_SECONDS = 1.0
 FAILURES = (OSError, ValueError, TypeError, redis.RedisError, RedisClusterException)
 # A script that does not say it only reads.  Redis refuses it, before it runs, whenever it would refuse a write.
 CODES: dict[type[Exception], str] = {
@@ -39,10 +40,17 @@ WRITER = "#!lua\nreturn 1"
 def store_figures(url: str) -> dict[str, Any]:
     """`error` alone when Redis does not answer.  `exact` is false when the counts are estimates."""
     try:
-        with _client(url) as client:
-            return _figures(_servers(client))
+        found = find_servers(url)
     except FAILURES as error:
         return {"error": _text(error)}
+    figures = _figures(found.servers)
+    for client in found.servers.values():
+        client.close()
+    return {
+        **figures,
+        "sentinels": list(found.sentinels),
+        "slots_uncovered": found.slots_uncovered,
+    }
 
 
 def server_facts(name: str, client: Any) -> dict[str, Any]:
@@ -58,6 +66,7 @@ def server_facts(name: str, client: Any) -> dict[str, Any]:
         "role": info.get("role"),
         "loading": bool(info.get("loading")),
         "master_link": info.get("master_link_status"),
+        "replicas": _replicas(info),
         "version": _version(info),
         "memory_bytes": int(info.get("used_memory", 0)),
         "memory_limit_bytes": int(info.get("maxmemory", 0)),
@@ -99,18 +108,22 @@ def _figures(servers: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _client(url: str) -> Any:
-    kind = redis.RedisCluster if "+cluster://" in url else redis.Redis
-    plain = url.replace("+cluster://", "://")
-    return kind.from_url(plain, socket_timeout=WAIT_SECONDS, socket_connect_timeout=WAIT_SECONDS)
-
-
-def _servers(client: Any) -> dict[str, Any]:
-    """A connection to each server that holds sessions, by its name."""
-    if isinstance(client, redis.RedisCluster):
-        return {node.name: client.get_redis_connection(node) for node in client.get_primaries()}
-    known = client.connection_pool.connection_kwargs
-    return {known.get("path") or f"{known.get('host')}:{known.get('port')}": client}
+def _replicas(info: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those that follow this server, and how far behind they are, by the last they reported."""
+    end = int(info.get("master_repl_offset", 0))
+    followers = (
+        info.get(f"slave{number}") for number in range(int(info.get("connected_slaves", 0)))
+    )
+    return [
+        {
+            "server": f"{one['ip']}:{one['port']}",
+            "state": one["state"],
+            "lag_seconds": int(one["lag"]),
+            "behind_bytes": max(0, end - int(one["offset"])),
+        }
+        for one in followers
+        if one
+    ]
 
 
 def _keys(clients: Iterable[Any]) -> Iterator[bytes]:
