@@ -28,7 +28,7 @@ help: ## This list. Settings: make run HTTP_PORT=8090
 run: $(VENV)/run ## The whole stack without Docker
 	@$(PY) -m deploy run
 
-dev: $(VENV)/run ## The same for development: an edit of app/ shows within 2 s
+dev: $(VENV)/run ## The same; an edit of app/ shows within 2 s
 	@DEV=1 $(PY) -m deploy run
 
 stop: $(VENV)/run ## Stop it from another terminal

@@ -216,7 +216,7 @@ def test_more_containers(operated: Operated) -> None:
 
 def test_new_code(operated: Operated) -> None:
     """The README's commands for a new image put new code in place of the old, and nothing is lost."""
-    (commands,) = re.findall(r"```\n(docker compose build app .*?)```", README, re.DOTALL)
+    (commands,) = re.findall(r"```sh\n(docker compose build app .*?)```", README, re.DOTALL)
     (operated.folder / "app/__init__.py").write_text('"""New code."""\n')
     results: list[subprocess.CompletedProcess[str]] = []
 

@@ -62,11 +62,13 @@ def settings(tmp_path: Path) -> dict[str, str]:
     return scratch_settings(tmp_path, UPSTREAM)
 
 
-@pytest.fixture
-def running(settings: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """`make run` in a terminal of its own, ready."""
+@pytest.fixture(params=["run", "dev"])
+def running(
+    request: pytest.FixtureRequest, settings: dict[str, str]
+) -> Iterator[subprocess.Popen[str]]:
+    """`make run`, or `make dev`, in a terminal of its own, ready."""
     process = subprocess.Popen(
-        ["make", "--no-print-directory", "run"],
+        ["make", "--no-print-directory", request.param],
         cwd=ROOT,
         env=environ(settings),
         stdin=subprocess.DEVNULL,
@@ -84,7 +86,7 @@ def running(settings: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_run_logs_stop(running: subprocess.Popen[str], settings: dict[str, str]) -> None:
-    """`make run` serves, `make logs` follows what it does, and `make stop` ends it without an error."""
+    """`make run` and `make dev` serve, `make logs` follows what it does, and `make stop` ends it without an error."""
     with new_visitor(f"http://127.0.0.1:{settings['HTTP_PORT']}") as visitor:
         visitor.log_in()
         visits = visitor.visit()["visits"]
@@ -245,7 +247,7 @@ def test_every_target_is_run() -> None:
     """There is no target that nobody tries: each is run by a test here or by .ci/run."""
     here = set(re.findall(r'make\("([a-z-]+)"|"--no-print-directory", "([a-z-]+)"', HERE))
     by_ci = set(re.findall(r"\bmake ([a-z-]+)", CI))
-    run = {name for pair in here for name in pair if name} | by_ci | {"help"}
+    run = {name for pair in here for name in pair if name} | by_ci | {"help", "run", "dev"}
 
     assert targets() - run == NOT_RUN
 
