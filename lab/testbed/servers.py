@@ -188,7 +188,8 @@ class ClusterOfThree:
                 "--cluster-node-timeout",
                 str(self._node_timeout_ms),
             ),
-            *("--repl-diskless-sync-delay", "0"),
+            # Users whose primary lives are served while another one is being replaced.
+            *("--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0"),
         )
 
     def _whole(self) -> bool:

@@ -73,7 +73,7 @@ async def test_moved_slot(cluster: ClusterOfThree, make: Make) -> None:
         move.begin()
         writing = asyncio.create_task(_count(store, session, 5))
         await asyncio.sleep(0.1)
-        move.one_key()  # from now on the keys are split
+        move.one_key_of(session)
         await asyncio.sleep(0.1)
         move.rest()
         last = await writing
@@ -88,7 +88,7 @@ async def test_keys_that_stay_split(cluster: ClusterOfThree, make: Make) -> None
     await store.increment(session, "n", operation="a")
     move = Move(cluster, slot("user-0"))
     move.begin()
-    move.one_key()
+    move.one_key_of(session)
     began = asyncio.get_running_loop().time()
     with pytest.raises(StoreUnavailable, match="TRYAGAIN") as caught:
         await store.increment(session, "n", operation="c")
@@ -141,14 +141,13 @@ class Move:
         self.target.admin.execute_command("CLUSTER SETSLOT", self.slot, "IMPORTING", ids[0])
         self.source.admin.execute_command("CLUSTER SETSLOT", self.slot, "MIGRATING", ids[1])
 
-    def keys(self) -> list[bytes]:
-        keys: list[bytes] = self.source.admin.execute_command(
-            "CLUSTER GETKEYSINSLOT", self.slot, 99
-        )
+    def keys(self) -> list[str]:
+        keys: list[str] = self.source.admin.execute_command("CLUSTER GETKEYSINSLOT", self.slot, 99)
         return keys
 
-    def one_key(self) -> None:
-        self._migrate(min(self.keys()))
+    def one_key_of(self, session: Session) -> None:
+        """From then on the keys that an increment of this session names are split."""
+        self._migrate(min(key for key in self.keys() if session.digest in key))
 
     def rest(self) -> None:
         for key in self.keys():
@@ -159,7 +158,7 @@ class Move:
         for node in (self.target, self.source):
             node.admin.execute_command("CLUSTER SETSLOT", self.slot, "NODE", target)
 
-    def _migrate(self, key: bytes) -> None:
+    def _migrate(self, key: str) -> None:
         self.source.admin.execute_command("MIGRATE", "127.0.0.1", self.target.port, key, 0, 2000)
 
 

@@ -16,7 +16,9 @@ from .connection import NOT_YET, Connection, Refused
 
 # By a server that is not the master any more, or not yet.  The name may lead elsewhere by now.
 NOT_THE_MASTER = ("READONLY", "LOADING", "MASTERDOWN")
-WAIT_SHARE = 0.8  # of the time limit, for replicas; the rest is for the way to Redis and back
+# Of the time limit, for replicas.  The rest is for the way to Redis and back, and for Redis 7, which looks
+# ten times a second only whether a WAIT is over.
+WAIT_SHARE = 0.6
 
 Observe = Callable[[float], object] | None
 Refusal = Callable[[Call, str], None]
