@@ -91,9 +91,21 @@ class RedisServer:
         self._signal(signal.SIGCONT)
 
     def follow(self, master: RedisServer) -> None:
-        """Become its replica, and return when that has caught up."""
+        """Become its replica, and return when that has caught up and the master counts on it."""
         self.admin.replicaof("127.0.0.1", master.port)
-        wait_until(self.is_synced, seconds=START_SECONDS, what="a replica that has caught up")
+        wait_until(
+            lambda: self.is_synced() and master.counts_on(self),
+            seconds=START_SECONDS,
+            what="a replica that has caught up",
+        )
+
+    def counts_on(self, replica: RedisServer) -> bool:
+        """Whether this master takes that replica's acknowledgements, as it does a moment after the sync."""
+        said = self.admin.info("replication")
+        followers = [said.get(f"slave{number}", {}) for number in range(said["connected_slaves"])]
+        return any(
+            one.get("port") == replica.port and one["state"] == "online" for one in followers
+        )
 
     def is_synced(self) -> bool:
         return self.admin.info("replication").get("master_link_status") == "up"
