@@ -209,7 +209,7 @@ class Memory:
         if record is None:
             return [b"gone"]
         if operation in record.operations:
-            return [b"ok", record.operations[operation], record.version]
+            return [b"ok", record.operations[operation], record.version, b"repeated"]
         text = record.data.get(key)
         if text is not None and not text.removeprefix(b"-").isdigit():
             return [b"integer"]

@@ -218,11 +218,18 @@ class Session(MutableMapping[str, Any]):
         self._note(version)
 
     def was_stored(
-        self, key: str, value: int | None, version: int, seen: bytes | None = None
+        self,
+        key: str,
+        value: int | None,
+        version: int,
+        seen: bytes | None = None,
+        *,
+        wrote: bool = True,
     ) -> None:
         """Redis itself changed one field (an increment or a pop): take over the outcome.
 
         With `seen`, the `text_of` the key before, a change made meanwhile stays and is still to be saved.
+        Without `wrote` (a repeated operation) the version is that of somebody else's write, whose data is not here.
         """
         kept = seen is not None and self.text_of(key) != seen
         for values in (self._as_saved(), *(() if kept else (self._values,))):
@@ -232,7 +239,7 @@ class Session(MutableMapping[str, Any]):
                 values[key] = value
         if not kept:
             self._suspects.discard(key)
-        self._note(version)
+        self._note(version, wrote=wrote)
 
     def was_replaced_by(self, fresh: Session) -> None:
         """Forget what was loaded and changed, and become `fresh`."""
@@ -244,9 +251,9 @@ class Session(MutableMapping[str, Any]):
         self._values = decode(spell(self._as_saved()))
         self._suspects.clear()
 
-    def _note(self, version: int) -> None:
+    def _note(self, version: int, *, wrote: bool = True) -> None:
         """This object wrote `version`; when others wrote in between, some of the data here is older."""
-        if version == self._basis + 1:
+        if wrote and version == self._basis + 1:
             self._basis = version
         self.version = max(self.version, version)
 

@@ -235,7 +235,7 @@ class RedisSessions:
         answer = await self._write(session, "increment", args, with_log=True)
         if answer is None:
             return None
-        session.was_stored(key, answer[1], answer[2], seen)
+        session.was_stored(key, answer[1], answer[2], seen, wrote=len(answer) == 3)
         value: int = answer[1]
         return value
 

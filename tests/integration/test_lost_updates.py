@@ -268,6 +268,24 @@ async def test_an_update_after_a_write_of_ones_own(engines: Engines, write: str)
 # ---- one session object in one request
 
 
+async def test_an_update_after_a_repeated_operation(engines: Engines) -> None:
+    """A repeated operation raises nothing and shows nobody else's write: the update after it begins anew."""
+    here, there = engines(2)
+    session_id = await here.create("ann", {"a": 1})
+    await there.increment(await load(there, session_id), "n", operation="x")
+    late = await load(here, session_id)
+    await there.update(await load(there, session_id), _raise_a)
+
+    await here.increment(late, "n", operation="x")
+    await here.update(late, _raise_a)
+
+    assert (await load(here, session_id))["a"] == 3
+
+
+def _raise_a(session: Session) -> None:
+    session["a"] += 1
+
+
 async def test_changed_while_it_is_saved(store: RedisSessions) -> None:
     """What changes while a save of the same object is under way is written by the next save."""
     session_id = await store.create("ann", {"nested": [], "old": 1})

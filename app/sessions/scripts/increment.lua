@@ -4,8 +4,8 @@
 -- KEYS  1 session hash   2 its operation log: a list of operation, result, operation, result, ...
 -- ARGV  1 key   2 amount   3 operation, or '' for none   4 operations remembered
 --       5 most bytes and 6 most fields of data
--- Returns {'ok', value, version}, {'gone'}, {'integer'} when the field holds something else or the sum leaves
--- 2^53, {'bytes', n} or {'fields', n}.  Whoever watches the session gets `changed <version> <value> <key>`.
+-- Returns {'ok', value, version}, with 'repeated' behind it when nothing was raised, {'gone'}, {'integer'} when the
+-- field holds something else or the sum leaves 2^53, {'bytes', n} or {'fields', n}.  Whoever watches the session gets `changed <version> <value> <key>`.
 local session, log, field, operation = KEYS[1], KEYS[2], field_of(ARGV[1]), ARGV[3]
 local version, value = open(session, field)
 if not version then return {'gone'} end
@@ -17,7 +17,7 @@ if operation ~= '' then
         at = false
     end
     if at then  -- the client repeats itself: same answer, nothing raised
-        return {'ok', tonumber(redis.call('LINDEX', log, at + 1)), tonumber(version)}
+        return {'ok', tonumber(redis.call('LINDEX', log, at + 1)), tonumber(version), 'repeated'}
     end
 end
 
