@@ -99,9 +99,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(ROOT / "docker-compose.yml", folder)
     folder.chmod(0o755)
-    # On a machine that is busy with other things an answer may be late; that is no loss of an operation.
-    proxy = folder / "nginx/snippets/proxy.conf"
-    proxy.write_text(proxy.read_text().replace("proxy_read_timeout 2s;", "proxy_read_timeout 30s;"))
     operated = Operated(folder)
     for _ in running(operated.stack):
         yield operated
