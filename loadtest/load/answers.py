@@ -41,7 +41,8 @@ SHORT = 40  # characters of a value that are kept as they are
 def read_error(op: Op, error: Exception) -> None:
     """No answer came. Only a refused connection is certain to have had no effect."""
     op.outcome = Outcome.FAIL if isinstance(error, _NOT_SENT) else Outcome.UNKNOWN
-    op.why = "connection refused" if op.outcome is Outcome.FAIL else "no answer"
+    refused = op.outcome is Outcome.FAIL
+    op.why = "connection refused" if refused else f"no answer: {type(error).__name__}"
 
 
 def read_answer(op: Op, status: int, headers: Headers, body: bytes) -> None:

@@ -13,8 +13,8 @@ from loadtest.load.recorder import Recorder
 from loadtest.scenarios import Visitor
 
 SESSIONS = 16
-SLOTS = 256  # arrivals in flight at most; one that finds them all taken is dropped and counted
-LIFE = 0.7  # of the absolute timeout, after which a session is replaced
+SLOTS = 256  # arrivals in flight at most; one without a free slot or session is dropped and counted
+LIFE = (0.4, 0.7)  # of the absolute timeout: between these a session is replaced, not all at a time
 
 
 @dataclass(slots=True)
@@ -23,12 +23,13 @@ class Seat:
 
     visitor: Visitor
     session: Session
+    life: float  # share of the absolute timeout
     in_flight: int = 0
 
     def is_old(self) -> bool:
         """Whether a timeout would end the session soon."""
         age = (time.monotonic_ns() - self.session.begun) / 1e9
-        return age > LIFE * self.visitor.lifetimes.absolute_seconds
+        return age > self.life * self.visitor.lifetimes.absolute_seconds
 
 
 def serve_arrivals(
@@ -43,7 +44,7 @@ def serve_arrivals(
         if not wait_until(start + int(due * 1e9), over):
             break
         recorder.arrivals += 1
-        if slots.full():
+        if slots.full() or not seats:
             recorder.dropped += 1
             continue
         seat = random.choice(seats)
@@ -60,7 +61,7 @@ def serve_arrivals(
 
 def _sit_down(visitor: Visitor) -> Seat | None:
     try:
-        return Seat(visitor, visitor.log_in())
+        return Seat(visitor, visitor.log_in(), visitor.random.uniform(*LIFE))
     except LoginFailed:
         return None  # recorded as a failed request
 

@@ -95,7 +95,8 @@ def _count(ops: list[Op], summary: dict[str, Any], header: dict[str, Any]) -> Co
         failed=done[Outcome.FAIL],
         unknown=done[Outcome.UNKNOWN],
         conflicts=done[Outcome.CONFLICT],
-        failures=dict(Counter(f"{op.kind}: {op.why}" for op in ops if op.outcome is Outcome.FAIL)),
+        failures=_causes(ops, Outcome.FAIL),
+        unknowns=_causes(ops, Outcome.UNKNOWN),
         others_failed=summary.get("others_failed", 0),
         sessions=len({op.session for op in ops if op.kind is Kind.LOGIN and _as_meant(op)}),
         kinds_ok={str(kind): proper[kind] for kind in Kind if kind not in left_out},
@@ -110,6 +111,11 @@ def _count(ops: list[Op], summary: dict[str, Any], header: dict[str, Any]) -> Co
         stall_milliseconds=summary["stall_milliseconds"],
         lost_processes=summary.get("lost_processes", 0),
     )
+
+
+def _causes(ops: list[Op], outcome: Outcome) -> dict[str, int]:
+    """How often for what reason, by kind of request."""
+    return dict(Counter(f"{op.kind}: {op.why}" for op in ops if op.outcome is outcome))
 
 
 def _count_report(counted: Counted, report: Report, summary: dict[str, Any]) -> None:

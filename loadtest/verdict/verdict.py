@@ -83,6 +83,7 @@ class Counted:
     unknown: int = 0
     conflicts: int = 0  # adds that others overtook each time, and that said so
     failures: dict[str, int] = field(default_factory=dict)
+    unknowns: dict[str, int] = field(default_factory=dict)
     others_failed: int = 0  # of users whose requests are not checked
     sessions: int = 0
     kinds_ok: dict[str, int] = field(default_factory=dict)  # by kind that was meant to happen
@@ -317,17 +318,21 @@ def _slo(counted: Counted, limits: Limits) -> Gate:
     measured = f"{counted.failed:,} failed, {counted.unknown:,} may have happened{slowest}"
     reasons = [*counted.failing_workers, *counted.slow_workers]
     if counted.failed > limits.failed_share * counted.requests:
-        causes = sorted(counted.failures.items(), key=lambda item: -item[1])[:3]
-        detail = "; ".join(f"{count:,} x {why}" for why, count in causes)
-        reasons.append(f"{counted.failed:,} requests failed ({detail})")
+        reasons.append(f"{counted.failed:,} requests failed ({_most_common(counted.failures)})")
     if counted.unknown > limits.unknown_share * counted.requests:
-        reasons.append(f"{counted.unknown:,} requests may or may not have happened")
+        causes = _most_common(counted.unknowns)
+        reasons.append(f"{counted.unknown:,} requests may or may not have happened ({causes})")
     if counted.others_failed:
         reasons.append(f"{counted.others_failed:,} requests of users of your own failed")
     if counted.slowest_p99 and counted.slowest_p99[1] > most:
         kind, p99 = counted.slowest_p99
         reasons.append(f"99th percentile of {kind}: {p99:,.0f} ms (limit {most:,.0f})")
     return Gate(Code.SLO, asked, measured, reasons)
+
+
+def _most_common(causes: dict[str, int]) -> str:
+    first = sorted(causes.items(), key=lambda item: -item[1])[:3]
+    return "; ".join(f"{count:,} x {why}" for why, count in first)
 
 
 def _sentence(code: Code, counted: Counted) -> str:

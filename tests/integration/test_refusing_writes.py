@@ -1,4 +1,4 @@
-"""A Redis that refuses writes still answers readers: full, without its replicas, unable to save, or a replica."""
+"""A Redis that refuses writes still answers readers: full, without its replicas, or unable to save."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.sessions import RedisSessions, StoreUnavailable
-from lab.testbed.servers import RedisServer, free_port, wait_until
+from lab.testbed.servers import RedisServer, wait_until
 from tests.integration.loading import key_of, load
 
 MakeEngine = Callable[..., RedisSessions]
@@ -37,15 +37,10 @@ def cannot_save(server: RedisServer, folder: Path) -> None:
     )
 
 
-def is_a_replica(server: RedisServer, folder: Path) -> None:
-    server.admin.replicaof("127.0.0.1", free_port())
-
-
 REFUSALS: dict[str, tuple[Refuse, dict[str, str]]] = {
     "OOM": (full, {"maxmemory": "0"}),
     "NOREPLICAS": (without_replicas, {"min-replicas-to-write": "0"}),
     "MISCONF": (cannot_save, {"stop-writes-on-bgsave-error": "no"}),
-    "READONLY": (is_a_replica, {}),
 }
 
 
@@ -73,8 +68,6 @@ async def test_readers_read_on(
 
     for name, value in mended.items():
         server.admin.config_set(name, value)
-    if code == "READONLY":
-        server.admin.replicaof("NO", "ONE")
     assert await store.save(session)
     before = server.admin.hget(key_of(session_id), "touched")
     session = await load(store, session_id)
