@@ -131,6 +131,8 @@ def refusals(tmp_path: Path) -> dict[str, tuple[dict[str, str], str]]:
         "both": ({"HTTPS_PORT": "8080"}, "both 8080"),
         "only": ({"HTTPS_ONLY": "maybe"}, "HTTPS_ONLY=maybe is neither 1 nor 0"),
         "names": ({"HTTPS_NAMES": 'a"; return 200;'}, "neither a host name nor an address"),
+        "proxy": ({"TRUSTED_PROXIES": "10.0.0.1/8"}, "10.0.0.1/8 is not a network"),
+        "proxies": ({"TRUSTED_PROXIES": "10.0.0.1, ::/0"}, "::/0 is everybody"),
     }
 
 
@@ -138,7 +140,7 @@ def refusals(tmp_path: Path) -> dict[str, tuple[dict[str, str], str]]:
     "kind",
     [
         "half", "missing", "other key", "no certificate", "no key",
-        "port", "port 0", "both", "only", "names",
+        "port", "port 0", "both", "only", "names", "proxy", "proxies",
     ],
 )  # fmt: skip
 def test_refused(tmp_path: Path, kind: str) -> None:
@@ -233,3 +235,19 @@ def test_any_host(tmp_path: Path) -> None:
     )
     with pytest.raises(Refused, match="ALLOWED_HOSTS: a;b"):
         read_https({"ALLOWED_HOSTS": "a;b"})
+
+
+def test_no_proxy_is_trusted_unnamed(tmp_path: Path) -> None:
+    """Without TRUSTED_PROXIES nginx believes nobody; with it exactly these networks, for scheme and address alike."""
+    write_https(read_https({}), tmp_path)
+    silent = (tmp_path / "site.conf").read_text()
+    write_https(read_https({"TRUSTED_PROXIES": "10.0.0.0/8, 2001:db8::7"}), tmp_path)
+    named = (tmp_path / "site.conf").read_text()
+
+    assert "real_ip" not in silent
+    assert " 1;" not in silent.split("$from_proxy {")[1]
+    assert re.findall(r"set_real_ip_from (\S+);", named) == ["10.0.0.0/8", "2001:db8::7/128"]
+    assert re.findall(r"(\S+) 1;", named.split("$from_proxy {")[1]) == [
+        "10.0.0.0/8",
+        "2001:db8::7/128",
+    ]
