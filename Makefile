@@ -10,6 +10,7 @@ LOCKS := deploy/requirements
 PEERS_INSTALLED := .stack/peers/installed
 # Most tests wait rather than compute; two files at a time take little more than half as long as one.
 BY_TWO := --numprocesses 2 --dist loadfile
+LENGTH := $(if $(filter-out 0,$(LONG)),,-m "not long")
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -68,8 +69,8 @@ status: $(VENV)/run ## Workers, nginx, Redis; exit code 0 when healthy
 	@$(PY) -m deploy status
 
 ##@ Prove
-test: $(VENV)/test ## Every test that needs no Docker
-	@$(PY) -m pytest $(BY_TWO) tests/unit tests/integration tests/stack tests/browser
+test: $(VENV)/test ## Tests that need no Docker; LONG=1 adds the long ones
+	@$(PY) -m pytest $(BY_TWO) $(LENGTH) tests/unit tests/integration tests/stack tests/browser
 
 loadtest: $(VENV)/run $(VENV)/loadtest ## Prove round robin and sessions
 	@$(PY) -m deploy with-stack -- $(PY) -m loadtest

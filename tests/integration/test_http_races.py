@@ -17,6 +17,7 @@ NewVisitor = Callable[[], Visitor]
 StartWorkers = Callable[..., list[Worker]]
 
 
+@pytest.mark.long
 async def test_writers_of_different_keys(workers: list[Worker], new_visitor: NewVisitor) -> None:
     """Twenty parallel writers of different keys through two workers: all twenty present, 50 rounds."""
     visitor = new_visitor()

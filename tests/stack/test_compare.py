@@ -26,7 +26,7 @@ from tests.stack.measuring import finish, start
 from tests.stack.operating import done, settings_of
 from tests.stack.test_makefile import make
 
-pytestmark = pytest.mark.native
+pytestmark = [pytest.mark.native, pytest.mark.long]
 
 POLICIES = ["round_robin", "least_conn", "random_two", "ip_hash", "sticky_cookie"]
 SHORT = {"QUICK": "1", "ROUNDS": "2", "RUN_SECONDS": "0.3"}

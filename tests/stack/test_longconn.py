@@ -17,7 +17,7 @@ from tests.stack.measuring import finish, start
 from tests.stack.operating import settings_of
 from tests.stack.test_makefile import make
 
-pytestmark = pytest.mark.native
+pytestmark = [pytest.mark.native, pytest.mark.long]
 
 
 def test_streams_survive_disturbances(start_stack: StartStack, tmp_path: Path) -> None:

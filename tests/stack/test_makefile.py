@@ -277,6 +277,7 @@ def test_loadtest_ui(stack: Scratch, tmp_path: Path) -> None:
     assert f"http://127.0.0.1:{port}" in said
 
 
+@pytest.mark.long
 def test_bench_loadtest(stack: Scratch) -> None:
     """`make bench-loadtest` prints the three figures and what they may be; here in miniature."""
     short = {"ROUNDS": "1", "ROUND_SECONDS": "2", "SECONDS": "4", "REQUESTS": "5000"}

@@ -163,6 +163,7 @@ def test_same_policy_is_not_called_different() -> None:
         assert words([other], base, again) == {Word.NONE}
 
 
+@pytest.mark.long
 def test_unsteady_rounds_are_not_called_different() -> None:
     """Nor when whole rounds scatter by a tenth, as on a busy machine: of 100 reports at most 2 err."""
     called = 0

@@ -13,7 +13,7 @@ from loadtest.check.op import Invariant
 from tests.unit.loadtest.runs import LONG_ENOUGH, SHORT, double
 
 
-@pytest.mark.parametrize("kind", ["none", "renews"])
+@pytest.mark.parametrize("kind", ["none", pytest.param("renews", marks=pytest.mark.long)])
 def test_sound_stack_passes(kind: str, tmp_path: Path) -> None:
     """A stack that keeps its promises passes, new ids for old ones or not; the last line says what was proved."""
     with double(kind) as host:
@@ -90,6 +90,7 @@ BROKEN_PROMISES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("fault", "invariants"), BROKEN_PROMISES.items())
 def test_broken_promise_is_caught(fault: str, invariants: set[Invariant], tmp_path: Path) -> None:
     """Each broken stack ends the run with code 10, the invariant's name and a witness."""
@@ -121,6 +122,7 @@ OTHER_FAULTS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("fault", "code", "reason"), OTHER_FAULTS)
 def test_other_fault_is_named(fault: str, code: int, reason: str, tmp_path: Path) -> None:
     """What is wrong without a broken promise has a code and a sentence of its own."""
@@ -130,6 +132,7 @@ def test_other_fault_is_named(fault: str, code: int, reason: str, tmp_path: Path
     assert reason in run.reasons
 
 
+@pytest.mark.long
 def test_foreign_worker_is_named(tmp_path: Path) -> None:
     """A worker with another key is named, and a table shows who created against who was asked."""
     with double("one worker has another key") as host:
@@ -144,6 +147,7 @@ def broken_run(folder: Path, *options: str) -> Run:
         return load(host, folder, *SHORT, *options)
 
 
+@pytest.mark.long
 def test_going_on(tmp_path: Path) -> None:
     """GO_ON=1 loads to the end of the run; otherwise the first violation ends it soon."""
     short = broken_run(tmp_path / "short")
@@ -164,6 +168,7 @@ def test_smallest_history_still_fails(tmp_path: Path) -> None:
     assert len(list(read_ops(tmp_path / "smallest.jsonl"))) < 40
 
 
+@pytest.mark.long
 def test_each_run_has_its_folder(tmp_path: Path) -> None:
     """A second run leaves the first one's history alone, and the usual names show the last one."""
     for _ in range(2):
@@ -174,6 +179,7 @@ def test_each_run_has_its_folder(tmp_path: Path) -> None:
     assert (tmp_path / "history.jsonl").samefile(second / "history.jsonl")
 
 
+@pytest.mark.long
 def test_sticky_run_under_another_policy_proves_nothing(tmp_path: Path) -> None:
     """Evenness is not judged for least_conn and says so, but a sticky run is still no pass."""
     with double("sticky") as host:

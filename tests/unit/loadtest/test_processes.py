@@ -58,6 +58,7 @@ def test_two_processes(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.glob("history*")) == ["history.jsonl"]
 
 
+@pytest.mark.long
 def test_lost_process(tmp_path: Path) -> None:
     """A generator process that dies makes the run prove nothing; what it saw is kept apart."""
     with double("none") as host:
@@ -72,6 +73,7 @@ def test_lost_process(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob(PARTS))) == 1
 
 
+@pytest.mark.long
 def test_process_elsewhere(tmp_path: Path) -> None:
     """Processes of other machines join with Locust's own command line; their violation stops all."""
     port = str(free_port())
@@ -94,7 +96,7 @@ def test_process_elsewhere(tmp_path: Path) -> None:
             process.kill()
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.long)])
 def test_interrupted_run_is_judged(processes: str, tmp_path: Path) -> None:
     """Ctrl-C ends the load early; what happened until then still gets its verdict."""
     with double("none") as host:
@@ -124,6 +126,7 @@ def locust(folder: Path, host: str, *options: str, users: str = "") -> tuple[int
     return run.returncode, run.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [(), ("--processes", "2")])
 def test_locust_by_itself(options: tuple[str, ...], tmp_path: Path) -> None:
     """`locust -f …/locustfile.py -t 5s`, from another folder, ends with the verdict and its exit code."""
@@ -137,6 +140,7 @@ def test_locust_by_itself(options: tuple[str, ...], tmp_path: Path) -> None:
     assert (tmp_path / "out/history.jsonl").exists()
 
 
+@pytest.mark.long
 def test_locust_by_itself_finds_a_violation(tmp_path: Path) -> None:
     """It ends soon and with the load test's own code when a session was wrong."""
     with double("blind write") as host:
@@ -162,6 +166,7 @@ class Mine(FastHttpUser):
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("path", "code"), [("/login", 0), ("/nowhere", 12)])
 def test_user_class_of_ones_own(path: str, code: int, tmp_path: Path) -> None:
     """A class that somebody adds runs beside the others; its requests are not checked, its failures count."""
@@ -173,6 +178,7 @@ def test_user_class_of_ones_own(path: str, code: int, tmp_path: Path) -> None:
     assert sent["locust_requests"] > sent["requests"]
 
 
+@pytest.mark.long
 def test_killed_generator(tmp_path: Path) -> None:
     """A generator that leaves no whole run is a bug of the load test, never a verdict."""
     with double("none") as host:
@@ -200,6 +206,7 @@ def page(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]
             process.communicate()
 
 
+@pytest.mark.long
 def test_web_page(page: tuple[subprocess.Popen[str], httpx.Client]) -> None:
     """Locust's page has tabs for the stack's workers and the violations, with counts as it runs."""
     process, client = page
