@@ -12,6 +12,9 @@ PEERS_INSTALLED := .stack/peers/installed
 BY_TWO := --numprocesses 2 --dist loadfile
 LENGTH := $(if $(filter-out 0,$(LONG)),,-m "not long")
 
+# What a target cannot do without, and how it is written.
+need = [ -n "$$$(1)" ] || { echo "$(2)" >&2; exit 2; }
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run dev stop logs user end-sessions check reload scale drain undrain rolling-restart status \
@@ -39,11 +42,12 @@ logs: $(VENV)/run ##+ follow its logs
 	@$(PY) -m deploy logs
 
 user: $(VENV)/run ## NAME=ann: an account
-	@$(PY) -m deploy user "$${NAME:?write the name: make user NAME=ann}"
+	@$(call need,NAME,write the name: make user NAME=ann)
+	@$(PY) -m deploy user "$$NAME"
 
 # Every shell has a USER: only one that was typed here counts.
 end-sessions: $(VENV)/run ##+ USER=ann: log out
-	@$(if $(filter command,$(origin USER)),,$(error write whose: make end-sessions USER=ann))
+	@$(if $(filter command,$(origin USER)),,echo "write whose: make end-sessions USER=ann" >&2; exit 2)
 	@$(PY) -m deploy end-sessions "$$USER"
 
 ##@ Operate
@@ -54,13 +58,16 @@ reload: $(VENV)/run ##+ apply it without loss
 	@$(PY) -m deploy reload
 
 scale: $(VENV)/run ## N=6 workers
-	@$(PY) -m deploy scale "$${N:?write the number: make scale N=6}"
+	@$(call need,N,write the number: make scale N=6)
+	@$(PY) -m deploy scale "$$N"
 
 drain: $(VENV)/run ##+ W=8002 out of rotation
-	@$(PY) -m deploy drain "$${W:?write the port: make drain W=8002}"
+	@$(call need,W,write the port: make drain W=8002)
+	@$(PY) -m deploy drain "$$W"
 
 undrain: $(VENV)/run ##+ back in
-	@$(PY) -m deploy undrain "$${W:?write the port: make undrain W=8002}"
+	@$(call need,W,write the port: make undrain W=8002)
+	@$(PY) -m deploy undrain "$$W"
 
 rolling-restart: $(VENV)/run ## New code, one worker after the other
 	@$(PY) -m deploy rolling-restart

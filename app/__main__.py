@@ -20,7 +20,7 @@ import uvloop
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from app.accounts import Accounts, UsersFileError, read_users
+from app.accounts import Accounts, UsersFile, UsersFileError
 from app.cookie import SessionCookie
 from app.deadline import end_late_pages
 from app.drain import drain
@@ -64,7 +64,7 @@ def main(handover: Handover | None = None) -> int:
         settings = read_settings()
         accounts = _accounts(settings)
     except SettingsError as error:
-        print(f"app: {error}", file=sys.stderr)
+        print(*(f"app: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
         return 2
     if options is None:
         return 0
@@ -112,13 +112,13 @@ def worker_name(host: str, port: int) -> str:
 
 
 def _accounts(settings: Settings) -> Accounts:
+    if settings.users_file is None:
+        return Accounts({}, settings.demo_password)
     try:
-        users = read_users(settings.users_file) if settings.users_file else {}
+        file = UsersFile(settings.users_file)
     except UsersFileError as error:
         raise SettingsError(f"USERS_FILE: {error}") from error
-    if settings.production and not users:
-        raise SettingsError(f"USERS_FILE={settings.users_file} has no users: make user NAME=...")
-    return Accounts(users, settings.demo_password)
+    return Accounts(file.users, settings.demo_password, file.look)
 
 
 async def serve(

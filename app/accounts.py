@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import os
 import secrets
 import sys
 import threading
 import time
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -43,6 +44,9 @@ COST = (2, 19 * 1024, 1)  # passes, KiB, lanes
 _HASHER = PasswordHasher(*COST)
 
 
+log = logging.getLogger("app")
+
+
 class UsersFileError(Exception):
     """The file of users cannot be used; the text names the file, the line and what is wrong."""
 
@@ -54,13 +58,20 @@ class AccountsBusy(Exception):
 class Accounts:
     """The people who may log in.
 
-    `users` maps a normalised name to its argon2id hash.  `demo_password`, when given, lets any name
-    in: it is for trying the project out, and production settings refuse it.
+    `users` maps a normalised name to its argon2id hash; `look`, when given, is asked at each login
+    what they are now.  `demo_password`, when given, lets any name in: it is for trying the project out,
+    and production settings refuse it.
     """
 
-    def __init__(self, users: Mapping[str, str], demo_password: str | None) -> None:
-        self._users = dict(users)
-        self.only_demo = not self._users  # nobody but the demo login
+    def __init__(
+        self,
+        users: Mapping[str, str],
+        demo_password: str | None,
+        look: Callable[[], Mapping[str, str]] | None = None,
+    ) -> None:
+        fixed = dict(users)
+        self._users = look or (lambda: fixed)
+        self.only_demo = not users  # so far; a subclass that knows others sets it to False
         self._demo = None if demo_password is None else _password_bytes(demo_password)
         self._threads = ThreadPoolExecutor(
             THREADS, thread_name_prefix="password", initializer=_step_back
@@ -84,7 +95,7 @@ class Accounts:
         given = _password_bytes(password)
         if self._demo is not None and hmac.compare_digest(given, self._demo):
             return True
-        if self.only_demo:  # there is no name whose existence could leak
+        if self.only_demo and not self._users():  # there is no name whose existence could leak
             return False
         stored = await self.hash_of(name)
         right = await self._in_thread(stored or self._dummy, given)
@@ -92,7 +103,7 @@ class Accounts:
 
     async def hash_of(self, name: str) -> str | None:
         """The argon2id hash of a user, None for a name that nobody has.  A subclass may ask a database."""
-        return self._users.get(name)
+        return self._users().get(name)
 
     async def _in_thread(self, password_hash: str, password: bytes) -> bool:
         ahead = max(0, self._waiting - THREADS + 1)  # checks that end before this one begins
@@ -135,6 +146,29 @@ class Accounts:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
+class UsersFile:
+    """The users in a file, read again once it has changed: `make user` needs no restart.
+
+    A file that cannot be used any more is an error in the log, and the users stay who they were.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = _stamp(path)
+        self.users = read_users(path)
+
+    def look(self) -> Mapping[str, str]:
+        """The users of now; costs one look at the file's date."""
+        stamp = _stamp(self._path)
+        if stamp != self._seen:
+            self._seen = stamp
+            try:
+                self.users = read_users(self._path)
+            except UsersFileError as error:
+                log.error("USERS_FILE: %s; the users stay who they were", error)
+        return self.users
+
+
 def normalise(name: str) -> str | None:
     """`name` as it is stored and shown, or None when it cannot be a name.
 
@@ -169,6 +203,15 @@ def read_users(path: Path) -> dict[str, str]:
             raise UsersFileError(f"{path}, line {number}: {error}") from error
         users[name] = password_hash
     return users
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes with the file; None when it is gone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _text_of(path: Path) -> str:

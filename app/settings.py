@@ -1,6 +1,6 @@
 """Every setting of a worker, read once from the environment; nothing else reads os.environ.
 
-A wrong value stops the start with a sentence that names the variable.  `.env.example` is the manual.
+Wrong and missing values stop the start, all of them at once, each with a sentence that names the variable.  `.env.example` is the manual.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from app.accounts import UsersFileError, read_users
 from app.sessions import BadAddress, Limits, read_address
 
 PREFIX_FORM = re.compile(r"[A-Za-z0-9_.:-]{0,64}")
+T = TypeVar("T")
 N = TypeVar("N", int, float)
 SECRET_NAMES = ("SESSION_SECRETS", "DEMO_PASSWORD", "REDIS_URL")
 COOKIE_NAME = "sid"  # unless SESSION_COOKIE_NAME says another
@@ -24,7 +26,14 @@ MIN_SECRET_CHARACTERS = 32
 
 
 class SettingsError(Exception):
-    """A setting is missing or cannot be used; the text names it and says what to do."""
+    """A setting is missing or cannot be used; the text names it and says what to do.
+
+    `problems` are several such sentences, where several settings are wrong.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 @dataclass(frozen=True)
@@ -54,17 +63,19 @@ class Settings:
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings in `environ`, or SettingsError with the name of the first one that is wrong."""
-    values = _with_secret_files(environ)
-    env = _Reader(values)
+    """The settings in `environ`, or SettingsError with the name of each that is wrong or missing."""
+    env = _Reader(environ)
+    values = env.values
     production = env.choice("APP_ENV", "demo", ("demo", "production")) == "production"
     users_file = values.get("USERS_FILE") or None
     settings = Settings(
         production=production,
-        redis_url=_redis_url(values),
+        redis_url=env.kept(lambda: _redis_url(values), ""),
         redis_timeout_seconds=env.number("REDIS_TIMEOUT_SECONDS", 0.5, least=0.05, most=0.9),
-        session_secrets=_session_secrets(values, production),
-        session_cookie_name=_cookie_name(values),
+        session_secrets=()
+        if "SESSION_SECRETS" in env.unread
+        else env.kept(lambda: _session_secrets(values, production), ()),
+        session_cookie_name=env.kept(lambda: _cookie_name(values), COOKIE_NAME),
         limits=_limits(env),
         writes_acknowledged_by=env.count("SESSION_WRITES_ACKNOWLEDGED_BY", 0, least=0, most=5),
         session_prefix=env.text("SESSION_PREFIX", "", PREFIX_FORM),
@@ -78,7 +89,9 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         watchdog_seconds=env.number("WATCHDOG_SECONDS", 20, least=0, most=3600),
         events_heartbeat_seconds=env.number("EVENTS_HEARTBEAT_SECONDS", 15, least=0.1, most=600),
     )
-    _check_together(settings)
+    problems = [*env.problems, *_problems_of_production(settings)]
+    if problems:
+        raise SettingsError(*problems)
     return settings
 
 
@@ -96,10 +109,11 @@ def _limits(env: _Reader) -> Limits:
     renew = env.number("SESSION_RENEW_SECONDS", 0, least=0)
     grace = env.number("SESSION_RENEW_GRACE_SECONDS", 10, least=1)
     if renew and renew <= grace:
-        raise SettingsError(
+        env.problems.append(
             f"SESSION_RENEW_SECONDS={renew:g} must be longer than SESSION_RENEW_GRACE_SECONDS"
             f"={grace:g}, or a session would have three good ids"
         )
+        renew = 0
     return Limits(
         idle_seconds=env.number("SESSION_IDLE_SECONDS", 1800, least=1),
         absolute_seconds=env.number("SESSION_ABSOLUTE_SECONDS", 43200, least=1),
@@ -112,21 +126,25 @@ def _limits(env: _Reader) -> Limits:
     )
 
 
-def _check_together(settings: Settings) -> None:
+def _problems_of_production(settings: Settings) -> Iterator[str]:
     if not settings.production:
         return
     if settings.demo_password is not None:
-        raise SettingsError(
-            "DEMO_PASSWORD is set, but APP_ENV=production has no demo login: unset it"
-        )
+        yield "DEMO_PASSWORD is set, but APP_ENV=production has no demo login: unset it"
     if settings.demo_endpoints:
-        raise SettingsError(
-            "DEMO_ENDPOINTS is on, but APP_ENV=production must not offer /slow: unset it"
-        )
+        yield "DEMO_ENDPOINTS is on, but APP_ENV=production must not offer /slow: unset it"
     if settings.users_file is None:
-        raise SettingsError(
-            "USERS_FILE is not set: APP_ENV=production needs accounts (make user NAME=...)"
-        )
+        yield "USERS_FILE is not set: APP_ENV=production needs accounts (make user NAME=...)"
+    else:
+        yield from _problem_of_users(settings.users_file)
+
+
+def _problem_of_users(path: Path) -> Iterator[str]:
+    try:
+        if not read_users(path):
+            yield f"USERS_FILE={path} has no users: make user NAME=..."
+    except UsersFileError as error:
+        yield f"USERS_FILE: {error}"
 
 
 def _redis_url(values: Mapping[str, str]) -> str:
@@ -180,7 +198,7 @@ def _shared_demo_secret(path: Path) -> str:
                 pass
             finally:
                 os.unlink(draft)
-        secret = path.read_text().strip()
+        secret = path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise SettingsError(
             f"SESSION_SECRETS is not set and {path} cannot be used: {error}"
@@ -190,49 +208,66 @@ def _shared_demo_secret(path: Path) -> str:
     return secret
 
 
-def _with_secret_files(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` with NAME filled from the file that NAME_FILE names; an empty file counts as unset."""
-    values = dict(environ)
-    for name in SECRET_NAMES:
-        path = environ.get(f"{name}_FILE")
-        if not path:
-            continue
-        if environ.get(name):
-            raise SettingsError(f"{name} and {name}_FILE are both set: keep one")
-        try:
-            values[name] = Path(path).read_text().strip()
-        except OSError as error:
-            raise SettingsError(f"{name}_FILE={path} cannot be read: {error.strerror}") from error
-    return values
+def _secret(environ: Mapping[str, str], name: str) -> str:
+    """NAME, or what is in the file that NAME_FILE names; an empty file counts as unset."""
+    path, given = environ.get(f"{name}_FILE"), environ.get(name, "")
+    if not path:
+        return given
+    if given:
+        raise SettingsError(f"{name} and {name}_FILE are both set: keep one")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{name}_FILE={path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{name}_FILE={path} is not UTF-8 text") from error
 
 
 class _Reader:
-    """Typed values out of the environment, each with a default and bounds."""
+    """Typed values out of the environment, each with a default and bounds.
 
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = values
+    `problems` collects what is wrong; the default stands in for it until all has been read.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.problems: list[str] = []
+        self.values = dict(environ)
+        self.unread: set[str] = set()  # secrets that were given in vain
+        for name in SECRET_NAMES:
+            try:
+                self.values[name] = _secret(environ, name)
+            except SettingsError as error:
+                self.problems.append(str(error))
+                self.unread.add(name)
+
+    def kept(self, read: Callable[[], T], default: T) -> T:
+        """What `read` returns, or `default` when it raises SettingsError."""
+        try:
+            return read()
+        except SettingsError as error:
+            return self._wrong(str(error), default)
 
     def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
-        value = self._values.get(name) or default
+        value = self.values.get(name) or default
         if value not in allowed:
-            raise SettingsError(f"{name}={value} is not one of {', '.join(allowed)}")
+            return self._wrong(f"{name}={value} is not one of {', '.join(allowed)}", default)
         return value
 
     def text(self, name: str, default: str, form: re.Pattern[str]) -> str:
-        value = self._values.get(name) or default
+        value = self.values.get(name) or default
         if not form.fullmatch(value):
-            raise SettingsError(f"{name}={value} must match {form.pattern}")
+            return self._wrong(f"{name}={value} must match {form.pattern}", default)
         return value
 
     def flag(self, name: str, *, default: bool) -> bool:
         words = {"1": True, "true": True, "yes": True, "on": True} | dict.fromkeys(
             ("0", "false", "no", "off"), False
         )
-        value = self._values.get(name)
+        value = self.values.get(name)
         if not value:
             return default
         if value.lower() not in words:
-            raise SettingsError(f"{name}={value} is neither 1 nor 0")
+            return self._wrong(f"{name}={value} is neither 1 nor 0", default)
         return words[value.lower()]
 
     def number(self, name: str, default: float, *, least: float, most: float = 10**9) -> float:
@@ -242,13 +277,17 @@ class _Reader:
         return self._bounded(name, default, least, most, int)
 
     def _bounded(self, name: str, default: N, least: N, most: N, kind: Callable[[str], N]) -> N:
-        value = self._values.get(name)
+        value = self.values.get(name)
         if not value:
             return default
         try:
             number = kind(value)
-        except ValueError as error:
-            raise SettingsError(f"{name}={value} is not a number") from error
+        except ValueError:
+            return self._wrong(f"{name}={value} is not a number", default)
         if not least <= number <= most:
-            raise SettingsError(f"{name}={value} must be between {least:g} and {most:g}")
+            return self._wrong(f"{name}={value} must be between {least:g} and {most:g}", default)
         return number
+
+    def _wrong(self, problem: str, default: T) -> T:
+        self.problems.append(problem)
+        return default

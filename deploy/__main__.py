@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     ]
     for command in simple:
         add(command)
-    add(scale).add_argument("number", type=int, help="how many workers")
+    add(scale).add_argument("number", help="how many workers")
     for take in (drain, undrain):
         add(take).add_argument("server", help="a worker's port, or host:port of another server")
     add(status).add_argument("--json", action="store_true", help="for machines")
@@ -72,11 +72,12 @@ def run(_: argparse.Namespace) -> None:
 
     Ctrl-C stops all of it.
     """
+    from deploy.native.applied import record
     from deploy.native.options import read_environ, read_options
     from deploy.native.run import run as run_stack
 
     environ = read_environ(os.environ)
-    run_stack(read_options(environ), environ)
+    run_stack(read_options(environ), environ | record(os.environ))
 
 
 def stop(_: argparse.Namespace) -> None:
@@ -166,15 +167,16 @@ def status(given: argparse.Namespace) -> int:
 
 
 def user(given: argparse.Namespace) -> None:
-    """Add an account to USERS_FILE, or change its password.
+    """Add an account to USERS_FILE, or change its password; running workers look at the file at each login.
 
     Asks for the password, or reads it from standard input when that is not a terminal.
     """
     from deploy.native.options import read_environ, read_options
     from deploy.native.users import set_user
+    from deploy.operations.who_reads import who_reads
 
     environ = read_environ(os.environ)
-    set_user(given.name, read_options(environ), environ)
+    print(who_reads(set_user(given.name, read_options(environ), environ), environ))
 
 
 def end_sessions(given: argparse.Namespace) -> int:

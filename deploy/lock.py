@@ -28,9 +28,9 @@ def held(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Held(_pid(path)) from None
-        path.write_text(f"{os.getpid()}\n")
+        path.write_text(f"{os.getpid()}\n", encoding="utf-8")
         yield
-        path.write_text("")
+        path.write_text("", encoding="utf-8")
 
 
 def holder(path: Path) -> int | None:
@@ -45,5 +45,5 @@ def holder(path: Path) -> int | None:
 
 
 def _pid(path: Path) -> int:
-    text = path.read_text().strip()
+    text = path.read_text(encoding="utf-8").strip()
     return int(text) if text.isdigit() else 0

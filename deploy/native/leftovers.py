@@ -35,7 +35,7 @@ def _pids() -> list[int]:
 def _session(pid: int) -> int | None:
     try:
         # The name is in parentheses and may hold anything, so count from the last one.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
     return None if fields[0] == "Z" else int(fields[SESSION_FIELD])

@@ -40,7 +40,7 @@ def native_worker(options: Options, server: Server) -> Program:
         drain_seconds=options.drain_seconds,
         output=options.logs / f"{server.name}.log",
         watched=None if options.dev else supervisord_of(options).watched(server.name),
-        module="app.dev" if options.dev else "app",
+        start=("deploy.native.worker", "app.dev" if options.dev else "app"),
     )
 
 

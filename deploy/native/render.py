@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deploy.native.options import Options
 from deploy.paths import ROOT
-from deploy.upstream.read import OUR_HOST
+from deploy.upstream.read import OUR_HOST, text_of
 
 WORKER = re.compile(rf"(\bserver\s+){OUR_HOST}(?=:)")
 RESOLVE = re.compile(r"\s+resolve(?=[\s;])")
@@ -30,7 +30,7 @@ def render_nginx(options: Options, folder: Path) -> Path:
     draft, old = folder.with_name("conf.draft"), folder.with_name("conf.old")
     shutil.rmtree(draft, ignore_errors=True)
     shutil.copytree(ROOT / "nginx", draft)
-    (draft / "upstream.conf").write_text(options.upstream_conf.read_text())
+    (draft / "upstream.conf").write_text(text_of(options.upstream_conf), encoding="utf-8")
     _rewrite(draft / "upstream.conf", upstream_line)
     for name in ("site.conf", "snippets/error-files.conf"):
         _rewrite(draft / name, lambda code: site_line(code, options))
@@ -81,7 +81,7 @@ def most_files() -> int:
 def _rewrite(path: Path, change: Callable[[str], str]) -> None:
     """Put each line's code, the part before a comment, through `change`."""
     lines = []
-    for line in path.read_text().split("\n"):
+    for line in path.read_text(encoding="utf-8").split("\n"):
         code, mark, comment = line.partition("#")
         lines.append(change(code) + mark + comment)
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join(lines), encoding="utf-8")

@@ -10,6 +10,7 @@ from types import FrameType
 
 from deploy.lock import Held, held
 from deploy.native.address import https_url, site_url
+from deploy.native.applied import forget_applied
 from deploy.native.changes import report_changes
 from deploy.native.leftovers import kill_session
 from deploy.native.nginx import prepare_nginx
@@ -18,11 +19,12 @@ from deploy.native.ports import check_ports
 from deploy.native.programs import native_programs, native_workers, redis_url, supervisord_of
 from deploy.native.progress import StartFailed, wait_until_ready
 from deploy.native.running import find_running
+from deploy.native.settings_check import check_settings
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.programs import write_programs
 from deploy.upstream.lint import check_upstream
-from deploy.upstream.read import Upstream, read_upstream
+from deploy.upstream.read import Upstream, read_upstream, text_of
 
 LOG_LINES = 12
 
@@ -42,8 +44,10 @@ def run(options: Options, environ: Mapping[str, str]) -> None:
         with held(options.stack_dir / "run.pid"):
             _refuse_leftover(options)
             check_ports(options, upstream)
+            known = _environ(options, environ)
+            check_settings(known)
             prepare_nginx(options)
-            _supervise(options, upstream, environ)
+            _supervise(options, upstream, known)
     except Held as error:
         raise Refused(_already(options, error.pid)) from None
 
@@ -64,12 +68,13 @@ def _refuse_leftover(options: Options) -> None:
 def _supervise(options: Options, upstream: Upstream, environ: Mapping[str, str]) -> None:
     supervisord = supervisord_of(options)
     write_programs(supervisord.programs, native_programs(options, upstream))
-    native_workers(options).keep(options.upstream_conf.read_bytes().decode())
+    native_workers(options).keep(text_of(options.upstream_conf))
+    forget_applied(options.stack_dir)
     _stop_on_signals()
     process: subprocess.Popen[bytes] | None = None
     try:
         log = options.logs / "supervisord.log"
-        process = supervisord.start(_environ(options, environ), log=log, quiet=True)
+        process = supervisord.start(environ, log=log, quiet=True)
         wait_until_ready(options, upstream, supervisord, process)
         print(_welcome(options, environ), flush=True)
         if options.dev:
@@ -90,8 +95,9 @@ def _environ(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
     known = {"STACK_DIR": str(options.stack_dir), "PYTHONUNBUFFERED": "1"}
     if not options.redis_url:
         known["REDIS_URL"] = redis_url(options)
-    users = options.stack_dir / "users"
-    if users.exists() and not environ.get("USERS_FILE"):
+    if not environ.get("USERS_FILE"):
+        users = options.stack_dir / "users"
+        users.touch(mode=0o600)  # so that the first `make user` finds workers that look at it
         known["USERS_FILE"] = str(users)
     return {**environ, **known}
 

@@ -27,7 +27,7 @@ def find_running(options: Options) -> Running | None:
     if process is None:
         return None
     try:
-        pid = int((options.stack_dir / "supervisor/supervisord.pid").read_text())
+        pid = int((options.stack_dir / "supervisor/supervisord.pid").read_text(encoding="utf-8"))
         supervisord = psutil.Process(pid)
         environ, folder = supervisord.environ(), supervisord.cwd()
     except (OSError, ValueError, psutil.Error):

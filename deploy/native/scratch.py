@@ -17,7 +17,7 @@ from deploy.free_port import is_free
 from deploy.native.site import NativeSite
 from deploy.paths import ROOT
 from deploy.refused import Refused
-from deploy.upstream.read import OUR_HOST, read_upstream
+from deploy.upstream.read import OUR_HOST, read_upstream, text_of
 
 # Below the range the kernel takes outgoing connections' ports from, or one of those could be in the way.
 PORTS = range(12_000, 30_000)
@@ -63,12 +63,12 @@ def scratch_stack(
 def scratch_settings(folder: Path, upstream_conf: Path) -> dict[str, str]:
     """The environment of a stack that lives in `folder`, with a copy of the upstream on free ports."""
     copy = folder / "upstream.conf"
-    text = upstream_conf.read_text()
+    text = text_of(upstream_conf)
     workers = read_upstream(upstream_conf).workers
     http_port, https_port, *ports = free_ports(2 + len(workers))
     for server, port in zip(workers, ports, strict=True):
         text = re.sub(rf"\b{OUR_HOST}:{server.port}\b", f"{OUR_HOST}:{port}", text)
-    copy.write_text(text)
+    copy.write_text(text, encoding="utf-8", newline="")
     return {
         **ISOLATED,
         **dict.fromkeys(UNSET, ""),

@@ -33,7 +33,7 @@ def _stop_leftover(options: Options) -> bool:
     """End a supervisord, or its programs, whose `make run` is gone; whether there were any."""
     supervisord = supervisord_of(options)
     pid_file = supervisord.folder / "supervisord.pid"
-    pid = int(pid_file.read_text()) if pid_file.exists() else 0
+    pid = int(pid_file.read_text(encoding="utf-8")) if pid_file.exists() else 0
     if not session_members(pid, supervisord.mark):
         return False
     if supervisord.states():

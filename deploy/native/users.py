@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,8 +22,11 @@ from deploy.replace_file import replace_file
 MIN_PASSWORD_CHARACTERS = 8  # ASVS 6.2.1
 
 
-def set_user(given_name: str, options: Options, environ: Mapping[str, str]) -> None:
-    """Ask for the password and write the line `name:hash`; the other lines stay as they are."""
+def set_user(given_name: str, options: Options, environ: Mapping[str, str]) -> Path:
+    """Ask for the password and write the line `name:hash`; the other lines stay as they are.
+
+    Returns the file it was written to.
+    """
     path = Path(environ.get("USERS_FILE") or options.stack_dir / "users")
     name = normalise(given_name)
     if name is None:
@@ -34,7 +38,8 @@ def set_user(given_name: str, options: Options, environ: Mapping[str, str]) -> N
     word = "changed" if name in users else "added"
     users[name] = hash_password(_checked(_password()))
     _write(path, users)
-    print(f"{name}: {word} in {path}; workers read it when they start")
+    print(f"{name}: {word} in {path}")
+    return path
 
 
 def _password() -> str:
@@ -55,6 +60,20 @@ def _checked(password: str) -> str:
 
 
 def _write(path: Path, users: Mapping[str, str]) -> None:
+    """In place: a container that has this one file mounted would not see another of its name.
+
+    A copy is whole before, and goes when the file is: a crash between leaves one of the two.
+    """
+    content = "".join(f"{name}:{password_hash}\n" for name, password_hash in users.items()).encode()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lines = [f"{name}:{password_hash}\n" for name, password_hash in users.items()]
-    replace_file(path, "".join(lines), mode=0o600)
+    if not path.exists():
+        replace_file(path, content, mode=0o600)
+        return
+    draft = path.with_name(f".{path.name}.new")
+    replace_file(draft, content, mode=0o600)
+    with open(path, "r+b") as file:
+        file.write(content)
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
+    draft.unlink()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from deploy.counted import counted
 from deploy.native.nginx import prepare_nginx
 from deploy.native.options import read_environ, read_options
 from deploy.operations.elsewhere import answers
@@ -26,7 +27,8 @@ def check(environ: Mapping[str, str]) -> None:
         state = "" if server.is_served else ", not in use"
         print(f"  {server.host}:{server.port}  {started}{state}")
     say_warnings(upstream, stack.answers if stack else answers)
-    print(f"{len(upstream.served)} servers in use, {algorithm(upstream)}: nginx accepts it")
+    served = counted(len(upstream.served), "server")
+    print(f"{served} in use, {algorithm(upstream)}: nginx accepts it")
     if stack:
         print(f"`make reload` would change, in {stack.name}:")
         say_difference(stack, upstream)

@@ -6,20 +6,22 @@ import http.client
 import json
 import shutil
 import subprocess
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from deploy.digest import digest
 from deploy.operations.stack import NginxProcess
 from deploy.paths import ROOT
 from deploy.refused import Refused
 
 MOUNTED = "/etc/nginx/stack/"  # where docker-compose.yml puts nginx/
 NGINX = ("nginx", "-p", "/tmp/", "-e", "stderr", "-c", f"{MOUNTED}nginx.conf")
+LABEL = "com.docker.compose"
 LOG_LINES = "200"
 
 
@@ -45,6 +47,23 @@ class DockerStack:
 
     def places(self) -> list[AppContainer]:
         return [AppContainer(host, index) for index, host in sorted(_app_containers().items())]
+
+    @contextmanager
+    def settings(self) -> Iterator[list[str]]:
+        """A container keeps what it was made with: what has changed since is only told."""
+        yield [*_outdated(), *self._replaced_secrets()]
+
+    def _replaced_secrets(self) -> list[str]:
+        """A file that was replaced, as editors do: the container goes on seeing the old one."""
+        config = json.loads(_compose(*_made_with(), "config", "--format", "json").stdout)
+        here = {name: digest(Path(secret["file"])) for name, secret in config["secrets"].items()}
+        there: dict[str, str] = self._any_place().ask("secrets")
+        names = ", ".join(name for name, found in there.items() if found != here.get(name))
+        again = "`docker compose up --detach --force-recreate app` applies"
+        return [f"not yet in effect: the new file of {names}, which {again}"] if names else []
+
+    def reads_users(self, path: Path) -> bool:
+        return bool(self._any_place().ask("secrets").get("users") == digest(path))
 
     def resolves(self, host: str) -> bool:
         return bool(self._any_place().ask("resolves", host))
@@ -142,6 +161,38 @@ def find_docker(state: Path) -> DockerStack | None:
         return None
     address = _compose("port", "nginx", "8080").stdout.strip()
     return DockerStack(f"http://{address.replace('0.0.0.0', '127.0.0.1')}", state)
+
+
+def _outdated() -> list[str]:
+    """Which services would be made differently now."""
+    now = dict(
+        line.split()
+        for line in _compose(*_made_with(), "config", "--hash", "*").stdout.splitlines()
+    )
+    found = {labels[f"{LABEL}.service"]: labels[f"{LABEL}.config-hash"] for labels in _labels()}
+    names = ", ".join(sorted(name for name, made in found.items() if now.get(name) != made))
+    applies = "`docker compose up --detach` applies"
+    return [f"not yet in effect: new settings of {names}, which {applies}"] if names else []
+
+
+def _made_with() -> list[str]:
+    """The options of Compose with which the containers were made, beside what it finds by itself."""
+    labels = next(iter(_labels()), {})
+    files = labels.get(f"{LABEL}.project.config_files", "").split(",")
+    settings = labels.get(f"{LABEL}.project.environment_file", "").split(",")
+    options = [("--file", name) for name in files if name]
+    options += [("--env-file", name) for name in settings if name]
+    return [word for option in options for word in option]
+
+
+def _labels() -> list[dict[str, str]]:
+    """The labels of this project's containers."""
+    ids = _compose("ps", "--quiet").stdout.split()
+    if not ids:
+        return []
+    return [
+        found["Config"]["Labels"] for found in json.loads(_run(["docker", "inspect", *ids]).stdout)
+    ]
 
 
 def nginx_processes(listing: str) -> list[NginxProcess]:

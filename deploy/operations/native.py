@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,11 +14,19 @@ import psutil
 
 from deploy.https import write_https
 from deploy.native.address import site_url
+from deploy.native.applied import (
+    Changes,
+    keep_applied,
+    look,
+    read_applied,
+    with_changes,
+)
 from deploy.native.nginx import prepare_nginx
 from deploy.native.options import Options
 from deploy.native.programs import native_workers, supervisord_of
 from deploy.native.render import render_nginx
 from deploy.native.running import find_running
+from deploy.native.settings_check import check_settings
 from deploy.native.site import NativeSite
 from deploy.operations.elsewhere import answers
 from deploy.operations.stack import NginxProcess, resolves
@@ -58,6 +67,21 @@ class NativeStack:
     def places(self) -> list[Workers]:
         return [native_workers(self.options)]
 
+    @contextmanager
+    def settings(self) -> Iterator[list[str]]:
+        changes = look(self._environ, self.state)
+        check_settings(with_changes(self._environ, changes.values))
+        before = read_applied(self.state)
+        keep_applied(self.state, changes.values)
+        try:
+            yield sentences(changes)
+        except BaseException:
+            keep_applied(self.state, before)
+            raise
+
+    def reads_users(self, path: Path) -> bool:
+        return Path(self._environ["USERS_FILE"]).resolve() == path.resolve()
+
     def resolves(self, host: str) -> bool:
         return resolves(host)
 
@@ -92,11 +116,13 @@ class NativeStack:
         return answers(host, port)
 
     def begin_session(self) -> dict[str, str]:
-        return begin_session(self._environ)
+        return begin_session(with_changes(self._environ, read_applied(self.state)))
 
     def store(self) -> dict[str, Any]:
         path = self._environ.get("REDIS_URL_FILE")
-        return store_figures(Path(path).read_text().strip() if path else self._environ["REDIS_URL"])
+        return store_figures(
+            Path(path).read_text(encoding="utf-8").strip() if path else self._environ["REDIS_URL"]
+        )
 
     def _nginx_children(self) -> list[psutil.Process]:
         for info in self.supervisord.processes():
@@ -106,6 +132,20 @@ class NativeStack:
                 except psutil.NoSuchProcess:
                     break
         return []
+
+
+def sentences(changes: Changes) -> list[str]:
+    """What the user must know of a file that has changed."""
+    told = []
+    if changes.taken:
+        told.append(f"new settings: {', '.join(changes.taken)}")
+    if changes.need_a_start:
+        names = ", ".join(changes.need_a_start)
+        told.append(f"not yet in effect: {names}, which `make stop` and `make run` apply")
+    if changes.overruled:
+        names = ", ".join(changes.overruled)
+        told.append(f"without effect: {names}, which the shell gave to `make run`")
+    return told
 
 
 def find_native(options: Options) -> NativeStack | None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 
+from deploy.counted import counted
 from deploy.operations.elsewhere import Answers, warnings
 from deploy.operations.find import operation
 from deploy.operations.generation import reload_nginx, wait_until_old_have_left
@@ -38,7 +39,7 @@ def apply(stack: Stack, text: str | None = None) -> None:
     for place in stack.places():
         place.move_streams()
     _retire(stack, upstream, old)
-    print(f"serving: {len(upstream.served)} servers, {algorithm(upstream)}")
+    print(f"serving: {counted(len(upstream.served), 'server')}, {algorithm(upstream)}")
 
 
 def _serve(stack: Stack, old: Mapping[str, set[int]]) -> Upstream:

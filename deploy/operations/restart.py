@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Mapping
 
+from deploy.counted import counted
 from deploy.operations.find import operation
 from deploy.operations.stack import Place, Stack
 from deploy.refused import Refused
@@ -24,11 +25,13 @@ def rolling_restart(environ: Mapping[str, str]) -> None:
         if sum(server.is_served for _, server in work) < 2:
             remedy = "nobody would answer meanwhile: `make scale N=2` first"
             raise Refused(f"there is only one worker in rotation: {remedy}")
-        for number, (place, server) in enumerate(work, start=1):
-            print(f"{number} of {len(work)}: {place.host}:{server.port} …", end=" ", flush=True)
-            _restart(place, server, number, len(work))
-            if number < len(work):
-                time.sleep(pause_seconds(server))
+        with stack.settings() as told:
+            for number, (place, server) in enumerate(work, start=1):
+                print(f"{number} of {len(work)}: {place.host}:{server.port} …", end=" ", flush=True)
+                _restart(place, server, number, len(work))
+                if number < len(work):
+                    time.sleep(pause_seconds(server))
+        print("; ".join([f"{counted(len(work), 'worker')} restarted", *told]))
 
 
 def pause_seconds(server: Server) -> float:
@@ -43,7 +46,8 @@ def _restart(place: Place, server: Server, number: int, total: int) -> None:
     try:
         place.restart(server.port)
     except Refused as error:
-        untouched = f"{total - number} workers were not touched"
+        left = total - number
+        untouched = f"{counted(left, 'worker')} {'was' if left == 1 else 'were'} not touched"
         raise Refused(f"{error}\nstopped here; {untouched}. Mend it, then run this again") from None
     print(f"ready after {time.monotonic() - began:.1f} s", flush=True)
 

@@ -16,10 +16,10 @@ from deploy.upstream.read import Upstream, read_upstream
 MOST = 64  # beyond that a typing mistake is likelier than a machine with so many cores
 
 
-def scale(environ: Mapping[str, str], number: int) -> None:
+def scale(environ: Mapping[str, str], wanted: str) -> None:
     """Add lines like the last worker's, or take the last ones away; on failure the file is as before."""
-    if not 1 <= number <= MOST:
-        raise Refused(f"N={number} must be between 1 and {MOST}")
+    if not wanted.isdecimal() or not 1 <= (number := int(wanted)) <= MOST:
+        raise Refused(f"N={wanted} must be a number from 1 to {MOST}: make scale N=6")
     with operation(environ) as stack:
         upstream = read_upstream(stack.upstream_conf)
         check_upstream(upstream)

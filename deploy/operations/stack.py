@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,6 +49,15 @@ class Stack(Protocol):
 
     def places(self) -> Sequence[Place]:
         """Where workers run at this moment."""
+
+    def settings(self) -> AbstractContextManager[list[str]]:
+        """Workers that start in the block get the settings of now; sentences about what they get, and do not.
+
+        When the block fails, later ones get the settings of before.
+        """
+
+    def reads_users(self, path: Path) -> bool:
+        """Whether the workers look at this users file."""
 
     def resolves(self, host: str) -> bool:
         """Whether nginx could look `host` up."""

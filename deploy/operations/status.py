@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from deploy.counted import counted
 from deploy.operations.elsewhere import elsewhere
 from deploy.operations.find import running_stack
 from deploy.operations.judgement import problems
@@ -15,7 +16,7 @@ from deploy.operations.stack import Place, Stack
 from deploy.operations.visit import visit
 from deploy.refused import Refused
 from deploy.upstream.difference import algorithm
-from deploy.upstream.read import Upstream, parse_upstream
+from deploy.upstream.read import Upstream, parse_upstream, text_of
 
 HEADINGS = ("worker", "state", "up", "restarts", "in flight", "requests/min", "share", "errors/min")
 
@@ -61,7 +62,7 @@ def _served(stack: Stack, places: Sequence[Place]) -> Upstream | None:
 
 
 def _is_edited(stack: Stack, places: Sequence[Place]) -> bool:
-    return any(place.applied() != stack.upstream_conf.read_bytes().decode() for place in places)
+    return any(place.applied() != text_of(stack.upstream_conf) for place in places)
 
 
 def _workers(places: Sequence[Place], upstream: Upstream | None) -> list[dict[str, Any]]:
@@ -145,7 +146,7 @@ def _redis_line(redis: dict[str, Any]) -> str:
     limit = redis["memory_limit_bytes"]
     of = f" of {limit / 2**20:.0f}" if limit else ""
     memory = f"{redis['memory_bytes'] / 2**20:.1f}{of} MiB"
-    counts = f"{about}{redis['sessions']} sessions of {redis['users']} users"
+    counts = f"{about}{counted(redis['sessions'], 'session')} of {counted(redis['users'], 'user')}"
     return f"redis     {redis['version']}, {memory}, {counts}{_failover_text(redis)}"
 
 

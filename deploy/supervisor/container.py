@@ -25,7 +25,7 @@ from deploy.supervisor.programs import (
 from deploy.supervisor.workers import Workers
 from deploy.times import read_times
 from deploy.upstream.lint import check_upstream
-from deploy.upstream.read import Server, read_upstream
+from deploy.upstream.read import Server, read_upstream, text_of
 
 FOLDER = Path("/tmp/supervisor")  # a tmpfs: the rest of the container is read-only
 OUTPUT = Path("/dev/stdout")
@@ -44,7 +44,7 @@ def run_container() -> int:
     supervisord = _supervisord()
     watchdog = [watchdog_program(OUTPUT)] if read_times(os.environ).watchdog_seconds else []
     write_programs(supervisord.programs, [*map(_program, upstream.workers), *watchdog])
-    container_workers().keep(upstream.path.read_bytes().decode())
+    container_workers().keep(text_of(upstream.path))
     process: subprocess.Popen[bytes] | None = None
     try:
         signal.signal(signal.SIGTERM, _stop)

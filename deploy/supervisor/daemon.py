@@ -79,7 +79,7 @@ class Supervisord:
     @property
     def given_up(self) -> str | None:
         """The program that could not be kept running, once listener.py has named one."""
-        return self._fatal.read_text() if self._fatal.exists() else None
+        return self._fatal.read_text(encoding="utf-8") if self._fatal.exists() else None
 
     def states(self) -> dict[str, str]:
         """Each program's state, by name; empty while supervisord takes no commands."""

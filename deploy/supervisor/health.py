@@ -60,7 +60,7 @@ def _is_noticed(ready: Path, nginx_runs: Callable[[], bool]) -> bool:
             replace_file(ready, "0")
             return True
         replace_file(ready, str(time.monotonic()))
-    left = NOTICED_SECONDS - (time.monotonic() - float(ready.read_text()))
+    left = NOTICED_SECONDS - (time.monotonic() - float(ready.read_text(encoding="utf-8")))
     if left > 0:
         print(f"the workers are ready; nginx knows in {left:.1f} s")
     return left <= 0

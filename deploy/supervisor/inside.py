@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from deploy.digest import digest
 from deploy.operations.elsewhere import answers
 from deploy.operations.stack import resolves
 from deploy.operations.store import store_figures
@@ -27,9 +28,14 @@ def answer(action: str, words: list[str]) -> int:
     return 0
 
 
+def secrets() -> dict[str, str]:
+    """A digest of each secret file of this container, by name."""
+    return {path.name: digest(path) for path in Path("/run/secrets").iterdir()}
+
+
 def _redis_url() -> str:
     path = os.environ.get("REDIS_URL_FILE")
-    return Path(path).read_text().strip() if path else os.environ["REDIS_URL"]
+    return Path(path).read_text(encoding="utf-8").strip() if path else os.environ["REDIS_URL"]
 
 
 ACTIONS: dict[str, Callable[[Workers, list[str]], Any]] = {
@@ -42,6 +48,7 @@ ACTIONS: dict[str, Callable[[Workers, list[str]], Any]] = {
     "figures": lambda workers, words: workers.figures(),
     "applied": lambda workers, words: workers.applied(),
     "keep": lambda workers, words: workers.keep(words[0]),
+    "secrets": lambda workers, words: secrets(),
     "resolves": lambda workers, words: resolves(words[0]),
     "answers": lambda workers, words: answers(words[0], int(words[1])),
     "begin-session": lambda workers, words: begin_session(os.environ),

@@ -22,7 +22,7 @@ def main() -> None:
         if event["eventname"] == "PROCESS_STATE_STARTING":
             count_start(folder, name)
         elif is_given_up(event) and not is_attended(folder, name):
-            (folder / "fatal").write_text(name)
+            (folder / "fatal").write_text(name, encoding="utf-8")
             os.kill(os.getppid(), signal.SIGTERM)
 
 

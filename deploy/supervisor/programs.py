@@ -58,7 +58,7 @@ class Program:
 
     def write(self, folder: Path) -> None:
         """Make or replace the program's file."""
-        (folder / f"{self.name}.conf").write_text(self.section())
+        (folder / f"{self.name}.conf").write_text(self.section(), encoding="utf-8")
 
 
 def worker_program(
@@ -68,13 +68,14 @@ def worker_program(
     drain_seconds: float,
     output: Path,
     watched: Path | None = None,
-    module: str = "app",
+    start: Sequence[str] = ("app",),
 ) -> Program:
     """One worker: listens on `host` and its port, and gets 5 s more than its drain to end.
 
-    `watched` is what the files are called through which the watchdog looks at it.
+    `watched` is what the files are called through which the watchdog looks at it; `start` is the module that
+    is run, and what it gets before the other arguments.
     """
-    command = [sys.executable, "-m", module, "--port", str(server.port), "--host", host]
+    command = [sys.executable, "-m", *start, "--port", str(server.port), "--host", host]
     command += ["--watched", str(watched)] if watched else []
     stop_seconds = int(drain_seconds) + 5
     return Program(server.name, command, WORKER_PRIORITY, stop_seconds, output)

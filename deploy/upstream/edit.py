@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deploy.refused import Refused
 from deploy.replace_file import replace_file
-from deploy.upstream.read import OUR_HOST, Server, Upstream, UpstreamError
+from deploy.upstream.read import OUR_HOST, THIS_MACHINE, Server, Upstream, UpstreamError, text_of
 
 PORT = re.compile(rf"(\bserver\s+{OUR_HOST}:)\d+")
 CODE = re.compile(r"[^;#]*")  # a line up to its `;`
@@ -17,8 +17,8 @@ ASIDE = re.compile(r"\s+(?:down|drain|backup)(?=\s|$)")
 
 
 def read(path: Path) -> str:
-    """The text with its own line ends."""
-    return path.read_bytes().decode()
+    """As text_of: with its own line ends."""
+    return text_of(path)
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def edited(path: Path, text: str) -> Iterator[None]:
 
 def add_workers(text: str, upstream: Upstream, ports: list[int]) -> str:
     """`text` with a line a port, like the last worker's and below it, in rotation."""
-    lines = text.splitlines(keepends=True)
+    lines = _lines(text)
     last = upstream.workers[-1]
     line = _line(lines, upstream, last)
     end = line[len(line.rstrip("\r\n")) :] or "\n"
@@ -50,7 +50,7 @@ def add_workers(text: str, upstream: Upstream, ports: list[int]) -> str:
 
 def remove_servers(text: str, upstream: Upstream, servers: list[Server]) -> str:
     """`text` without these lines."""
-    lines = text.splitlines(keepends=True)
+    lines = _lines(text)
     for server in servers:
         _line(lines, upstream, server)
     gone = {server.line - 1 for server in servers}
@@ -59,13 +59,18 @@ def remove_servers(text: str, upstream: Upstream, servers: list[Server]) -> str:
 
 def set_down(text: str, upstream: Upstream, server: Server, down: bool) -> str:
     """`text` with `down` added to that line or taken off it."""
-    lines = text.splitlines(keepends=True)
+    lines = _lines(text)
     line = _line(lines, upstream, server)
     code = CODE.match(line)
     end = code.end() if code else 0
     changed = line[:end].rstrip() + " down" if down else ASIDE.sub("", line[:end])
     lines[server.line - 1] = changed + line[end:]
     return "".join(lines)
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as nginx counts them, each with its end."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
 def _line(lines: list[str], upstream: Upstream, server: Server) -> str:
@@ -85,6 +90,7 @@ def find_server(upstream: Upstream, word: str) -> Server:
         names = {f"{server.host}:{server.port}"}
         if server.is_worker:
             names |= {str(server.port), server.name}
+            names |= {f"{host}:{server.port}" for host in THIS_MACHINE}  # as `make status` has it
         if word in names:
             return server
     known = ", ".join(str(server.port) for server in upstream.workers)

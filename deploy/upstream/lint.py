@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from deploy.upstream.read import POLICIES, Server, Upstream, UpstreamError
+from deploy.upstream.read import OUR_HOST, POLICIES, THIS_MACHINE, Server, Upstream, UpstreamError
 
 REMEDY = "its manual lists weight, max_conns, max_fails, fail_timeout, backup, down, resolve"
 KNOWN = re.compile(
@@ -37,9 +37,7 @@ def check_upstream(upstream: Upstream) -> None:
 
 def _check_parameters(upstream: Upstream, server: Server) -> None:
     for parameter in server.parameters:
-        if parameter == "server":
-            text = "a `;` is missing at the end of this line"
-        elif parameter.startswith("slow_start"):
+        if parameter.startswith("slow_start"):
             text = "slow_start is for the commercial nginx only: remove it"
         elif parameter == "backup" and upstream.policy in WITHOUT_BACKUP:
             text = f"`backup` does not go with {upstream.policy}: remove one of them"
@@ -71,7 +69,7 @@ def _check_worker_port(upstream: Upstream, server: Server) -> None:
 def _check_duplicates(upstream: Upstream) -> None:
     seen: dict[tuple[str, int], int] = {}
     for server in upstream.servers:
-        address = (server.host, server.port)
+        address = (OUR_HOST if server.host in THIS_MACHINE else server.host, server.port)
         if address in seen:
             text = f"{server.host}:{server.port} is already on line {seen[address]}: it would get twice its share"
             raise UpstreamError(upstream.path, server.line, text)

@@ -5,6 +5,7 @@ nginx's own grammar is read by crossplane.  A worker is a server line whose host
 
 from __future__ import annotations
 
+import codecs
 import ipaddress
 import tempfile
 from collections.abc import Mapping
@@ -16,8 +17,10 @@ import crossplane
 
 from deploy.paths import shown
 from deploy.refused import Refused
+from deploy.upstream.semicolon import line_without_semicolon
 
 OUR_HOST = "app"
+THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 POLICIES = ("least_conn", "least_time", "random", "ip_hash", "hash")
 NOT_SERVED = frozenset({"down", "drain", "backup"})  # a backup waits until all others are away
 
@@ -120,16 +123,31 @@ def read_upstream(path: Path) -> Upstream:
 
 def parse_upstream(text: str, path: Path) -> Upstream:
     """The upstream in a copy of `path` that was kept as text."""
-    with tempfile.NamedTemporaryFile("w", suffix=".conf", newline="") as copy:
+    with tempfile.NamedTemporaryFile("w", suffix=".conf", newline="", encoding="utf-8") as copy:
         copy.write(text)
         copy.flush()
         return replace(read_upstream(Path(copy.name)), path=path)
+
+
+def text_of(path: Path) -> str:
+    """The text with its own line ends; UpstreamError where it is not the UTF-8 that is read everywhere."""
+    content = path.read_bytes()
+    if content.startswith(codecs.BOM_UTF8):
+        text = "a byte-order mark, which nginx takes for a directive: save the file as UTF-8 without it"
+        raise UpstreamError(path, 1, text)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UpstreamError(path, line, "not UTF-8: save the file as UTF-8") from None
 
 
 def _only_block(path: Path) -> list[dict[str, Any]]:
     """The directives inside `upstream app { ... }`, which must be all the file holds."""
     if not path.is_file():
         raise UpstreamError(path, None, "there is no such file")
+    if line := line_without_semicolon(text_of(path)):
+        raise UpstreamError(path, line, "a `;` is missing at the end of this line")
     # The file is a part of nginx.conf's http block, so directives cannot be checked for their place.
     parsed = crossplane.parse(str(path), single=True, check_ctx=False, check_args=False)
     for error in parsed["errors"]:
@@ -147,6 +165,9 @@ def _only_block(path: Path) -> list[dict[str, Any]]:
 def _server(path: Path, item: dict[str, Any]) -> Server:
     address, *parameters = item["args"] or [""]
     host, colon, port = address.rpartition(":")
+    if (host == OUR_HOST and not port) or address == OUR_HOST:
+        text = f"a worker needs a port, from 1024 up: write `server {OUR_HOST}:8001;`"
+        raise UpstreamError(path, item["line"], text)
     if address.startswith("unix:") or not colon or port.endswith("]"):
         host, port = address, "80"  # nginx's default; what is elsewhere need not name a port
     if not port.isdigit() or not 0 < int(port) < 65536:

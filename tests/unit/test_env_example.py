@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from deploy.native.applied import NEEDS_A_START
 from deploy.paths import ROOT
 
 MANUAL = (ROOT / ".env.example").read_text()
@@ -40,6 +41,18 @@ def test_every_documented_setting_is_read() -> None:
     """The manual describes no setting that nobody reads."""
     secrets = {f"{name}_FILE" for name in documented()}
     assert documented() - read() - secrets - OF_PYTHON == set()
+
+
+def test_when_it_takes_effect() -> None:
+    """What `make rolling-restart` cannot apply is marked so, and nothing else is; nor what only Docker has."""
+    marked, mark = set(), False
+    for line in MANUAL.partition("--- Only in Docker")[0].splitlines():
+        if match := re.match(rf"#({NAME})=", line):
+            marked |= {match[1]} if mark else set()
+        else:
+            mark = line.endswith("[start]")
+
+    assert marked == NEEDS_A_START
 
 
 def test_each_has_its_sentences() -> None:

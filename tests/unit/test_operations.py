@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.counted import counted
 from deploy.lock import held
 from deploy.operations.docker import nginx_processes
 from deploy.operations.restart import pause_seconds
@@ -128,7 +129,7 @@ def test_down_and_up_again() -> None:
     assert set_down(down, parse(down), upstream.servers[0], False) == TEXT
 
 
-@pytest.mark.parametrize("word", ["8002", "app:8002", "worker-8002"])
+@pytest.mark.parametrize("word", ["8002", "app:8002", "worker-8002", "127.0.0.1:8002"])
 def test_names_of_a_worker(word: str) -> None:
     """A worker is found by its port, its address and its name in logs."""
     assert find_server(parse(TEXT), word).line == 6
@@ -232,3 +233,12 @@ def test_attended_program(tmp_path: Path) -> None:
         assert not is_attended(tmp_path, "worker-8002")
 
     assert not is_attended(tmp_path, "worker-8001")
+
+
+def test_one_is_not_several() -> None:
+    """One of a thing has no s."""
+    assert [counted(number, "server") for number in (0, 1, 2)] == [
+        "0 servers",
+        "1 server",
+        "2 servers",
+    ]

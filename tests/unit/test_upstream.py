@@ -8,6 +8,7 @@ import pytest
 
 from deploy.upstream.lint import check_upstream
 from deploy.upstream.read import Server, Upstream, UpstreamError, read_upstream
+from deploy.upstream.semicolon import line_without_semicolon
 from tests.conftest import UPSTREAM
 
 GOOD = """upstream app {
@@ -27,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def read(path: Path, text: str) -> Upstream:
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     upstream = read_upstream(path)
     check_upstream(upstream)
     return upstream
@@ -106,6 +107,16 @@ def test_line_endings(path: Path) -> None:
 WRONG = {
     "missing brace": ("}\n", "", None, "unexpected end of file"),
     "missing semicolon": ("8001 max_fails=1;", "8001 max_fails=1", 4, "`;` is missing"),
+    "missing semicolon of the zone": ("512k;", "512k", 2, "`;` is missing"),
+    "missing semicolon before a comment": ("app:8002 down;", "app:8002 down", 5, "`;` is missing"),
+    "missing semicolon of the last": ("8003 backup;", "8003 backup", 7, "`;` is missing"),
+    "this machine's name for a worker": (
+        "192.0.2.7:9000",
+        "localhost:8001",
+        6,
+        "already on line 4",
+    ),
+    "byte-order mark": ("upstream app", "\ufeffupstream app", 1, "without it"),
     "unknown parameter": ("max_fails", "max_failures", 4, "no server parameter"),
     "commercial": ("max_fails=1", "slow_start=3s", 4, "commercial nginx only"),
     "weight of nothing": ("max_fails=1", "weight=0", 4, "`down` takes a server out"),
@@ -141,6 +152,23 @@ def test_wrong_line_is_named(path: Path, kind: str) -> None:
     assert str(refused.value).startswith(str(path))
     if line is not None:
         assert f"{path}, line {line}:" in str(refused.value)
+
+
+def test_lines_without_semicolon() -> None:
+    """The line that lacks its `;` is found, however the next one begins; lists over two lines are none."""
+    text = (
+        "upstream app {\n  zone app 512k%s\n  # a comment\n\n  server app:8001\n    resolve;\n}\n"
+    )
+    assert line_without_semicolon(text % ";") is None
+    assert line_without_semicolon(text % "") == 2
+    assert line_without_semicolon(text.replace("resolve;", "resolve") % ";") == 6
+
+
+def test_another_encoding(path: Path) -> None:
+    """A byte of another encoding is refused with its line, also in a comment."""
+    path.write_bytes(GOOD.encode() + b"# caf\xe9\n")
+    with pytest.raises(UpstreamError, match="line 9: not UTF-8: save the file as UTF-8"):
+        read_upstream(path)
 
 
 def test_nobody_in_use(path: Path) -> None:

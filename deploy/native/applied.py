@@ -1,0 +1,102 @@
+"""What native workers are started with: the settings of `make run`, and those that .env has changed since.
+
+`make rolling-restart` reads .env again, and keeps what it found in STACK_DIR: a worker that crashes an
+hour later, or is added by `make scale`, starts with the settings of the others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.native.options import DEFAULT_FILE, read_settings_file
+from deploy.replace_file import replace_file
+
+FROM_FILE = (
+    "SETTINGS_FROM_FILE"  # the names that `make run` took from the file, for whoever asks later
+)
+# What nginx, supervisord or Redis are started with: workers alone cannot take it over.
+NEEDS_A_START = frozenset(
+    {
+        *("BIND", "HTTP_PORT", "HTTPS_PORT", "HTTPS_ONLY", "HTTP2", "HTTPS_NAMES"),
+        *("TLS_CERT", "TLS_KEY", "APP_ENV", "USERS_FILE", "REDIS_URL", "REDIS_URL_FILE"),
+        *("DRAIN_SECONDS", "STACK_DIR", "UPSTREAM_CONF", "NGINX_PROCESSES"),
+        *("NGINX_LEAVES_SECONDS", "ALLOWED_HOSTS", "TRUSTED_PROXIES"),
+        *("PAGE_SECONDS", "WATCHDOG_SECONDS", "DEV"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What .env says now and the running stack does not do.
+
+    `values` is the whole of what workers start with beyond the settings of `make run`; None is unset.
+    `taken` are the names that a restart of the workers applies.
+    """
+
+    values: dict[str, str | None]
+    taken: list[str]
+    need_a_start: list[str]
+    overruled: list[str]
+
+
+def record(shell: Mapping[str, str]) -> dict[str, str]:
+    """What a later command must know to tell the settings of a file from those of the shell."""
+    given = read_settings_file(shell)
+    name = shell.get("ENV_FILE", DEFAULT_FILE)
+    names = ",".join(sorted(given.keys() - shell.keys()))
+    return {"ENV_FILE": os.path.abspath(name) if name else "", FROM_FILE: names}
+
+
+def look(started: Mapping[str, str], stack_dir: Path) -> Changes:
+    """Compare the file with what a stack with the environment `started` was given, or has taken since."""
+    now = read_settings_file(started)
+    first = {name: started[name] for name in started.get(FROM_FILE, "").split(",") if name}
+    kept = read_applied(stack_dir)
+    changes = Changes({}, [], [], [])
+    for name in sorted(first.keys() | now.keys() | kept.keys()):
+        if name in NEEDS_A_START:
+            if now.get(name) != first.get(name) and started.get(name) != now.get(name):
+                changes.need_a_start.append(name)
+        elif name in started and name not in first:
+            if name in now and now[name] != started[name]:
+                changes.overruled.append(name)
+        else:
+            if now.get(name) != kept.get(name, first.get(name)):
+                changes.taken.append(name)
+            if now.get(name) != first.get(name):
+                changes.values[name] = now.get(name)
+    return changes
+
+
+def with_changes(environ: Mapping[str, str], values: Mapping[str, str | None]) -> dict[str, str]:
+    """`environ` as the workers get it."""
+    changed = {**environ, **values}
+    return {name: value for name, value in changed.items() if value is not None}
+
+
+def read_applied(stack_dir: Path) -> dict[str, str | None]:
+    """What has been kept since `make run`: nothing at first."""
+    path = _path(stack_dir)
+    if not path.exists():
+        return {}
+    kept: dict[str, str | None] = json.loads(path.read_text(encoding="utf-8"))
+    return kept
+
+
+def keep_applied(stack_dir: Path, values: Mapping[str, str | None]) -> None:
+    """Have every worker that starts from now on start with these."""
+    replace_file(_path(stack_dir), json.dumps(values), mode=0o600)  # there are secrets in it
+
+
+def forget_applied(stack_dir: Path) -> None:
+    """At a start of the stack, which reads the file itself."""
+    _path(stack_dir).unlink(missing_ok=True)
+
+
+def _path(stack_dir: Path) -> Path:
+    return stack_dir / "supervisor/settings.json"

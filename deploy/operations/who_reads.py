@@ -1,0 +1,28 @@
+"""Whether the running stack reads a users file, and what it takes where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy.operations.find import find_stack
+from deploy.operations.native import NativeStack
+from deploy.refused import Refused
+
+
+def who_reads(path: Path, environ: Mapping[str, str]) -> str:
+    """One sentence for whoever has just written to it."""
+    try:
+        stack = find_stack(environ)
+    except Refused as error:
+        return str(error)
+    if stack is None:
+        return f"no stack runs: `make run` reads it; for Docker write USERS_FILE={path} into .env"
+    if stack.reads_users(path):
+        return f"{stack.name} reads it: it holds from the next login on"
+    apply = (
+        "`make stop` and `make run`"
+        if isinstance(stack, NativeStack)
+        else "`docker compose up --detach`"
+    )
+    return f"{stack.name} does not read it: write USERS_FILE={path} into .env, then {apply}"
