@@ -12,25 +12,34 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvloop
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+from app import throttle
 from app.accounts import Accounts, UsersFile, UsersFileError
 from app.cookie import SessionCookie
 from app.deadline import end_late_pages
 from app.drain import drain
-from app.events.hub import Hub
+from app.events.hub import CHANNEL, Hub
 from app.handlers.base import Services, Worker
 from app.handlers.login import STAY_ABSOLUTE_SECONDS
 from app.logs import write_logs
 from app.memory import give_back
 from app.metrics import Metrics
-from app.sessions import Notices, Pipeline, RedisSessions, StoreUnavailable, Subscription
+from app.sessions import (
+    Notices,
+    Pipeline,
+    RedisSessions,
+    StoreUnavailable,
+    Subscription,
+    check_rights,
+)
 from app.settings import Settings, SettingsError, read_settings
 from app.throttle import Rules, Throttle
 from app.watched import answer_hanging, progress_counter
@@ -137,10 +146,11 @@ async def serve(
     hub = services.hub
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, hub.move)
     server = _server(services, keep_alive=handover is None)
+    rights = partial(_check_rights, pipeline, settings)
     if handover is None:
         server.add_sockets(bind_sockets(options.port, options.host or None, backlog=BACKLOG))
     running = [
-        asyncio.create_task(_become_ready(worker, services.sessions, server, handover)),
+        asyncio.create_task(_become_ready(worker, rights, server, handover)),
         asyncio.create_task(hub.run()),
         asyncio.create_task(services.metrics.keep_time()),
         asyncio.create_task(end_late_pages(worker, settings.page_seconds)),
@@ -190,8 +200,19 @@ def _services(settings: Settings, accounts: Accounts, worker: Worker) -> tuple[S
         max(settings.limits.absolute_seconds, STAY_ABSOLUTE_SECONDS),
         settings.session_cookie_name,
     )
-    throttle = Throttle(pipeline, Rules(free_failures=settings.login_tries), prefix)
-    return Services(worker, settings, sessions, cookie, accounts, hub, throttle, metrics), pipeline
+    slowed = Throttle(pipeline, Rules(free_failures=settings.login_tries), prefix)
+    return Services(worker, settings, sessions, cookie, accounts, hub, slowed, metrics), pipeline
+
+
+async def _check_rights(pipeline: Pipeline, settings: Settings) -> None:
+    prefix = settings.session_prefix
+    await check_rights(
+        pipeline,
+        prefix=prefix,
+        others=(throttle.SCRIPT,),
+        keys=(throttle.key_of("-", prefix),),
+        channels=(prefix + CHANNEL,),
+    )
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:
@@ -216,18 +237,20 @@ def _server(services: Services, *, keep_alive: bool) -> HTTPServer:
 
 
 async def _become_ready(
-    worker: Worker, sessions: RedisSessions, server: HTTPServer, handover: Handover | None
+    worker: Worker,
+    check: Callable[[], Awaitable[None]],
+    server: HTTPServer,
+    handover: Handover | None,
 ) -> None:
-    """Take traffic once Redis has answered; later outages leave the worker in the rotation."""
-    waited = False
+    """Take traffic once Redis allows all that is needed; later outages leave the worker in the rotation."""
     while not worker.ready:
         try:
-            await sessions.check()
-            worker.ready = True
+            await check()
+            worker.ready, worker.waits_for = True, ""
         except StoreUnavailable as error:
-            if not waited:
+            if worker.waits_for != str(error):
                 log.warning("waiting for Redis: %s", error)
-            waited = True
+            worker.waits_for = str(error)
             await asyncio.sleep(0.5)
     if handover is not None:
         server.add_sockets(handover.sockets)

@@ -17,7 +17,7 @@ from pathlib import Path
 from app.sessions import Pipeline, Session, StoreUnavailable
 from app.sessions.wire.calls import Script, ScriptError
 
-_SCRIPT = Script.read(Path(__file__).with_suffix(".lua"))
+SCRIPT = Script.read(Path(__file__).with_suffix(".lua"))
 OUTCOME_SECONDS = 3.0  # for which a try waits at most for those under way
 AGAIN_SECONDS = 0.1
 NETWORK_BITS = {4: 24, 6: 64}  # what one customer is given; more would put strangers together
@@ -78,7 +78,7 @@ class Attempt:
         self._rules = rules
         # Hashes: who reads Redis learns neither who logs in here nor from where.
         self._keys = [
-            f"{prefix}login:{{{account[:32]}}}:{part}" for part in ("counts", "turns", "networks")
+            f"{key_of(account, prefix)}:{part}" for part in ("counts", "turns", "networks")
         ]
         self._origin = hashlib.sha256(f"{account} {origin}".encode()).hexdigest()[:16]
         self._proven = proven
@@ -125,10 +125,15 @@ class Attempt:
             _ms(rules.longest_try_seconds), self._held,
         )  # fmt: skip
         try:
-            answer: tuple[int, bytes] = await self._pipeline.run(_SCRIPT, self._keys, args)
+            answer: tuple[int, bytes] = await self._pipeline.run(SCRIPT, self._keys, args)
         except ScriptError as error:
             raise StoreUnavailable(str(error), may_have_happened=True) from error
         return answer
+
+
+def key_of(account: str, prefix: str = "") -> str:
+    """What the keys of an account begin with; one slot of a cluster holds them."""
+    return f"{prefix}login:{{{account[:32]}}}"
 
 
 def _network(address: str) -> str:

@@ -48,6 +48,7 @@ class Worker:
     boot: str
     note_progress: Callable[[], None] = lambda: None  # called with each answer; see app/watched.py
     ready: bool = False
+    waits_for: str = ""  # why it is not ready yet
     pages: dict[BaseHandler, float] = field(default_factory=dict)
     clock: float = 0  # seconds in which the event loop was free; see app/deadline.py
     answered: int = 0

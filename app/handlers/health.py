@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .base import BaseHandler
 
 
@@ -27,7 +29,13 @@ class Ready(Probe):
 
     def get(self) -> None:
         worker = self.services.worker
-        body = {"ready": worker.ready, "in_flight": worker.in_flight, "boot": worker.boot}
+        body: dict[str, Any] = {
+            "ready": worker.ready,
+            "in_flight": worker.in_flight,
+            "boot": worker.boot,
+        }
+        if worker.waits_for:
+            body["waits_for"] = worker.waits_for
         body["redis_errors"] = self.services.sessions.counters.errors
         self.answer_json(200 if worker.ready else 503, body)
 

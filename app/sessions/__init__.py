@@ -8,6 +8,7 @@ from .counters import Counters
 from .identity import is_id
 from .limits import Limits
 from .memory import MemorySessions
+from .rights import check_rights
 from .session import BadKey, Session
 from .store import (
     Device,
@@ -43,6 +44,7 @@ __all__ = [
     "StoreUnavailable",
     "Subscription",
     "Watch",
+    "check_rights",
     "is_id",
     "read_address",
 ]

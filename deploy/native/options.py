@@ -33,6 +33,7 @@ class Options:
     nginx_processes: str = "auto"
     nginx_leaves_seconds: int = 60
     dev: bool = False
+    session_prefix: str = ""
 
     @property
     def logs(self) -> Path:
@@ -100,6 +101,7 @@ def read_options(environ: Mapping[str, str]) -> Options:
         nginx_processes=_processes(environ),
         nginx_leaves_seconds=int(_number(environ, "NGINX_LEAVES_SECONDS", 60, most=86400)),
         dev=_dev(environ),
+        session_prefix=environ.get("SESSION_PREFIX") or "",
     )
 
 

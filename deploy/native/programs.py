@@ -8,6 +8,7 @@ from deploy.native import binaries
 from deploy.native.nginx import nginx_command
 from deploy.native.options import Options
 from deploy.paths import ROOT
+from deploy.redis_users import password, write_users
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.programs import (
     NGINX_PRIORITY,
@@ -56,17 +57,20 @@ def native_workers(options: Options) -> Workers:
     )
 
 
-def redis_url(options: Options) -> str:
-    """The address of the stack's own Redis: a socket file, so no port is taken and no other user gets in."""
-    return "unix://" + urllib.parse.quote(str(options.socket("redis.sock")))
+def redis_url(options: Options, user: str = "sessions") -> str:
+    """The address of the stack's own Redis for one of its users: a socket file, so no port is taken."""
+    secret = password(options.stack_dir, user)
+    return f"unix://{user}:{secret}@" + urllib.parse.quote(str(options.socket("redis.sock")))
 
 
 def _redis(options: Options) -> Program:
     data = options.stack_dir / "redis"
     data.mkdir(parents=True, exist_ok=True)
+    users = data / "users.acl"
+    write_users(users, options.session_prefix, options.stack_dir)
     command = [str(binaries.redis()), str(ROOT / "deploy/redis/redis.conf"), "--port", "0"]
     command += ["--unixsocket", str(options.socket("redis.sock")), "--unixsocketperm", "700"]
-    command += ["--dir", str(data), "--daemonize", "no"]
+    command += ["--dir", str(data), "--daemonize", "no", "--aclfile", str(users)]
     return Program(
         "redis",
         command,

@@ -9,7 +9,7 @@ from deploy.upstream.read import Upstream
 
 Facts = Mapping[str, Any]
 FULL_SHARE = 0.9  # of maxmemory: the rest may be gone before anybody has looked
-MAY_NOT = "the user in REDIS_URL may not do this: ACL SETUSER NAME ~* &* +@all -@dangerous +info"
+MAY_NOT = "the user in REDIS_URL may not do this: deploy/redis/users.acl has what it needs"
 REMEDIES = {
     "OOM": "its memory is full: raise maxmemory, or have sessions end sooner (SESSION_IDLE_SECONDS)",
     "MISCONF": "it cannot write to its disk: make room there, or give its folder back; its log says more",

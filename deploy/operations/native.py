@@ -23,7 +23,7 @@ from deploy.native.applied import (
 )
 from deploy.native.nginx import prepare_nginx
 from deploy.native.options import Options
-from deploy.native.programs import native_workers, supervisord_of
+from deploy.native.programs import native_workers, redis_url, supervisord_of
 from deploy.native.render import render_nginx
 from deploy.native.running import find_running
 from deploy.native.settings_check import check_settings
@@ -119,6 +119,8 @@ class NativeStack:
         return begin_session(with_changes(self._environ, read_applied(self.state)))
 
     def store(self) -> dict[str, Any]:
+        if not self.options.redis_url:
+            return store_figures(redis_url(self.options, "status"))
         path = self._environ.get("REDIS_URL_FILE")
         return store_figures(
             Path(path).read_text(encoding="utf-8").strip() if path else self._environ["REDIS_URL"]

@@ -34,8 +34,10 @@ def secrets() -> dict[str, str]:
 
 
 def _redis_url() -> str:
+    """Where the workers' Redis is; of the stack's own, as the user that may ask for figures."""
     path = os.environ.get("REDIS_URL_FILE")
-    return Path(path).read_text(encoding="utf-8").strip() if path else os.environ["REDIS_URL"]
+    url = Path(path).read_text(encoding="utf-8").strip() if path else os.environ["REDIS_URL"]
+    return url.replace("://sessions@", "://status@")
 
 
 ACTIONS: dict[str, Callable[[Workers, list[str]], Any]] = {

@@ -53,7 +53,7 @@ def _environ(stack: Scratch) -> Mapping[str, str]:
     """What the stack's own workers see, and nothing of this machine's settings."""
     state = str(stack.folder / "state")
     isolated = {**os.environ, **ISOLATED, **dict.fromkeys(UNSET, ""), "STACK_DIR": state}
-    return {**isolated, "REDIS_URL": redis_url(read_options(isolated))}
+    return {**isolated, "REDIS_URL": redis_url(read_options(isolated), "admin")}
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import sys
-from pathlib import Path
-
 import pytest
 
 from tests.compose.stack import SERVICES, Stack
@@ -51,41 +47,38 @@ def test_file_limit(stack: Stack, service: str) -> None:
     assert int(stack.shell(service, "ulimit -n")) >= 20000
 
 
-def test_redis_is_on_a_network_of_its_own(stack: Stack) -> None:
-    """Redis shares a network with app alone: nginx has no way to it."""
-    networks = {service: set(_networks(stack, service)) for service in SERVICES}
-    assert networks["redis"] < networks["app"]
-    assert not networks["redis"] & networks["nginx"]
+def test_redis_has_no_network(stack: Stack) -> None:
+    """Redis has no network but its own loopback, and listens on no port: nobody reaches it from anywhere."""
+    assert set(_networks(stack, "redis")) == {"none"}
+    assert stack.shell("redis", "cat /proc/net/route").count("\n") == 1  # the heading
+    assert stack.shell("redis", "cat /proc/net/tcp /proc/net/tcp6").count("\n") == 2
 
 
-def test_redis_has_no_way_out(stack: Stack) -> None:
-    """Redis has no default route, while nginx has one."""
-    # Destination 00000000 in the second column is the default route.
-    routes = "cut -f2 /proc/net/route"
-    assert "00000000" in stack.shell("nginx", routes).split()
-    assert "00000000" not in stack.shell("redis", routes).split()
+def test_socket_of_redis_is_for_app(stack: Stack) -> None:
+    """The socket file is for the workers' group; nginx does not see it."""
+    assert "srwxrwx---" in stack.shell("app", "ls -l /run/redis")
+    assert "No such file" in stack.shell("nginx", "ls /run/redis")
 
 
-def test_host_cannot_reach_redis(stack: Stack) -> None:
-    """The host has no route to the network of Redis, while it has one to that of nginx."""
-    assert _subnet(stack, "nginx").network_address in _host_routes()
-    assert _subnet(stack, "redis").network_address not in _host_routes()
-
-
-def test_app_reaches_redis(stack: Stack) -> None:
-    """The isolation leaves the one open way: app to Redis."""
-    script = 'python -c \'import redis; print(redis.Redis("redis").info("server")["tcp_port"])\''
-    assert stack.shell("app", script) == "6379\n"
+def test_workers_may_only_what_they_need(stack: Stack) -> None:
+    """Workers reach Redis as a user that cannot list or delete others' keys, or change settings; nobody can."""
+    script = (
+        'python -c \'import redis; print(redis.from_url("{}").execute_command(*"{}".split()))\''
+    )
+    url = "unix://{}@/run/redis/redis.sock"
+    for user in ("default", "sessions", "status"):
+        for command in ("FLUSHALL", "CONFIG GET *", "SET x y", "ACL LIST"):
+            asked = script.format(url.format(user), command)
+            assert "no permissions" in stack.shell("app", asked)
 
 
 def test_redis_states_its_limits(stack: Stack) -> None:
     """The running Redis has the memory limit, the policy and the append-only file of redis.conf."""
-    words = stack.shell(
-        "redis", "redis-cli config get maxmemory maxmemory-policy appendonly"
-    ).split()
-    settings = dict(zip(words[::2], words[1::2], strict=True))
-    assert settings["maxmemory-policy"] == "noeviction"
-    assert settings["appendonly"] == "yes"
+    asked = "redis-cli -s /run/redis/redis.sock --user status --pass none --no-auth-warning info"
+    lines = [line.strip().partition(":") for line in stack.shell("redis", asked).splitlines()]
+    settings = {name: value for name, _, value in lines}
+    assert settings["maxmemory_policy"] == "noeviction"
+    assert settings["aof_enabled"] == "1"
     assert int(settings["maxmemory"]) == 256 * 1024**2
 
 
@@ -97,15 +90,3 @@ def _ports(stack: Stack, service: str) -> list[list[dict[str, str]]]:
 def _networks(stack: Stack, service: str) -> dict[str, dict[str, str]]:
     networks: dict[str, dict[str, str]] = stack.container(service)["NetworkSettings"]["Networks"]
     return networks
-
-
-def _subnet(stack: Stack, service: str) -> ipaddress.IPv4Network:
-    (network,) = _networks(stack, service).values()
-    return ipaddress.IPv4Network(f"{network['IPAddress']}/{network['IPPrefixLen']}", strict=False)
-
-
-def _host_routes() -> set[ipaddress.IPv4Address]:
-    # The second column is the destination, in hexadecimal and the byte order of the machine.
-    lines = Path("/proc/net/route").read_text().splitlines()[1:]
-    numbers = [int(line.split()[1], 16).to_bytes(4, sys.byteorder) for line in lines]
-    return {ipaddress.IPv4Address(number) for number in numbers}

@@ -18,6 +18,7 @@ from app.sessions import Limits, MemorySessions, Pipeline, RedisSessions
 from app.sessions.memory import Memory
 from lab.testbed.servers import ClusterOfThree, Place, RedisServer, running
 from lab.testbed.workers import Worker
+from tests.integration.least_user import as_least_user
 from tests.integration.visitor import Visitor
 
 MakeEngine = Callable[..., RedisSessions]
@@ -26,12 +27,12 @@ StartWorkers = Callable[..., list[Worker]]
 
 @pytest.fixture(scope="session")
 def shared_single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    yield from running(RedisServer(tmp_path_factory.mktemp("single")))
+    yield from as_least_user(RedisServer(tmp_path_factory.mktemp("single")))
 
 
 @pytest.fixture(scope="session")
 def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    yield from running(ClusterOfThree(tmp_path_factory.mktemp("cluster")))
+    yield from as_least_user(ClusterOfThree(tmp_path_factory.mktemp("cluster")))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

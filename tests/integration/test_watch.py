@@ -116,15 +116,15 @@ async def test_an_ended_session_is_silent(
     heard: list[bytes] = []
     both = [notices_at(place), notices_at(place)]
     for notices in both:
-        notices.subscribe("news", heard.append, lambda: None)
+        notices.subscribe("alerts", heard.append, lambda: None)
     await asyncio.sleep(0.3)
     session = await load(store, await store.create("ann"))
-    assert await both[0].publish(session, "news", "hello")
+    assert await both[0].publish(session, "alerts", "hello")
     async with asyncio.timeout(2):
         while len(heard) < 2:
             await asyncio.sleep(0.01)
     await store.destroy(session)
-    assert not await both[0].publish(session, "news", "too late")
+    assert not await both[0].publish(session, "alerts", "too late")
     await asyncio.sleep(0.1)
     assert heard == [b"hello", b"hello"]
 

@@ -57,7 +57,8 @@ def test_python_of_the_image_is_named_once() -> None:
 @pytest.mark.parametrize("service", ["app", "redis"])
 def test_no_name_or_port_prevents_scaling(service: str) -> None:
     """Only nginx has published ports, and no container a fixed name."""
-    assert not {"ports", "container_name", "network_mode"} & set(SERVICES[service])
+    assert not {"ports", "container_name"} & set(SERVICES[service])
+    assert "network_mode" not in SERVICES["app"]
 
 
 def _seconds(text: str) -> int:

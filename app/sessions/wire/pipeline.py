@@ -67,6 +67,9 @@ class Pipeline:
         self._address = read_address(url)
         self._timeout_seconds = timeout_seconds
         self._observe = observe
+        # What its connections run beside scripts by name, each command with arguments.
+        self.uses = ["EVAL - 0", *(["WAIT 1 1"] if acknowledged_by else [])]
+        self.uses += ["ASKING"] if self._address.scheme == "redis+cluster" else []
         self._sentinels: Sentinels | None = None
         if self._address.scheme == "redis+sentinel":
             majority = (
