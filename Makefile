@@ -18,7 +18,7 @@ need = [ -n "$$$(1)" ] || { echo "$(2)" >&2; exit 2; }
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run dev stop logs user end-sessions check reload scale drain undrain rolling-restart status \
-	test lint format loadtest loadtest-ui loadtest-mutants bench-loadtest compare longconn proof-operations bench lock clean
+	test lint format loadtest loadtest-ui loadtest-mutants bench-loadtest compare longconn proof-operations proof-failover bench lock clean
 
 # One line a target, or a few that belong together: `##+` joins a target to the line before.
 help: ## This list. Settings: make run HTTP_PORT=8090
@@ -102,6 +102,9 @@ bench: $(VENV)/test $(if $(filter-out 0,$(PEERS)),$(PEERS_INSTALLED)) ## What a 
 
 proof-operations: $(VENV)/run $(VENV)/loadtest ## What operations lose under load; QUICK=1
 	@$(PY) -m lab operations
+
+proof-failover: $(VENV)/test ## What a failover of the store loses; QUICK=1
+	@$(PY) -m lab failover
 
 ##@ Develop
 lint: $(VENV)/test ## Style, types, nginx

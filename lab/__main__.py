@@ -36,6 +36,13 @@ def operations(_: Sequence[str]) -> int:
     return prove(os.environ)
 
 
+def failover(_: Sequence[str]) -> int:
+    """What a failover of the store costs, by failure and setting (make proof-failover)."""
+    from lab.failover.prove import prove
+
+    return prove(os.environ)
+
+
 def cost(_: Sequence[str]) -> int:
     """What a session costs a worker (make bench)."""
     from lab.cost.measure import measure_and_print
@@ -61,6 +68,7 @@ EXPERIMENTS: tuple[Callable[[Sequence[str]], int], ...] = (
     policies,
     streams,
     operations,
+    failover,
     cost,
     loadtest_cost,
     mutants,

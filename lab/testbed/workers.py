@@ -24,9 +24,10 @@ def clean_environment(**settings: str) -> dict[str, str]:
 
 
 class Worker:
-    """One worker process.  `settings` are environment variables, as in .env."""
+    """One worker process.  `settings` are environment variables, as in .env; `module` is what runs."""
 
-    def __init__(self, folder: Path, redis_url: str, **settings: str) -> None:
+    def __init__(self, folder: Path, redis_url: str, module: str = "app", **settings: str) -> None:
+        self.module = module
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.name = f"127.0.0.1:{self.port}"
@@ -44,7 +45,7 @@ class Worker:
     def start(self, **settings: str) -> None:
         """Start the process; `settings` replace those of before."""
         self._environment |= settings
-        command = [sys.executable, "-m", "app", "--port", str(self.port)]
+        command = [sys.executable, "-m", self.module, "--port", str(self.port)]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 command, env=self._environment, stdout=log, stderr=log, cwd=self.log_path.parent

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from app.sessions import Pipeline, RedisSessions, StoreUnavailable, Subscription
+from lab.testbed.hop import LossyHop
 from lab.testbed.servers import RedisServer, running
 from tests.integration.loading import load
-from tests.integration.proxy import LossyHop
 
 LIMIT = 0.5
 

@@ -13,10 +13,10 @@ import uvloop
 
 from app.sessions import Pipeline, RedisSessions, Session, StoreUnavailable
 from app.sessions.identity import session_key, tag_of
+from lab.testbed.hop import LossyHop
 from lab.testbed.monitor import Monitor
 from lab.testbed.servers import ClusterOfThree, Place, RedisServer, free_port, running
 from tests.integration.loading import load
-from tests.integration.proxy import LossyHop
 
 LIMIT = 0.4  # seconds that the engines here wait
 SLACK = 0.4  # what a busy machine may add

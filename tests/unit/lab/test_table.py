@@ -48,7 +48,15 @@ def test_no_place_for_the_block(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["bench", "bench-peers", "compare", "longconn", "proof-operations", "proof-operations-docker"],
+    [
+        "bench",
+        "bench-peers",
+        "compare",
+        "longconn",
+        "proof-operations",
+        "proof-operations-docker",
+        "proof-failover",
+    ],
 )
 def test_document_has_a_place_for_each_command(name: str) -> None:
     """Each measuring command finds its block in docs/measurements.md."""

@@ -1,4 +1,4 @@
-"""A hop between the engine and Redis that can lose answers: what was sent has happened, and nobody hears."""
+"""A hop between a worker and Redis: it can lose answers to what has happened, and lead elsewhere, as an address that moves."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""`make proof-failover`: the store fails over under load, and what that costs is counted."""

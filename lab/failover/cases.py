@@ -1,0 +1,97 @@
+"""The failures: each breaks the store once, and says when it began and when another server was the master."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lab.testbed.hop import LossyHop
+from lab.testbed.replicated import Replicated
+from lab.testbed.servers import ClusterOfThree, RedisServer, wait_until
+
+DOWN_AFTER_MS = 2000
+PAUSED_SECONDS = 4.0  # at least; longer than DOWN_AFTER_MS, and until another is the master
+PROMOTION_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Seconds of time.monotonic()."""
+
+    began: float
+    promoted: float
+
+
+@dataclass(frozen=True)
+class Case:
+    """`run` returns when another server is the master; `mend` makes the store whole again."""
+
+    name: str
+    run: Callable[[], Moments]
+    mend: Callable[[], None]
+    most_seconds: float  # without service
+
+
+def sentinel_cases(place: Replicated) -> list[Case]:
+    """Of a master, two replicas and three Sentinels."""
+    broken: list[RedisServer] = []
+
+    def planned() -> Moments:
+        return _until_promoted(place, lambda old: place.fail_over())
+
+    def killed() -> Moments:
+        broken.append(place.master)
+        return _until_promoted(place, RedisServer.stop)
+
+    def restart() -> None:
+        broken.pop().start()  # as a master; Sentinel makes it a replica
+
+    def paused() -> Moments:
+        broken.append(place.master)
+        moments = _until_promoted(place, RedisServer.freeze)
+        time.sleep(max(0.0, moments.began + PAUSED_SECONDS - time.monotonic()))
+        broken.pop().thaw()
+        return moments
+
+    return [
+        Case("planned failover", planned, lambda: None, 2.0),
+        Case("the master is paused, and comes back as a stale one", paused, lambda: None, 5.0),
+        Case("the master is killed", killed, restart, 4.0),
+    ]
+
+
+def cluster_case(cluster: ClusterOfThree) -> Case:
+    """The first primary of a cluster is killed; its replica takes over."""
+
+    def killed() -> Moments:
+        began = time.monotonic()
+        cluster.nodes[0].stop()
+        spare = cluster.spare[0].admin
+        wait_until(
+            lambda: spare.role()[0] == b"master", seconds=PROMOTION_SECONDS, what="a new primary"
+        )
+        return Moments(began, time.monotonic())
+
+    return Case("a primary of a cluster is killed", killed, lambda: None, 6.0)
+
+
+def moving_address(old: RedisServer, new: RedisServer, hop: LossyHop) -> Case:
+    """One server behind an address that moves to its replica; connections that stand are left alone."""
+
+    def moved() -> Moments:
+        began = time.monotonic()
+        new.admin.replicaof("NO", "ONE")
+        hop.lead_to(new.port)
+        old.admin.replicaof("127.0.0.1", new.port)
+        return Moments(began, time.monotonic())
+
+    return Case("the address moves to a replica", moved, lambda: None, 2.0)
+
+
+def _until_promoted(place: Replicated, break_: Callable[[RedisServer], object]) -> Moments:
+    old = place.master
+    began = time.monotonic()
+    break_(old)
+    place.wait_for_another(old, seconds=PROMOTION_SECONDS)
+    return Moments(began, time.monotonic())

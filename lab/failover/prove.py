@@ -1,0 +1,203 @@
+"""`make proof-failover`: each failure under load, for writes that wait for a replica and for writes that do not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lab.failover.cases import DOWN_AFTER_MS, Case, cluster_case, moving_address, sentinel_cases
+from lab.failover.traffic import Loss, Traffic
+from lab.measurements import write_block
+from lab.settings import switch
+from lab.table import as_markdown
+from lab.testbed.hop import LossyHop
+from lab.testbed.replicated import Replicated
+from lab.testbed.servers import ClusterOfThree, Place, RedisServer
+from lab.testbed.workers import Worker
+
+WORKERS = 2  # of each setting
+BEFORE_SECONDS, AFTER_SECONDS = 1.5, 2.5
+SERVED_SECONDS = 1.0  # after the promotion
+CONTROL = "the connection is kept"
+# As deploy/redis/replica.conf has it.
+OPTIONS = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "3")
+HEADER = (
+    *(
+        "what happens",
+        "replicas that acknowledge",
+        "seconds without service",
+        "after the promotion",
+    ),
+    *("acknowledged writes lost", "sessions logged out", "logouts revived"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """`setting` is SESSION_WRITES_ACKNOWLEDGED_BY, or the name of the control."""
+
+    case: Case
+    setting: str
+    loss: Loss
+    others_failed: int = 0  # reads of sessions whose primary lived
+
+    def cells(self) -> tuple[str, ...]:
+        loss = self.loss
+        seconds = (f"{loss.without_service:.1f}", f"{max(0, loss.after_promotion):.1f}")
+        counts = (loss.lost_writes, loss.logged_out, loss.revived)
+        return (self.case.name, self.setting, *seconds, *map(str, counts))
+
+
+def prove(environ: Mapping[str, str]) -> int:
+    """0 when every row is within its goals and the control is not.
+
+    Three minutes; QUICK=1 does each failure once instead of three times.
+
+    WRITE=1 puts the table into the
+    documentation.
+    """
+    rounds = 1 if switch(environ, "QUICK") else 3
+    rows: list[Row] = []
+    for _ in range(rounds):
+        for part in (_sentinels, _cluster, _moving):
+            with TemporaryDirectory(prefix="failover-") as folder:
+                rows += asyncio.run(part(Path(folder)))
+    rows = worst(rows)
+    table = as_markdown(HEADER, [row.cells() for row in rows])
+    print(f"\n{table}\n", flush=True)
+    if switch(environ, "WRITE"):
+        write_block("proof-failover", table)
+    problems = judge(rows)
+    print("\n".join(problems) or "PASS: all within the goals, and the control is not")
+    return 1 if problems else 0
+
+
+def worst(rows: Sequence[Row]) -> list[Row]:
+    """One row of each failure and setting, with the worst of every figure."""
+    found: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        key = row.case.name, row.setting
+        before = found.get(key, row)
+        pairs = zip(astuple(before.loss), astuple(row.loss), strict=True)
+        failed = max(before.others_failed, row.others_failed)
+        found[key] = replace(row, loss=Loss(*map(max, pairs)), others_failed=failed)
+    return list(found.values())
+
+
+def judge(rows: Sequence[Row]) -> list[str]:
+    """What is not as it must be, in sentences."""
+    found = [f"{row.case.name}, {row.setting}: {p}" for row in rows for p in problems_of(row) if row.setting != CONTROL]  # fmt: skip
+    controls = [row for row in rows if row.setting == CONTROL]
+    if not controls or not all(map(problems_of, controls)):
+        found.append("the control is within the goals, so this run could not have seen a fault")
+    return found
+
+
+def problems_of(row: Row) -> list[str]:
+    """The goals that one row misses."""
+    loss, found = row.loss, []
+    if loss.without_service > row.case.most_seconds:
+        found.append(f"{loss.without_service:.1f} s without service")
+    if loss.after_promotion > SERVED_SECONDS:
+        found.append(f"not served for {loss.after_promotion:.1f} s after the promotion")
+    if loss.wrong_user:
+        found.append(f"{loss.wrong_user} answers of another user")
+    if row.others_failed:
+        found.append(f"{row.others_failed} reads failed of sessions whose primary lived")
+    if row.setting == "1":
+        lost = (loss.lost_writes, loss.logged_out, loss.revived)
+        words = ("acknowledged writes lost", "sessions logged out", "logouts revived")
+        found += [f"{count} {what}" for count, what in zip(lost, words, strict=True) if count]
+    return found
+
+
+async def _sentinels(folder: Path) -> list[Row]:
+    place = Replicated(folder, *OPTIONS, down_after_ms=DOWN_AFTER_MS)
+    async with _under_load(place, folder, place.url, ("0", "1")) as traffics:
+        rows = []
+        for case in sentinel_cases(place):
+            rows += await _try(case, traffics)
+            await asyncio.to_thread(case.mend)
+        return rows
+
+
+async def _cluster(folder: Path) -> list[Row]:
+    cluster = ClusterOfThree(folder, replicas=1, node_timeout_ms=DOWN_AFTER_MS)
+    hosts = ",".join(f"127.0.0.1:{node.port}" for node in cluster.nodes)
+    async with _under_load(cluster, folder, f"redis+cluster://{hosts}", ("0", "1")) as traffics:
+        keys = cluster.nodes[0].admin.scan_iter(match="user:*", count=1000)
+        of_the_dead = {key.decode().partition("}:")[2] for key in keys}
+        return await _try(cluster_case(cluster), traffics, of_the_dead)
+
+
+async def _moving(folder: Path) -> list[Row]:
+    server, replica = RedisServer(folder / "old"), RedisServer(folder / "new")
+    with ExitStack() as running:
+        running.callback(replica.stop)
+        replica.start()
+        hop = LossyHop(server.port)
+        url = f"redis://127.0.0.1:{await hop.start()}"
+        async with _under_load(server, folder, url, ("0", CONTROL)) as traffics:
+            await asyncio.to_thread(replica.follow, server)
+            rows = await _try(moving_address(server, replica, hop), traffics)
+        await hop.stop()
+        return rows
+
+
+@asynccontextmanager
+async def _under_load(
+    place: Place | Replicated, folder: Path, url: str, settings: Sequence[str]
+) -> AsyncIterator[list[Traffic]]:
+    """The store, workers of each setting, and their visitors, while the block runs."""
+    with ExitStack() as running:
+        running.callback(place.stop)
+        await asyncio.to_thread(place.start)
+        workers = {name: [_worker(folder, url, name) for _ in range(WORKERS)] for name in settings}
+        for worker in (each for some in workers.values() for each in some):
+            running.callback(worker.stop)
+            worker.start()
+        for worker in (each for some in workers.values() for each in some):
+            await asyncio.to_thread(worker.wait_ready)
+        traffics = [
+            Traffic(f"w{n}", [w.url for w in workers[name]]) for n, name in enumerate(settings)
+        ]
+        for name, traffic in zip(settings, traffics, strict=True):
+            traffic.name = name
+        try:
+            for traffic in traffics:
+                await traffic.begin()
+            yield traffics
+        finally:
+            for traffic in traffics:
+                await traffic.end()
+
+
+def _worker(folder: Path, url: str, setting: str) -> Worker:
+    kept = setting == CONTROL
+    module = "lab.mutants.workers.connection_kept" if kept else "app"
+    return Worker(folder, url, module, SESSION_WRITES_ACKNOWLEDGED_BY="0" if kept else setting)
+
+
+async def _try(
+    case: Case, traffics: Sequence[Traffic], of_the_dead: set[str] | None = None
+) -> list[Row]:
+    print(f"{case.name} …", end=" ", flush=True)
+    await asyncio.gather(*(traffic.refill() for traffic in traffics))
+    await asyncio.sleep(BEFORE_SECONDS)
+    moments = await asyncio.to_thread(case.run)
+    await asyncio.sleep(AFTER_SECONDS)
+    rows = []
+    for traffic in traffics:
+        others = (
+            0
+            if of_the_dead is None
+            else traffic.failed_reads(moments.began, traffic.users - of_the_dead)
+        )
+        loss = await traffic.loss(moments.began, moments.promoted, of_the_dead)
+        rows.append(Row(case, traffic.name, loss, others))
+    print(f"{moments.promoted - moments.began:.1f} s until another was promoted", flush=True)
+    return rows
