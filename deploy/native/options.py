@@ -34,6 +34,7 @@ class Options:
     nginx_leaves_seconds: int = 60
     dev: bool = False
     session_prefix: str = ""
+    replicas: int = 0  # of the stack's own Redis
 
     @property
     def logs(self) -> Path:
@@ -102,6 +103,7 @@ def read_options(environ: Mapping[str, str]) -> Options:
         nginx_leaves_seconds=int(_number(environ, "NGINX_LEAVES_SECONDS", 60, most=86400)),
         dev=_dev(environ),
         session_prefix=environ.get("SESSION_PREFIX") or "",
+        replicas=_replicas(environ),
     )
 
 
@@ -121,6 +123,13 @@ def _processes(environ: Mapping[str, str]) -> str:
     if value != "auto" and not (value.isdecimal() and 1 <= int(value) <= 256):
         raise Refused(f"NGINX_PROCESSES={value} must be auto, or a number from 1 to 256")
     return value
+
+
+def _replicas(environ: Mapping[str, str]) -> int:
+    value = environ.get("REPLICAS") or "0"
+    if value not in ("0", "1", "2", "3", "4", "5"):
+        raise Refused(f"REPLICAS={value} must be a number from 0 to 5")
+    return int(value)
 
 
 def _dev(environ: Mapping[str, str]) -> bool:

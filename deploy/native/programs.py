@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import urllib.parse
-
-from deploy.native import binaries
 from deploy.native.nginx import nginx_command
 from deploy.native.options import Options
-from deploy.paths import ROOT
-from deploy.redis_users import password, write_users
+from deploy.native.store import store_programs
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.programs import (
     NGINX_PRIORITY,
-    REDIS_PRIORITY,
     Program,
     watchdog_program,
     worker_program,
@@ -27,7 +22,7 @@ STREAMS_SECONDS = 3
 def native_programs(options: Options, upstream: Upstream) -> list[Program]:
     """Everything that supervisord keeps running."""
     workers = [native_worker(options, server) for server in upstream.workers]
-    redis = [] if options.redis_url else [_redis(options)]
+    redis = [] if options.redis_url else store_programs(options)
     watches = bool(options.https.times.watchdog_seconds)
     watchdog = [watchdog_program(options.logs / "watchdog.log")] if watches else []
     return [*redis, *workers, _nginx(options), *watchdog]
@@ -54,29 +49,6 @@ def native_workers(options: Options) -> Workers:
     """The workers of this STACK_DIR, to be changed while they run."""
     return Workers(
         supervisord_of(options), "127.0.0.1", lambda server: native_worker(options, server)
-    )
-
-
-def redis_url(options: Options, user: str = "sessions") -> str:
-    """The address of the stack's own Redis for one of its users: a socket file, so no port is taken."""
-    secret = password(options.stack_dir, user)
-    return f"unix://{user}:{secret}@" + urllib.parse.quote(str(options.socket("redis.sock")))
-
-
-def _redis(options: Options) -> Program:
-    data = options.stack_dir / "redis"
-    data.mkdir(parents=True, exist_ok=True)
-    users = data / "users.acl"
-    write_users(users, options.session_prefix, options.stack_dir)
-    command = [str(binaries.redis()), str(ROOT / "deploy/redis/redis.conf"), "--port", "0"]
-    command += ["--unixsocket", str(options.socket("redis.sock")), "--unixsocketperm", "700"]
-    command += ["--dir", str(data), "--daemonize", "no", "--aclfile", str(users)]
-    return Program(
-        "redis",
-        command,
-        REDIS_PRIORITY,
-        stop_seconds=10,
-        output=options.logs / "redis.log",
     )
 
 

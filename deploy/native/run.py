@@ -16,10 +16,11 @@ from deploy.native.leftovers import kill_session
 from deploy.native.nginx import prepare_nginx
 from deploy.native.options import Options
 from deploy.native.ports import check_ports
-from deploy.native.programs import native_programs, native_workers, redis_url, supervisord_of
+from deploy.native.programs import native_programs, native_workers, supervisord_of
 from deploy.native.progress import StartFailed, wait_until_ready
 from deploy.native.running import find_running
 from deploy.native.settings_check import check_settings
+from deploy.native.store import redis_url
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.programs import write_programs

@@ -9,7 +9,7 @@ import psutil
 
 from deploy.lock import holder
 from deploy.native.options import Options, read_options
-from deploy.native.programs import redis_url
+from deploy.native.store import redis_url
 from deploy.refused import Refused
 
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from deploy.lock import holder
 from deploy.native.options import Options
-from deploy.native.programs import redis_url
+from deploy.native.running import find_running
+from deploy.native.store import redis_url
 from deploy.paths import ROOT
 from deploy.refused import Refused
 
@@ -22,9 +23,10 @@ def end_sessions(name: str, options: Options, environ: Mapping[str, str]) -> int
     That is beside `make run`, or inside the app container.  Refused when neither runs and no REDIS_URL
     says where else the sessions are.
     """
-    if holder(options.stack_dir / "run.pid") or options.redis_url:
+    if (running := holder(options.stack_dir / "run.pid")) or options.redis_url:
         own = {"STACK_DIR": str(options.stack_dir)}
-        own |= {} if options.redis_url else {"REDIS_URL": redis_url(options)}
+        if running and not options.redis_url and (found := find_running(options)):
+            own["REDIS_URL"] = redis_url(found.options)
         command = [sys.executable, *COMMAND, name]
         return subprocess.run(command, cwd=ROOT, env={**environ, **own}, check=False).returncode
     if _app_container_runs(environ):

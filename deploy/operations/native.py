@@ -23,11 +23,12 @@ from deploy.native.applied import (
 )
 from deploy.native.nginx import prepare_nginx
 from deploy.native.options import Options
-from deploy.native.programs import native_workers, redis_url, supervisord_of
+from deploy.native.programs import native_workers, supervisord_of
 from deploy.native.render import render_nginx
 from deploy.native.running import find_running
 from deploy.native.settings_check import check_settings
 from deploy.native.site import NativeSite
+from deploy.native.store import redis_url
 from deploy.operations.elsewhere import answers
 from deploy.operations.stack import NginxProcess, resolves
 from deploy.operations.store import store_figures

@@ -126,7 +126,7 @@ async def _sentinels(folder: Path) -> list[Row]:
 
 
 async def _cluster(folder: Path) -> list[Row]:
-    cluster = ClusterOfThree(folder, replicas=1, node_timeout_ms=DOWN_AFTER_MS)
+    cluster = ClusterOfThree(folder, replicas=2, node_timeout_ms=DOWN_AFTER_MS)
     hosts = ",".join(f"127.0.0.1:{node.port}" for node in cluster.nodes)
     async with _under_load(cluster, folder, f"redis+cluster://{hosts}", ("0", "1")) as traffics:
         keys = cluster.nodes[0].admin.scan_iter(match="user:*", count=1000)

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.native.options import read_options
-from deploy.native.programs import redis_url
 from deploy.native.scratch import ISOLATED, UNSET, Scratch, free_ports
+from deploy.native.store import redis_url
 from deploy.paths import ROOT
 from lab.testbed.second_nginx import Change, wait_for
 
