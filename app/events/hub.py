@@ -40,7 +40,9 @@ class Hub:
         self._pending: deque[bytes] = deque(maxlen=MAX_PENDING)
         self._wake = asyncio.Event()
         self._allowance = Allowance(BURST, PER_SECOND)
-        notices.subscribe(CHANNEL, self._alerted, self._subscribed)
+        notices.subscribe(
+            CHANNEL, self._alerted, self._tell_whether_heard, self._tell_whether_heard
+        )
 
     async def run(self) -> None:
         """Receive and deliver until cancelled."""
@@ -126,8 +128,8 @@ class Hub:
     def _alerted(self, message: bytes) -> None:
         self._send_to_all(_alert(message))
 
-    def _subscribed(self) -> None:
-        """Streams that began during an outage have told their pages that changes arrive late."""
+    def _tell_whether_heard(self) -> None:
+        """Pages say that changes on other workers arrive late, from the begin of an outage to its end."""
         if self.open:
             self._send_to_all(self._hello())
 

@@ -78,11 +78,14 @@ class Notices:
         """
         self._pipeline = pipeline
         self._subscription = subscription
+        subscription.on_loss = self._lost
         self._field = field
         self._prefix = prefix
         self._heartbeat_seconds = heartbeat_seconds
         self._watches: dict[str, Watch] = {}  # by channel
-        self._subscribers: dict[str, tuple[Callable[[bytes], None], Callable[[], None]]] = {}
+        self._subscribers: dict[
+            str, tuple[Callable[[bytes], None], Callable[[], None], Callable[[], None]]
+        ] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -95,13 +98,18 @@ class Notices:
         return self._subscription.hears
 
     def subscribe(
-        self, channel: str, receive: Callable[[bytes], None], begins: Callable[[], None]
+        self,
+        channel: str,
+        receive: Callable[[bytes], None],
+        begins: Callable[[], None],
+        ends: Callable[[], None] = lambda: None,
     ) -> None:
         """Pass each message that `publish` sends on `channel`, from any process, to `receive`.
 
-        `begins` is called when they arrive from now on: at the start, and after each outage.
+        `begins` is called when they arrive from now on: at the start, and after each outage, whose
+        begin is told to `ends`.
         """
-        self._subscribers[self._prefix + channel] = receive, begins
+        self._subscribers[self._prefix + channel] = receive, begins, ends
         self._subscription.join(self._prefix + channel)
 
     async def publish(self, session: Session, channel: str, message: str) -> bool:
@@ -143,18 +151,22 @@ class Notices:
         if watch := self._watches.get(channel):
             self._start_looking(watch)
         elif channel in self._subscribers:
-            _, begins = self._subscribers[channel]
+            _, begins, _ = self._subscribers[channel]
             begins()
 
     def heard(self, channel: str, message: bytes) -> None:
         if channel in self._subscribers:
-            receive, _ = self._subscribers[channel]
+            receive, _, _ = self._subscribers[channel]
             receive(message)
         elif watch := self._watches.get(channel):
             try:
                 self._note(watch, *message.decode().split(" ", 3))
             except ValueError:  # not from our scripts
                 self._start_looking(watch)
+
+    def _lost(self) -> None:
+        for _, _, ends in self._subscribers.values():
+            ends()
 
     def _note(self, watch: Watch, what: str, *about: str) -> None:
         """One of the messages that the scripts publish."""

@@ -49,12 +49,13 @@ def own(redis: RedisServer) -> Iterator[Scratch]:
 
 
 def test_pubsub_cut(open_page: OpenPage, own: Scratch, redis: RedisServer) -> None:
-    """With the pub/sub link cut, the other tab does not notice a logout; once it is mended, it does."""
+    """With the pub/sub link cut the page says so, and the other tab does not notice a logout until it is mended."""
     here = open_page(base_url=own.url)
     log_in(here, "Cut")
     there = second_tab(listening(here))
     redis.admin.execute_command("ACL", "SETUSER", "default", "-subscribe")
     redis.admin.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    expect(here.locator("#live-state")).to_contain_text("arrive late", timeout=SOON_MS)
     here.get_by_role("button", name="Log out").click()
     expect(here.get_by_role("heading", name="Log in")).to_be_visible()
     there.wait_for_timeout(TOO_LATE_MS)

@@ -332,15 +332,20 @@ async def test_pubsub_is_what_makes_it_prompt(
 async def test_streams_learn_that_others_are_heard_again(
     server: RedisServer, start_workers: StartWorkers, new_visitor: NewVisitor, listen: Listen
 ) -> None:
-    """A stream that began while pub/sub was down says that others are not heard, and later that they are."""
+    """Streams of before an outage of pub/sub and of during it say that others are not heard, and later that they are."""
     (worker,) = start_workers(server.url, 1)
     visitor = new_visitor()
     await visitor.log_in(worker)
+    early = await listen(visitor, worker)
     cut(server)
+    await early.until(lambda: len(early.named("hello")) == 2, 3)
     stream = await listen(visitor, worker)
     mend(server)
     await stream.until(lambda: len(stream.named("hello")) == 2, 3)
     assert [hello["subscribed"] for hello in stream.named("hello")] == [False, True]
+    await early.until(lambda: len(early.named("hello")) == 3, 3)
+    assert [hello["subscribed"] for hello in early.named("hello")] == [True, False, True]
+    assert early.ended_at is None
 
 
 @pytest.mark.parametrize("outage", ["stopped", "frozen"])

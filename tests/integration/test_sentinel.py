@@ -12,7 +12,10 @@ import pytest
 from app.sessions import Pipeline, RedisSessions, Session, StoreUnavailable, Subscription
 from lab.testbed.replicated import Replicated
 from lab.testbed.servers import RedisServer, wait_until
+from lab.testbed.workers import Worker
+from tests.integration.listening import Stream
 from tests.integration.loading import load
+from tests.integration.visitor import Visitor
 
 LIMIT = 0.5
 BACK_SECONDS = 1.0  # after Sentinels have named the new master
@@ -242,3 +245,20 @@ async def test_subscription_follows(place: Replicated) -> None:
     await hears(place.master)
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
+
+
+async def test_streams_stay_open(
+    place: Replicated,
+    start_workers: Callable[..., list[Worker]],
+    new_visitor: Callable[[], Visitor],
+) -> None:
+    """An event stream outlives a failover: it says that others are not heard, then that they are, and a logout ends it."""
+    (worker,) = await asyncio.to_thread(start_workers, place.url)
+    visitor = new_visitor()
+    await visitor.log_in(worker)
+    async with Stream(visitor, worker) as stream:
+        place.fail_over()
+        await stream.until(lambda: len(stream.named("hello")) == 3, 15)
+        assert [hello["subscribed"] for hello in stream.named("hello")] == [True, False, True]
+        await visitor.post(worker, "/logout")
+        assert await stream.over(5) == "logout"

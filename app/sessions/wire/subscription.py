@@ -49,6 +49,7 @@ class Subscription:
         self._news: dict[str, bool] = {}  # channel -> join or leave, of this turn of the event loop
         self._ear: _Ear | None = None  # a connection that stands
         self.hears = False  # and Redis has confirmed a channel on it
+        self.on_loss: Callable[[], object] = lambda: None  # called when that ends
 
     def join(self, channel: str) -> None:
         self._channels.add(channel)
@@ -72,7 +73,9 @@ class Subscription:
                 if self.hears or not complained:
                     log.warning("notices of other workers are not heard: %s", reason)
                 complained = True
-                self.hears = False
+                if self.hears:
+                    self.hears = False
+                    self.on_loss()
                 await asyncio.sleep(random.uniform(*AGAIN_SECONDS))
         finally:
             if self._sentinels is not None:
