@@ -76,7 +76,7 @@ status: $(VENV)/run ## Workers, nginx, Redis; exit code 0 when healthy
 	@$(PY) -m deploy status
 
 ##@ Prove
-test: $(VENV)/test ## Tests that need no Docker; LONG=1 adds the long ones
+test: $(VENV)/test ## Tests without Docker; LONG=1: the long ones too
 	@$(PY) -m pytest $(BY_TWO) $(LENGTH) tests/unit tests/integration tests/stack tests/browser
 
 loadtest: $(VENV)/run $(VENV)/loadtest ## Prove round robin and sessions

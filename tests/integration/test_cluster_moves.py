@@ -56,7 +56,7 @@ async def test_closed_connections(cluster: ClusterOfThree, make: Make) -> None:
     store = make()
     sessions = await sessions_of(store, 12)
     for _ in range(10):
-        for node in cluster.nodes:
+        for node in _living(cluster):
             node.admin.client_kill_filter(_type="normal", skipme=True)
         await asyncio.sleep(0.05)
         for session in sessions.values():
@@ -132,8 +132,7 @@ class Move:
     def __init__(self, cluster: ClusterOfThree, slot: int) -> None:
         self.slot = slot
         self.source = _primary_of(cluster, slot)
-        self._everybody = [node for node in [*cluster.nodes, *cluster.spare] if node.process]
-        primaries = [node for node in self._everybody if _is_primary(node)]
+        primaries = [node for node in _living(cluster) if _is_primary(node)]
         self.target = next(node for node in primaries if node is not self.source)
 
     def begin(self) -> None:
@@ -162,13 +161,18 @@ class Move:
         self.source.admin.execute_command("MIGRATE", "127.0.0.1", self.target.port, key, 0, 2000)
 
 
+def _living(cluster: ClusterOfThree) -> list[RedisServer]:
+    """Another test may have killed one."""
+    return [node for node in [*cluster.nodes, *cluster.spare] if node.process]
+
+
 def _is_primary(node: RedisServer) -> bool:
     role: list[Any] = node.admin.role()
     return role[0] == b"master"
 
 
 def _primary_of(cluster: ClusterOfThree, slot: int) -> RedisServer:
-    everybody = [node for node in [*cluster.nodes, *cluster.spare] if node.process]
+    everybody = _living(cluster)
     ranges = everybody[0].admin.execute_command("CLUSTER SLOTS")
     (port,) = {primary[1] for first, last, primary, *_ in ranges if first <= slot <= last}
     return next(node for node in everybody if node.port == port)

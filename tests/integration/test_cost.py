@@ -15,6 +15,7 @@ from lab.testbed.workers import Worker
 TINY = bench.Size(rounds=1, seconds=0.2, sessions=200)
 
 
+@pytest.mark.long
 def test_every_row() -> None:
     """A tiny run has all comparisons with spread and goals, bytes at rest, and 0, 1 and 2 commands."""
     outcome = measure(TINY, Generator(wrk=False))

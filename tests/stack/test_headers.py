@@ -202,7 +202,7 @@ def test_forwarded_headers_are_overwritten(visitor: Visitor) -> None:
 @pytest.mark.native
 def test_forwarded_headers_need_overwriting(changed_nginx: ChangedNginx) -> None:
     """Without nginx's own X-Scheme a worker believes the client, and the check above notices it."""
-    url = changed_nginx("proxy.conf", "proxy_set_header X-Scheme $scheme;", "")
+    url = changed_nginx("proxy.conf", "proxy_set_header X-Scheme $visitor_scheme;", "")
     form = {"username": "test-forwarded", "password": "demo"}
 
     with new_visitor(url) as visitor:

@@ -31,6 +31,7 @@ def test_long_history_is_a_correct_one(tmp_path: Path) -> None:
     assert clock > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("user", ["Plain", "Checked"])
 def test_both_kinds_of_users(user: str, tmp_path: Path) -> None:
     """Plain and checked users send the same kinds of requests; only the checked ones are recorded."""

@@ -48,6 +48,7 @@ def generators(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
+@pytest.mark.long
 def test_two_processes(tmp_path: Path) -> None:
     """PROCESSES=2 gives one history, one agreement of both checkers and one verdict over all."""
     with double("none") as host:
