@@ -286,10 +286,11 @@ class BaseHandler(RequestHandler):
 
 
 class NotFound(BaseHandler):
-    """Any path without a route."""
+    """Any path without a route; JSON under /api/."""
 
     methods = RequestHandler.SUPPORTED_METHODS
 
     async def prepare(self) -> None:
+        self.answers_json = self.request.path.startswith("/api/")
         await super().prepare()
         self.send_error(404)

@@ -17,12 +17,17 @@ def who_reads(path: Path, environ: Mapping[str, str]) -> str:
     except Refused as error:
         return str(error)
     if stack is None:
-        return f"no stack runs: `make run` reads it; for Docker write USERS_FILE={path} into .env"
+        return f"no stack runs: `make run` reads it; for Docker {_in_docker(path)}"
     if stack.reads_users(path):
         return f"{stack.name} reads it: it holds from the next login on"
-    apply = (
-        "`make stop` and `make run`"
-        if isinstance(stack, NativeStack)
-        else "`docker compose up --detach`"
+    needed = _in_docker(path)
+    if isinstance(stack, NativeStack):
+        needed = f"write USERS_FILE={path} into .env, then `make stop` and `make run`"
+    return f"{stack.name} does not read it: {needed}"
+
+
+def _in_docker(path: Path) -> str:
+    """Its user has another number than whoever made the file, and must be able to read it."""
+    return (
+        f"`chmod 644 {path}`, write USERS_FILE={path} into .env, then `docker compose up --detach`"
     )
-    return f"{stack.name} does not read it: write USERS_FILE={path} into .env, then {apply}"

@@ -30,7 +30,7 @@ class Stack:
         self.https_url = f"https://127.0.0.1:{https_port}"
         own = {"COMPOSE_PROJECT_NAME": name, "BIND": "127.0.0.1"}
         own |= {"HTTP_PORT": str(port), "HTTPS_PORT": str(https_port)}
-        self._environ = {**os.environ, **own, **settings}
+        self.environ = {**os.environ, **own, **settings}
 
     def compose(self, *words: str) -> str:
         """Run `docker compose` and return what it printed; a failure shows its last lines."""
@@ -40,11 +40,11 @@ class Stack:
 
     def attempt(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `docker compose`, whatever comes of it."""
-        return _run("docker", "compose", *words, env=self._environ)
+        return _run("docker", "compose", *words, env=self.environ)
 
     def command(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run another command of the project for this stack, whatever comes of it."""
-        return _run(*words, env={**self._environ, **settings})
+        return _run(*words, env={**self.environ, **settings})
 
     def up(self) -> None:
         """Start what is not running, and return when every health check passes."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import secrets
 import shutil
@@ -20,8 +19,9 @@ import pytest
 from lab.operations.load import Load, failures
 from lab.operations.visitor import Result
 from tests.compose.conftest import running
-from tests.compose.stack import ROOT, Stack, free_port
+from tests.compose.stack import ROOT, Stack, free_port, until
 
+WATCHDOG_SECONDS = 5
 RATE = 100.0  # requests a second; a slow machine runs the containers beside it
 LEAST_REQUESTS = 200
 README = (ROOT / "README.md").read_text()
@@ -35,14 +35,19 @@ class Operated:
         self.upstream = folder / "nginx/upstream.conf"
         compose = {"COMPOSE_FILE": str(folder / "docker-compose.yml")}
         self._own = {"COMPOSE_PROJECT_NAME": f"test-{secrets.token_hex(4)}", **compose}
-        self.stack = Stack(self._own["COMPOSE_PROJECT_NAME"], free_port(), **compose)
+        self.stack = Stack(
+            self._own["COMPOSE_PROJECT_NAME"],
+            free_port(),
+            WATCHDOG_SECONDS=str(WATCHDOG_SECONDS),
+            **compose,
+        )
 
-    def operate(self, *words: str) -> tuple[int, str]:
-        """The exit code of `python -m deploy WORDS` in the copy, and what it said."""
+    def operate(self, *words: str, **changed: str) -> tuple[int, str]:
+        """The exit code of `python -m deploy WORDS` in the copy, with changed settings, and what it said."""
         result = subprocess.run(
             [sys.executable, "-m", "deploy", *words],
             cwd=self.folder,
-            env={**os.environ, **self._own, "STACK": "docker", "ENV_FILE": ""},
+            env={**self.stack.environ, "STACK": "docker", "ENV_FILE": "", **changed},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -51,8 +56,8 @@ class Operated:
         )
         return result.returncode, result.stdout + result.stderr
 
-    def done(self, *words: str) -> str:
-        code, said = self.operate(*words)
+    def done(self, *words: str, **changed: str) -> str:
+        code, said = self.operate(*words, **changed)
         assert code == 0, said
         return said
 
@@ -150,12 +155,37 @@ def test_drain(operated: Operated) -> None:
 
 
 def test_rolling_restart(operated: Operated) -> None:
-    """Every worker is another process afterwards, and nothing is lost."""
+    """Every worker is another process afterwards, nothing is lost, and what a container was not made with is told."""
     operated.done("scale", "3")
-    before = boots(operated)
-    operated.assert_nothing_lost(lambda: operated.done("rolling-restart"))
+    before, said = boots(operated), list[str]()
+    operated.assert_nothing_lost(
+        lambda: said.append(operated.done("rolling-restart", LOGIN_TRIES="3"))
+    )
 
     assert not before & boots(operated)
+    not_yet = "not yet in effect: new settings of app, which `docker compose up --detach` applies"
+    assert said[0].splitlines()[-1] == f"3 workers restarted; {not_yet}"
+
+
+def test_hung_worker(operated: Operated) -> None:
+    """A worker that hangs is replaced; its page is 504, others are answered, and one line has the Python stack."""
+    with operated.stack.visitor() as browser:
+        before = boots(operated)
+        page = browser.get("/slow?kind=hang", timeout=60)
+        told = until(10, lambda: watchdog_lines(operated))
+        until(20, lambda: len(boots(operated)) == len(before))
+    (line,) = told
+
+    assert page.status_code == 504
+    assert len(before - boots(operated)) == 1
+    assert f"has not answered for {WATCHDOG_SECONDS} s: it is killed" in line["message"]
+    assert "app/handlers/api.py" in line["stack"]
+
+
+def watchdog_lines(operated: Operated) -> list[dict[str, str]]:
+    """What the watchdog has logged since the container was made."""
+    logged = operated.stack.logs("app")[0].splitlines()
+    return [json.loads(line) for line in logged if '"stack":' in line]
 
 
 def boots(operated: Operated) -> set[str]:

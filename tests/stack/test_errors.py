@@ -37,6 +37,15 @@ def test_not_found(visitor: Visitor) -> None:
     assert "X-Served-By" not in by_nginx.headers
 
 
+def test_not_found_by_a_program(visitor: Visitor) -> None:
+    """Under /api/ a worker answers JSON for a path without a route, too."""
+    answer = visitor.get("/api/no-such-path")
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"].startswith("application/json")
+    assert answer.json()["error"] == "There is nothing at this address."
+    assert answer.text.endswith("\n")
+
+
 @pytest.mark.native
 def test_no_worker(visitor: Visitor, changed_nginx: ChangedNginx) -> None:
     """Without a worker nginx's page says so, when to come back, and tries again by itself."""
