@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lab.failover.two_hosts import Divided, cut
 from lab.testbed.hop import LossyHop
 from lab.testbed.replicated import Replicated
 from lab.testbed.servers import ClusterOfThree, RedisServer, wait_until
@@ -13,6 +14,7 @@ from lab.testbed.servers import ClusterOfThree, RedisServer, wait_until
 DOWN_AFTER_MS = 2000
 PAUSED_SECONDS = 4.0  # at least; longer than DOWN_AFTER_MS, and until another is the master
 PROMOTION_SECONDS = 15.0
+DIVIDED_SECONDS = 6.0  # in all
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,24 @@ def cluster_case(cluster: ClusterOfThree) -> Case:
         return Moments(began, time.monotonic())
 
     return Case("a primary of a cluster is killed", killed, lambda: None, 6.0)
+
+
+def partition(place: Divided) -> Case:
+    """The master is cut off with one Sentinel and half of the workers, until it has been replaced; then all is mended."""
+
+    def divided() -> Moments:
+        began = time.monotonic()
+        cut(place.hosts)
+        wait_until(place.promoted, seconds=PROMOTION_SECONDS, what="another master")
+        moments = Moments(began, time.monotonic())
+        time.sleep(max(0.0, began + DIVIDED_SECONDS - time.monotonic()))
+        cut(place.hosts, mend=True)
+        wait_until(
+            lambda: place.old.admin.role()[0] == b"slave", seconds=30, what="a demoted old master"
+        )
+        return moments
+
+    return Case("the master is cut off with a minority of clients", divided, lambda: None, 5.0)
 
 
 def moving_address(old: RedisServer, new: RedisServer, hop: LossyHop) -> Case:

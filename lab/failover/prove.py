@@ -9,8 +9,16 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lab.failover.cases import DOWN_AFTER_MS, Case, cluster_case, moving_address, sentinel_cases
+from lab.failover.cases import (
+    DOWN_AFTER_MS,
+    Case,
+    cluster_case,
+    moving_address,
+    partition,
+    sentinel_cases,
+)
 from lab.failover.traffic import Loss, Traffic
+from lab.failover.two_hosts import Divided, HostWorker, can_be_made, two_hosts
 from lab.measurements import write_block
 from lab.settings import switch
 from lab.table import as_markdown
@@ -63,7 +71,7 @@ def prove(environ: Mapping[str, str]) -> int:
     rounds = 1 if switch(environ, "QUICK") else 3
     rows: list[Row] = []
     for _ in range(rounds):
-        for part in (_sentinels, _cluster, _moving):
+        for part in (_sentinels, _partition, _cluster, _moving):
             with TemporaryDirectory(prefix="failover-") as folder:
                 rows += asyncio.run(part(Path(folder)))
     rows = worst(rows)
@@ -117,7 +125,7 @@ def problems_of(row: Row) -> list[str]:
 
 async def _sentinels(folder: Path) -> list[Row]:
     place = Replicated(folder, *OPTIONS, down_after_ms=DOWN_AFTER_MS)
-    async with _under_load(place, folder, place.url, ("0", "1")) as traffics:
+    async with _under_load(place, _workers(folder, place.url, "0", "1")) as traffics:
         rows = []
         for case in sentinel_cases(place):
             rows += await _try(case, traffics)
@@ -128,7 +136,8 @@ async def _sentinels(folder: Path) -> list[Row]:
 async def _cluster(folder: Path) -> list[Row]:
     cluster = ClusterOfThree(folder, replicas=2, node_timeout_ms=DOWN_AFTER_MS)
     hosts = ",".join(f"127.0.0.1:{node.port}" for node in cluster.nodes)
-    async with _under_load(cluster, folder, f"redis+cluster://{hosts}", ("0", "1")) as traffics:
+    url = f"redis+cluster://{hosts}"
+    async with _under_load(cluster, _workers(folder, url, "0", "1")) as traffics:
         keys = cluster.nodes[0].admin.scan_iter(match="user:*", count=1000)
         of_the_dead = {key.decode().partition("}:")[2] for key in keys}
         return await _try(cluster_case(cluster), traffics, of_the_dead)
@@ -141,32 +150,48 @@ async def _moving(folder: Path) -> list[Row]:
         replica.start()
         hop = LossyHop(server.port)
         url = f"redis://127.0.0.1:{await hop.start()}"
-        async with _under_load(server, folder, url, ("0", CONTROL)) as traffics:
+        async with _under_load(server, _workers(folder, url, "0", CONTROL)) as traffics:
             await asyncio.to_thread(replica.follow, server)
             rows = await _try(moving_address(server, replica, hop), traffics)
         await hop.stop()
         return rows
 
 
+async def _partition(folder: Path) -> list[Row]:
+    if not can_be_made():
+        print("the partition needs root, ip and iptables: left out", flush=True)
+        return []
+    with two_hosts() as hosts:
+        place = Divided(hosts, folder, DOWN_AFTER_MS, *OPTIONS)
+        workers = {
+            setting: [
+                HostWorker(host, folder, place.url, SESSION_WRITES_ACKNOWLEDGED_BY=setting)
+                for host in hosts
+            ]
+            for setting in ("0", "1")
+        }
+        async with _under_load(place, workers) as traffics:
+            return await _try(partition(place), traffics)
+
+
 @asynccontextmanager
 async def _under_load(
-    place: Place | Replicated, folder: Path, url: str, settings: Sequence[str]
+    place: Place | Replicated | Divided, workers: Mapping[str, Sequence[Worker]]
 ) -> AsyncIterator[list[Traffic]]:
-    """The store, workers of each setting, and their visitors, while the block runs."""
+    """The store, workers by setting, and their visitors, while the block runs."""
+    every = [worker for some in workers.values() for worker in some]
     with ExitStack() as running:
         running.callback(place.stop)
         await asyncio.to_thread(place.start)
-        workers = {name: [_worker(folder, url, name) for _ in range(WORKERS)] for name in settings}
-        for worker in (each for some in workers.values() for each in some):
+        for worker in every:
             running.callback(worker.stop)
             worker.start()
-        for worker in (each for some in workers.values() for each in some):
+        for worker in every:
             await asyncio.to_thread(worker.wait_ready)
         traffics = [
-            Traffic(f"w{n}", [w.url for w in workers[name]]) for n, name in enumerate(settings)
+            Traffic(name, f"w{number}", [worker.url for worker in some])
+            for number, (name, some) in enumerate(workers.items())
         ]
-        for name, traffic in zip(settings, traffics, strict=True):
-            traffic.name = name
         try:
             for traffic in traffics:
                 await traffic.begin()
@@ -174,6 +199,10 @@ async def _under_load(
         finally:
             for traffic in traffics:
                 await traffic.end()
+
+
+def _workers(folder: Path, url: str, *settings: str) -> dict[str, list[Worker]]:
+    return {name: [_worker(folder, url, name) for _ in range(WORKERS)] for name in settings}
 
 
 def _worker(folder: Path, url: str, setting: str) -> Worker:

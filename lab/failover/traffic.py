@@ -41,14 +41,15 @@ class Loss:
 class Traffic:
     """`urls` are workers that take turns, request by request."""
 
-    def __init__(self, name: str, urls: Sequence[str]) -> None:
+    def __init__(self, name: str, begin: str, urls: Sequence[str]) -> None:
+        """`begin` is what the names of its users begin with."""
         self.name = name
         self.ops: list[Op] = []
         self._recorder = Recorder(Checker(), _Kept(self.ops))
         self._visitors = Visitors(self._recorder, "demo")
         self._clients = [Client(url, ANSWER_SECONDS) for url in urls]
         self._turns: Iterator[Client] = itertools.cycle(self._clients)
-        self._names = (f"{name}-{number}" for number in itertools.count())
+        self._names = (f"{begin}-{number}" for number in itertools.count())
         self._tasks: list[asyncio.Task[None]] = []
         self._staying: list[Visitor] = []
         self._leaving: list[Visitor] = []

@@ -91,9 +91,20 @@ class Replicated:
             )
 
     def start(self) -> None:
-        """Start all and wait until replicas have caught up and the Sentinels know each other."""
-        for server in [*self.servers, *self.sentinels]:
+        """Start all and wait until replicas have caught up and the Sentinels know each other.
+
+        Sentinels last: at their first look they find the replicas, and later they look only now and then.
+        """
+        for server in self.servers:
             server.start()
+        replicas = self.servers[1:]
+        wait_until(
+            lambda: all(map(self.servers[0].counts_on, replicas)),
+            seconds=START_SECONDS,
+            what="a master with its replicas",
+        )
+        for sentinel in self.sentinels:
+            sentinel.start()
         wait_until(
             self.whole, seconds=START_SECONDS, what="a master with its replicas and Sentinels"
         )

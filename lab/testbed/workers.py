@@ -27,7 +27,6 @@ class Worker:
     """One worker process.  `settings` are environment variables, as in .env; `module` is what runs."""
 
     def __init__(self, folder: Path, redis_url: str, module: str = "app", **settings: str) -> None:
-        self.module = module
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.name = f"127.0.0.1:{self.port}"
@@ -35,6 +34,7 @@ class Worker:
         folder.mkdir(parents=True, exist_ok=True)
         given = {"REDIS_URL": redis_url, "SESSION_SECRETS": SECRET, "STACK_DIR": str(folder)}
         self._environment = clean_environment(**(given | settings))
+        self.command = [sys.executable, "-m", module, "--port", str(self.port)]
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -45,10 +45,13 @@ class Worker:
     def start(self, **settings: str) -> None:
         """Start the process; `settings` replace those of before."""
         self._environment |= settings
-        command = [sys.executable, "-m", self.module, "--port", str(self.port)]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command, env=self._environment, stdout=log, stderr=log, cwd=self.log_path.parent
+                self.command,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                cwd=self.log_path.parent,
             )
 
     def wait_ready(self) -> None:

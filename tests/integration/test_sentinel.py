@@ -24,22 +24,22 @@ MakeAt = Callable[..., RedisSessions]
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Replicated]:
-    place = Replicated(tmp_path)
+def replicated(tmp_path: Path) -> Iterator[Replicated]:
+    replicated = Replicated(tmp_path)
     try:
-        place.start()
-        yield place
+        replicated.start()
+        yield replicated
     finally:
-        place.stop()
+        replicated.stop()
 
 
 @pytest.fixture
-async def make(place: Replicated) -> AsyncIterator[MakeAt]:
+async def make(replicated: Replicated) -> AsyncIterator[MakeAt]:
     pipelines: list[Pipeline] = []
 
     def make(url: str = "", acknowledged_by: int = 0) -> RedisSessions:
         pipelines.append(
-            Pipeline(url or place.url, timeout_seconds=LIMIT, acknowledged_by=acknowledged_by)
+            Pipeline(url or replicated.url, timeout_seconds=LIMIT, acknowledged_by=acknowledged_by)
         )
         return RedisSessions(pipelines[-1])
 
@@ -103,67 +103,67 @@ async def in_thread(fact: Callable[[], bool], seconds: float = 15) -> None:
     await asyncio.to_thread(wait_until, fact, seconds=seconds, what="Sentinels that agree")
 
 
-async def test_killed_master(place: Replicated, make: MakeAt) -> None:
+async def test_killed_master(replicated: Replicated, make: MakeAt) -> None:
     """A killed master: served within a second of the promotion, and no acknowledged write is lost."""
     store = make(acknowledged_by=1)
     writer = Writer(store, await load(store, await store.create("ann")))
     await asyncio.sleep(0.3)
-    old = place.master
+    old = replicated.master
     old.stop()
-    await in_thread(lambda: place.master is not old)
+    await in_thread(lambda: replicated.master is not old)
     assert await writer.served_after(time.monotonic()) < BACK_SECONDS
     highest = await writer.stop()
     assert await store.increment(writer.session, "n") > highest
 
 
 @pytest.mark.parametrize("acknowledged_by", [0, 1])
-async def test_planned_failover(place: Replicated, make: MakeAt, acknowledged_by: int) -> None:
+async def test_planned_failover(replicated: Replicated, make: MakeAt, acknowledged_by: int) -> None:
     """A planned failover is followed without an error from the old master, which stays up, and loses nothing."""
     store = make(acknowledged_by=acknowledged_by)
     writer = Writer(store, await load(store, await store.create("ann")))
     await asyncio.sleep(0.3)
-    old = place.master
-    place.fail_over()
-    await in_thread(lambda: place.master is not old)
+    old = replicated.master
+    replicated.fail_over()
+    await in_thread(lambda: replicated.master is not old)
     assert await writer.served_after(time.monotonic()) < BACK_SECONDS
     highest = await writer.stop()
     assert [e for e in writer.refusals if "READONLY" in str(e) or "UNBLOCKED" in str(e)] == []
     assert await store.increment(writer.session, "n") == highest + 1
 
 
-async def test_any_sentinel_may_be_down(place: Replicated, make: MakeAt) -> None:
+async def test_any_sentinel_may_be_down(replicated: Replicated, make: MakeAt) -> None:
     """With any one of three Sentinels gone a new worker finds the master, and one that runs goes on."""
     running_store = make()
-    for sentinel in place.sentinels:
+    for sentinel in replicated.sentinels:
         sentinel.stop()
         for store in (make(), make(acknowledged_by=1), running_store):
             await store.create("ann")
         sentinel.start()
 
 
-async def test_majority_of_sentinels(place: Replicated, make: MakeAt) -> None:
+async def test_majority_of_sentinels(replicated: Replicated, make: MakeAt) -> None:
     """Without a majority of Sentinels, who promises acknowledgement serves nobody; who does not goes on."""
     promising, plain = make(acknowledged_by=1), make()
     session_id = await promising.create("ann")
     await load(plain, session_id)
-    for sentinel in place.sentinels[:2]:
+    for sentinel in replicated.sentinels[:2]:
         sentinel.freeze()
     async with asyncio.timeout(2):  # before they could have promoted a replica
         await until_refused(promising, session_id)
     await load(plain, session_id)
-    for sentinel in place.sentinels[:2]:
+    for sentinel in replicated.sentinels[:2]:
         sentinel.thaw()
     async with asyncio.timeout(5):
         await until_served(lambda: promising.load(session_id))
 
 
-async def test_newest_configuration_counts(place: Replicated, make: MakeAt) -> None:
+async def test_newest_configuration_counts(replicated: Replicated, make: MakeAt) -> None:
     """A Sentinel that slept through a failover and still names the old master is outvoted."""
-    asleep, old = place.sentinels[0], place.master
+    asleep, old = replicated.sentinels[0], replicated.master
     session_id = await make().create("ann")
     asleep.freeze()
-    place.sentinels[1].admin.sentinel_failover("mymaster")
-    await in_thread(lambda: place.sentinels[1].named != old.port)
+    replicated.sentinels[1].admin.sentinel_failover("mymaster")
+    await in_thread(lambda: replicated.sentinels[1].named != old.port)
     old.freeze()  # so that the Sentinel that wakes up is told nothing through it
     asleep.thaw()
     store = make()
@@ -174,29 +174,29 @@ async def test_newest_configuration_counts(place: Replicated, make: MakeAt) -> N
 
 async def test_replica_is_not_taken_for_the_master(tmp_path: Path) -> None:
     """When Sentinels name a server that has become a replica, nothing is written there."""
-    place, other = Replicated(tmp_path, replicas=0), RedisServer(tmp_path / "other")
+    replicated, other = Replicated(tmp_path, replicas=0), RedisServer(tmp_path / "other")
     try:
-        place.start()
+        replicated.start()
         other.start()
-        place.master.follow(other)
-        pipeline = Pipeline(place.url, timeout_seconds=LIMIT)
+        replicated.master.follow(other)
+        pipeline = Pipeline(replicated.url, timeout_seconds=LIMIT)
         with pytest.raises(StoreUnavailable, match="not a master") as caught:
             await RedisSessions(pipeline).create("ann")
         assert not caught.value.may_have_happened
         await pipeline.close()
     finally:
         other.stop()
-        place.stop()
+        replicated.stop()
 
 
-async def test_paused_master_comes_back(place: Replicated, make: MakeAt) -> None:
+async def test_paused_master_comes_back(replicated: Replicated, make: MakeAt) -> None:
     """A master that stood still and wakes up as a stale one is not written to again, and nobody reads from it."""
     store = make(acknowledged_by=1)
     session = await load(store, await store.create("ann"))
     ended = await store.create("bob")
-    old = place.master
+    old = replicated.master
     old.freeze()
-    await in_thread(lambda: place.master is not old)
+    await in_thread(lambda: replicated.master is not old)
     async with asyncio.timeout(3):
         bob = await until_served(lambda: store.load(ended))
     assert bob is not None
@@ -209,7 +209,7 @@ async def test_paused_master_comes_back(place: Replicated, make: MakeAt) -> None
     assert old.admin.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0) < 10
 
 
-async def test_subscription_follows(place: Replicated) -> None:
+async def test_subscription_follows(replicated: Replicated) -> None:
     """Who hears messages hears them from the new master, too, after a planned failover and after a kill."""
     heard: list[bytes] = []
 
@@ -220,7 +220,7 @@ async def test_subscription_follows(place: Replicated) -> None:
         def heard(self, channel: str, message: bytes) -> None:
             heard.append(message)
 
-    subscription = Subscription(place.url, timeout_seconds=LIMIT)
+    subscription = Subscription(replicated.url, timeout_seconds=LIMIT)
     subscription.join("news")
     listening = asyncio.create_task(subscription.run(Listener()))
 
@@ -233,31 +233,31 @@ async def test_subscription_follows(place: Replicated) -> None:
             while not heard:
                 await asyncio.sleep(0.01)
 
-    await hears(place.master)
-    old = place.master
-    place.fail_over()
-    await in_thread(lambda: place.master is not old)
-    await hears(place.master)
-    await in_thread(place.whole, seconds=30)
-    old = place.master
+    await hears(replicated.master)
+    old = replicated.master
+    replicated.fail_over()
+    await in_thread(lambda: replicated.master is not old)
+    await hears(replicated.master)
+    await in_thread(replicated.whole, seconds=30)
+    old = replicated.master
     old.stop()
-    await in_thread(lambda: place.master is not old)
-    await hears(place.master)
+    await in_thread(lambda: replicated.master is not old)
+    await hears(replicated.master)
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
 
 
 async def test_streams_stay_open(
-    place: Replicated,
+    replicated: Replicated,
     start_workers: Callable[..., list[Worker]],
     new_visitor: Callable[[], Visitor],
 ) -> None:
     """An event stream outlives a failover: it says that others are not heard, then that they are, and a logout ends it."""
-    (worker,) = await asyncio.to_thread(start_workers, place.url)
+    (worker,) = await asyncio.to_thread(start_workers, replicated.url)
     visitor = new_visitor()
     await visitor.log_in(worker)
     async with Stream(visitor, worker) as stream:
-        place.fail_over()
+        replicated.fail_over()
         await stream.until(lambda: len(stream.named("hello")) == 3, 15)
         assert [hello["subscribed"] for hello in stream.named("hello")] == [True, False, True]
         await visitor.post(worker, "/logout")
