@@ -72,3 +72,11 @@ def test_others_are_served() -> None:
 def test_setting_0_may_lose() -> None:
     """Without acknowledgement a failover may lose writes, and that is no problem of this run."""
     assert judge([Row(CASE, "0", replace(NOTHING, lost_writes=9, revived=1)), KEPT]) == []
+
+
+def test_patience() -> None:
+    """Patience is for times alone, and not for the control's."""
+    slow = replace(NOTHING, without_service=4.2, after_promotion=1.2)
+    assert judge([Row(CASE, "0", slow), KEPT], patience=3) == []
+    assert judge([Row(CASE, "1", replace(slow, revived=1)), KEPT], patience=3) != []
+    assert judge([Row(CASE, "0", NOTHING), Row(CASE, CONTROL, NOTHING)], patience=3) != []
