@@ -144,12 +144,12 @@ class Memory:
         touched = now if stale else record.touched
         age = now - self._in_use_since(record)
         due = standing == "older" or (standing == "newest" and 0 < int(renew_age) <= age)
-        times = [now, record.created, touched, min(touched + life.idle, life.deadline)]
+        facts = [now // 1000, now % 1000 * 1000, record.created, touched, life.idle, life.deadline]
         unused = bool(record.next) and proof == record.next and record.used is None
         lasting = record.own[1] is not None
-        about = [[*times, life.deadline], stale or unused, due, lasting]
+        about = [facts, stale or unused, due, lasting, record.version, record.user]
         data = b",".join(spell(key) + b":" + text for key, text in record.data.items())
-        return [spell([*about, record.version, record.user]), b"{" + data + b"}"]
+        return spell(about)[:-1] + b",{" + data + b"}]"
 
     def _touch(
         self, keys: Sequence[str], proof: Any, idle: Any, absolute: Any, throttle: Any

@@ -8,12 +8,12 @@ nothing to check.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .codec import NotPlainJson, decode, encode, spell
-from .identity import ref_of, tag_of
+from .identity import ref_of
 
 MAX_KEY_BYTES = 128
 _ABSENT = b""  # as the JSON text of a key that is not there
@@ -78,43 +78,34 @@ class Session(MutableMapping[str, Any]):
     # One is made for every request: slots spare it a dict.
     __slots__ = (
         *("anonymous", "digest", "ended", "lasting", "renewable_id", "tag", "user", "version"),
-        *("_basis", "_saved", "_suspects", "_text", "_times_ms", "_turn", "_values"),
+        *("_basis", "_facts", "_saved", "_suspects", "_text", "_turn", "_values", "touch_due"),
     )
 
-    def __init__(
-        self,
-        digest: str,
-        user: str,
-        version: int,
-        times_ms: Sequence[int],
-        text: bytes,
-        *,
-        tag: str = "",
-        anonymous: bool = False,
-        lasting: bool = False,
-        renewable_id: str = "",
-    ) -> None:
-        """From what Redis holds: `text` is the data as one JSON object.  Raises CorruptJson."""
+    def __init__(self, text: bytes, digest: str, tag: str, session_id: str = "") -> None:
+        """From what load.lua answers.  Raises ValueError, as CorruptJson, where that is no session."""
+        self._facts, self.touch_due, renewal_due, lasting, version, user, values = decode(text)
         self.digest = digest
-        self.user = user
-        self.version = version
-        self.tag = tag or tag_of(user)
-        self.anonymous = anonymous  # it began before a login, and `user` is empty
-        self.lasting = lasting  # it was given an absolute lifetime of its own
-        self.renewable_id = renewable_id  # the id it was loaded by, only when that has a successor
+        self.tag = tag
+        self.user: str = user or ""
+        self.version: int = version
+        self.anonymous = user is None  # it began before a login
+        self.lasting: bool = lasting  # it was given an absolute lifetime of its own
+        self.renewable_id = session_id if renewal_due else ""  # that has a successor
         self.ended = False  # known to have ended: what changed since was dropped
-        self._times_ms = times_ms
         self._text = text
-        self._values: dict[str, Any] = decode(text)
+        self._values: dict[str, Any] = values
         self._saved: dict[str, Any] | None = None  # read from the text when needed
         self._suspects: set[str] = set()  # keys that may differ from what is saved
-        self._basis = version  # the newest version of which all of the data is here
+        self._basis: int = version  # the newest version of which all of the data is here
         self._turn: asyncio.Lock | None = None
 
     @property
     def times(self) -> Times:
         """When it was loaded, created and touched, and until when it lives."""
-        return Times(*(ms / 1000 for ms in self._times_ms))
+        seconds, microseconds, created, touched, idle, deadline = self._facts
+        idle_deadline = min(touched + idle, deadline)
+        times_ms = seconds * 1000 + microseconds // 1000, created, touched, idle_deadline, deadline
+        return Times(*(ms / 1000 for ms in times_ms))
 
     @property
     def ref(self) -> str:
@@ -265,7 +256,7 @@ class Session(MutableMapping[str, Any]):
     def _as_saved(self) -> dict[str, Any]:
         """What Redis holds, apart from what was handed out and may have been changed in place."""
         if self._saved is None:
-            self._saved = decode(self._text)
+            self._saved = decode(self._text)[-1]
         return self._saved
 
 

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from . import identity
-from .codec import MAX_EXACT_INTEGER, CorruptJson, decode, encode
+from .codec import MAX_EXACT_INTEGER, decode, encode
 from .counters import Counters
 from .limits import Limits, lifetime_ms, ms
 from .lua import SCRIPTS
@@ -409,16 +409,11 @@ class RedisSessions:
             if answer is None:
                 return None
             if answer != b"over":
-                times_ms, stale, due, lasting, version, user = decode(answer[0])
-                session = Session(
-                    place.digest, user or "", version, times_ms, answer[1],
-                    tag=place.tag, anonymous=user is None, lasting=lasting,
-                    renewable_id=place.session_id if due else "",
-                )  # fmt: skip
-                if stale:
+                session = Session(answer, place.digest, place.tag, place.session_id)
+                if session.touch_due:
                     self._touch(place).add_done_callback(self._was_touched)
                 return session
-        except (WrongType, CorruptJson) as error:
+        except (WrongType, ValueError) as error:
             await self._remove(place.tag, place.digest, error)
             return None
         except (StoreUnavailable, ScriptError) as error:

@@ -8,6 +8,7 @@ there, as finding a route costs time too.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 from itertools import count
@@ -156,6 +157,8 @@ async def serve(url: str, visitors: int, new_visitors: int) -> None:
     ours = await _begin(sessions, cookie, visitors + new_visitors)
     articles = [_article_visitor(redis, number) for number in range(visitors)]
     cookies = {"cookies": ours[:visitors], "new": ours[visitors:], "article": articles}
+    gc.collect()
+    gc.freeze()  # as the application does
     print(json.dumps({"ports": ports, **cookies}), flush=True)
     await asyncio.Event().wait()
 

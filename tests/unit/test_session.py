@@ -10,11 +10,16 @@ import pytest
 from app.sessions.codec import CorruptJson, NotPlainJson, encode
 from app.sessions.session import BadKey, Changes, Session
 
-TIMES_MS = (100_000, 90_000, 95_000, 130_000, 150_000)
+FACTS = b"[100, 0, 90000, 95000, 35000, 150000]"
+
+
+def session_with(data: bytes) -> Session:
+    """As load.lua tells of it."""
+    return Session(b'[%s,false,false,false,1,"ann",%s]' % (FACTS, data), "f" * 64, "abcd")
 
 
 def session_of(**data: Any) -> Session:
-    return Session("f" * 64, "ann", 1, TIMES_MS, encode(data))
+    return session_with(encode(data))
 
 
 def test_a_mapping() -> None:
@@ -109,7 +114,7 @@ def test_refusals_leave_the_value() -> None:
 def test_what_json_cannot_carry_may_be_replaced() -> None:
     """A value that another program wrote and that could not be saved here can be replaced or deleted."""
     for text in (b'{"a":NaN}', b'{"a":"\\ud800"}', b'{"a":9007199254740993}'):
-        session = Session("f" * 64, "ann", 1, TIMES_MS, text)
+        session = session_with(text)
         session["a"] = 1
         assert session.changes() == Changes({"a": b"1"}, [])
         del session["a"]
@@ -129,7 +134,7 @@ def test_forgotten_changes() -> None:
 def test_corrupt_from_the_start() -> None:
     """Stored text that is no JSON shows at once, not at the first use."""
     with pytest.raises(CorruptJson):
-        Session("f" * 64, "ann", 1, TIMES_MS, b'{"a":{}')
+        session_with(b'{"a":{}')
 
 
 def test_times() -> None:

@@ -8,12 +8,13 @@ local FACTS = {
     'older', 'next', 'salt', 'used',
 }
 local function field_of(key) return 'd:' .. key end
-local function key_of(field) return string.sub(field, 1, 2) == 'd:' and string.sub(field, 3) end
-
-local function clock()  -- workers' clocks may differ
-    local time = redis.call('TIME')
-    return time[1] * 1000 + math.floor(time[2] / 1000)
+-- By bytes: before every request this runs once a field, and a text made to be compared costs ten times as much.
+local function key_of(field)
+    return string.byte(field, 2) == 58 and string.byte(field) == 100 and string.sub(field, 3)
 end
+
+local function in_ms(time) return time[1] * 1000 + math.floor(time[2] / 1000) end
+local function clock() return in_ms(redis.call('TIME')) end  -- workers' clocks may differ
 
 local function whole(text) return text and string.match(text, '^%d+$') and tonumber(text) end
 
@@ -27,11 +28,12 @@ end
 -- When a session was created and touched, its idle timeout and absolute deadline; nothing for a fragment, or
 -- for one that is over.  `idle` and `absolute` are today's limits: they bind sessions that began under longer.
 local function life_of(facts, now, idle, absolute)
-    local created, touched, deadline = whole(facts.created), whole(facts.touched), whole(facts.deadline)
-    local complete = created and touched and deadline and whole(facts.version) and (facts.user or facts.anonymous)
+    local created, touched, deadline, version = facts.created, facts.touched, facts.deadline, facts.version
+    local complete = created and touched and deadline and version and (facts.user or facts.anonymous)
+        and string.find(created .. ' ' .. touched .. ' ' .. deadline .. ' ' .. version, '^%d+ %d+ %d+ %d+$')
     if not complete then return end
-    idle = whole(facts.idle) or tonumber(idle)
-    deadline = math.min(deadline, created + (whole(facts.absolute) or tonumber(absolute)))
+    created, touched, idle = tonumber(created), tonumber(touched), whole(facts.idle) or tonumber(idle)
+    deadline = math.min(deadline, created + (whole(facts.absolute) or absolute))
     if now < math.min(touched + idle, deadline) then return created, touched, idle, deadline end
 end
 

@@ -5,12 +5,13 @@ The next request reaches another worker, which knows nothing of the visitor.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from app.sessions import RedisSessions, Session
-from app.sessions.identity import digest_of, new_id
+from app.sessions.identity import digest_of, new_id, tag_in
 from lab.mutants.workers.start import start
 
 
@@ -32,13 +33,14 @@ class MemorySessions(RedisSessions):
         replacing: Session | None = None,
         **more: Any,
     ) -> str:
-        session_id, now = new_id(user), round(time.time() * 1000)
-        digest = digest_of(session_id)
+        session_id, now = new_id(user), round(time.time())
+        digest, ms = digest_of(session_id), now * 1000
         idle, absolute = self.limits.idle_seconds, self.limits.absolute_seconds
-        times_ms = (now, now, now, now + round(idle * 1000), now + round(absolute * 1000))
+        facts = [now, 0, ms, ms, round(idle * 1000), ms + round(absolute * 1000)]
         if replacing is not None:
             await self.destroy(replacing)
-        self._held[digest] = Session(digest, user or "", 1, times_ms, b"{}")
+        text = json.dumps([facts, False, False, False, 1, user, {}]).encode()
+        self._held[digest] = Session(text, digest, tag_in(session_id))
         return session_id
 
     async def save(self, session: Session) -> bool:
