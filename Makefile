@@ -15,6 +15,19 @@ LENGTH := $(if $(filter-out 0,$(LONG)),,-m "not long")
 # What a target cannot do without, and how it is written.
 need = [ -n "$$$(1)" ] || { echo "$(2)" >&2; exit 2; }
 
+# What pip and Python are told of other projects must not lead them elsewhere.
+export PIP_USER := 0
+export PIP_REQUIRE_VIRTUALENV := 0
+unexport PIP_TARGET PIP_PREFIX PYTHONHOME PYTHONSAFEPATH
+
+# A .venv whose Python is gone, or has another version since, cannot be used any more.
+ifneq ($(wildcard $(VENV)/pyvenv.cfg),)
+ifneq ($(shell $(PY) -E -c 'import sysconfig, os; print(os.path.isdir(sysconfig.get_path("purelib")))' 2>&1),True)
+$(info the Python that $(VENV) was made with is gone or another version now: $(VENV) is made anew)
+$(shell rm -rf $(VENV))
+endif
+endif
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run dev stop logs user end-sessions check reload scale drain undrain rolling-restart status \
@@ -153,3 +166,8 @@ $(PY):
 		{ echo "pip is missing for $(PYTHON) (Debian, Ubuntu: apt-get install python3-pip)"; exit 1; }
 	@$(PYTHON) -m venv --without-pip $(VENV) || \
 		{ echo "$(PYTHON) cannot make a .venv (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
+
+.DEFAULT:
+	@$(PYTHON) -c 'import difflib, sys; near = difflib.get_close_matches(sys.argv[1], sys.argv[2:]); \
+		sys.exit(f"make: there is no target {sys.argv[1]!r}" + (f"; did you mean {near[0]!r}?" if near else ": `make` lists them"))' \
+		'$@' $$(sed -n 's/^\([a-z-]*\):.*##.*/\1/p' $(firstword $(MAKEFILE_LIST)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -17,11 +18,18 @@ Command = Callable[[argparse.Namespace], int | None]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the return value is the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that has no … shows ? instead
+            stream.reconfigure(errors="replace")
     given = _parser().parse_args(arguments)
     try:
         return int(given.command(given) or 0)
     except Refused as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except PermissionError as error:
+        remedy = "run this as that user, or give another STACK_DIR"
+        print(f"error: {error.filename} is another user's: {remedy}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         if given.command in OPERATIONS:

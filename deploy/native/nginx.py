@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 import subprocess
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from deploy.native.options import Options
 from deploy.native.render import render_nginx
 from deploy.paths import ROOT, shown
 from deploy.refused import Refused
+
+# Variables, quotes and patterns of files; nginx has no way to write them as themselves.
+UNUSABLE = re.compile(r"[$\"\\*?\[\x00-\x1f\x7f]|[\ud800-\udfff]")
 
 
 def nginx_command(options: Options) -> list[str]:
@@ -31,8 +35,20 @@ def nginx_in(folder: Path) -> list[str]:
     return [*command, "-c", str(folder / "conf/nginx.conf")]
 
 
+def check_name(what: str, folder: Path) -> None:
+    """Refused names the character in the folder's name that nginx would take for something else."""
+    if unusable := UNUSABLE.search(str(folder)):
+        known = unusable[0] if unusable[0].isprintable() else f"U+{ord(unusable[0]):04X}"
+        raise Refused(
+            f"{what}, {str(folder)!r}, has the character {known} in its name, "
+            "which nginx cannot take: rename it, or choose another"
+        )
+
+
 def prepare_nginx(options: Options) -> None:
     """Render the files and have nginx test them; Refused repeats its complaint with the original's name."""
+    check_name("this folder", ROOT)
+    check_name("STACK_DIR", options.stack_dir)
     options.nginx.mkdir(parents=True, exist_ok=True)
     write_https(options.https, options.tls)
     rendered = render_nginx(options, options.nginx / "conf").parent

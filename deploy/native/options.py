@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,9 +150,9 @@ def _address(environ: Mapping[str, str], name: str, default: str) -> str:
 
 
 def _private_folder(stack_dir: Path) -> Path:
-    """A short path under the system's temporary folder, always the same for `stack_dir`."""
+    """A short path, always the same for `stack_dir`, whatever TMPDIR each command has."""
     digest = hashlib.sha256(os.fsencode(stack_dir)).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"stack-{os.getuid()}-{digest}"
+    return Path("/tmp") / f"stack-{os.getuid()}-{digest}"
 
 
 def _make_private(folder: Path) -> None:

@@ -10,13 +10,18 @@ from deploy.paths import shown
 from deploy.refused import Refused
 from deploy.upstream.read import Upstream
 
+# Another checkout's workers are the usual reason.
+SECOND = """, or run a second stack beside the first:
+  sed 's/app:80/app:81/' nginx/upstream.conf > upstream-81.conf
+  make run UPSTREAM_CONF=upstream-81.conf HTTP_PORT=8090"""
+
 
 def check_ports(options: Options, upstream: Upstream) -> None:
     """Raise Refused for the first port that is taken, naming the setting or the line to change."""
     _check_public(options, "HTTP_PORT", options.http_port, 8080)
     _check_public(options, "HTTPS_PORT", options.https.port, 8443)
     for server in upstream.workers:
-        remedy = f"change {shown(upstream.path)}, line {server.line}"
+        remedy = f"change {shown(upstream.path)}, line {server.line}{SECOND}"
         _check("127.0.0.1", server.port, remedy)
 
 

@@ -52,8 +52,15 @@ def wait_until_ready(
             raise StartFailed("supervisord")
         if time.monotonic() > deadline:
             name, problem = next(iter(waiting.items()))
-            raise Refused(f"{name} is not ready after {START_SECONDS:g} s: {problem}")
+            where = _store_named(options.redis_url or "")
+            raise Refused(f"{name} is not ready after {START_SECONDS:g} s: {problem}{where}")
         time.sleep(0.05)
+
+
+def _store_named(url: str) -> str:
+    """Where the workers look for Redis, where that was given; without the password."""
+    kind, mark, rest = url.partition("://")
+    return f"\nREDIS_URL is {kind}://{rest.rpartition('@')[2]}" if mark else ""
 
 
 def _nginx_problem(options: Options) -> str | None:

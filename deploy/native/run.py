@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping
 from types import FrameType
 
@@ -20,6 +21,7 @@ from deploy.native.programs import native_programs, native_workers, supervisord_
 from deploy.native.progress import StartFailed, wait_until_ready
 from deploy.native.running import find_running
 from deploy.native.settings_check import check_settings
+from deploy.native.stop import is_left, stop_left
 from deploy.native.store import redis_url
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
@@ -28,6 +30,7 @@ from deploy.upstream.lint import check_upstream
 from deploy.upstream.read import Upstream, read_upstream, text_of
 
 LOG_LINES = 12
+FREE_SECONDS = 5.0
 
 
 class Stop(KeyboardInterrupt):
@@ -43,8 +46,8 @@ def run(options: Options, environ: Mapping[str, str]) -> None:
     options.logs.mkdir(exist_ok=True)
     try:
         with held(options.stack_dir / "run.pid"):
-            _refuse_leftover(options)
-            check_ports(options, upstream)
+            if not _end_leftover(options, upstream):
+                check_ports(options, upstream)
             known = _environ(options, environ)
             check_settings(known)
             prepare_nginx(options)
@@ -60,10 +63,22 @@ def _already(options: Options, pid: int) -> str:
     return f"the stack is already running at {where} (process {pid}); `make stop` ends it"
 
 
-def _refuse_leftover(options: Options) -> None:
-    """An earlier `make run` that was killed leaves supervisord a few seconds to stop everything."""
-    if supervisord_of(options).states():
-        raise Refused("an earlier stack is still stopping; try again in a moment, or `make stop`")
+def _end_leftover(options: Options, upstream: Upstream) -> bool:
+    """End what a killed `make run` has left, until its ports are free; whether there was anything."""
+    if not is_left(options):
+        return False
+    print("an earlier stack has not been stopped: stopping it first", flush=True)
+    stop_left(options)
+    deadline = time.monotonic() + FREE_SECONDS
+    while True:
+        try:
+            check_ports(options, upstream)
+        except Refused:  # of a killed process the last thread closes its ports, a little later
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return True
 
 
 def _supervise(options: Options, upstream: Upstream, environ: Mapping[str, str]) -> None:

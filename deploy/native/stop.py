@@ -23,25 +23,34 @@ def stop(options: Options) -> None:
     if pid:
         os.kill(pid, signal.SIGTERM)
         _wait(lambda: holder(lock) is None)
-    elif not _stop_leftover(options):
+    elif is_left(options):
+        stop_left(options)
+    else:
         print("nothing is running")
         return
     print("stopped")
 
 
-def _stop_leftover(options: Options) -> bool:
-    """End a supervisord, or its programs, whose `make run` is gone; whether there were any."""
-    supervisord = supervisord_of(options)
-    pid_file = supervisord.folder / "supervisord.pid"
-    pid = int(pid_file.read_text(encoding="utf-8")) if pid_file.exists() else 0
-    if not session_members(pid, supervisord.mark):
-        return False
+def is_left(options: Options) -> bool:
+    """Whether a supervisord, or a program of it, runs whose `make run` is gone."""
+    return bool(session_members(_leader(options), supervisord_of(options).mark))
+
+
+def stop_left(options: Options) -> None:
+    """End those; returns when none runs any more."""
+    supervisord, pid = supervisord_of(options), _leader(options)
     if supervisord.states():
         os.kill(pid, signal.SIGTERM)
         _wait(lambda: not session_members(pid, supervisord.mark))
     kill_session(pid, supervisord.mark)
-    pid_file.unlink(missing_ok=True)
-    return True
+    _wait(lambda: not session_members(pid, supervisord.mark))
+    (supervisord.folder / "supervisord.pid").unlink(missing_ok=True)
+
+
+def _leader(options: Options) -> int:
+    """The last supervisord's process, which began the session of all its programs; 0 when none is known."""
+    pid_file = supervisord_of(options).folder / "supervisord.pid"
+    return int(pid_file.read_text(encoding="utf-8")) if pid_file.exists() else 0
 
 
 def _wait(done: Callable[[], bool]) -> None:

@@ -6,6 +6,7 @@ import ctypes
 import glob
 import re
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,7 @@ FRAME = Path(__file__).with_name("supervisord.conf")
 MOST_FILES = 1 << 20  # an "unlimited" hard limit is not one the kernel accepts as a soft limit
 PR_SET_PDEATHSIG = 1
 WATCHDOG = "watchdog"
+SPACE = "SUPERVISOR_SPACE"  # the variable that stands for a space in the files of programs
 GONE = {"STOPPED", "EXITED", "FATAL"}
 
 
@@ -54,7 +56,8 @@ class Supervisord:
             "SUPERVISOR_PROGRAMS": _pattern(self.programs),
             "SUPERVISOR_SOCKET": str(self.socket),
             "SUPERVISOR_LOG": str(log),
-            "SUPERVISOR_PYTHON": sys.executable,
+            "SUPERVISOR_PYTHON": shlex.quote(sys.executable),
+            SPACE: " ",
         }
         return subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(FRAME)],

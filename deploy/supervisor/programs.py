@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.paths import ROOT
-from deploy.supervisor.daemon import WATCHDOG
+from deploy.supervisor.daemon import SPACE, WATCHDOG
 from deploy.upstream.read import Server
 
 LOG_SIZE = "10MB"
@@ -105,11 +106,14 @@ def _log(stream: str, path: Path) -> dict[str, str]:
     # A pipe or terminal cannot be rotated, and supervisord must be told so with 0.
     size = "0" if path.is_relative_to("/dev") else LOG_SIZE
     return {
-        f"{stream}_logfile": str(path),
+        f"{stream}_logfile": str(path).replace(
+            "%", "%%"
+        ),  # of this value supervisord expands % twice
         f"{stream}_logfile_maxbytes": size,
         f"{stream}_logfile_backups": "1",
     }
 
 
 def _escaped(value: str) -> str:
-    return value.replace("%", "%%")
+    """A folder may be called `a %20 #2 ;b`, but in the file # and ; after a space begin a comment."""
+    return re.sub(r"\s(?=[#;])", f"%(ENV_{SPACE})s", value.replace("%", "%%"))

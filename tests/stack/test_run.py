@@ -9,7 +9,6 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -227,7 +226,7 @@ def test_state_is_private(stack: Scratch) -> None:
 
 def private_folders() -> set[Path]:
     """Where sockets are whose path would be too long."""
-    return set(Path(tempfile.gettempdir()).glob(f"stack-{os.getuid()}-*"))
+    return set(Path("/tmp").glob(f"stack-{os.getuid()}-*"))
 
 
 @pytest.mark.parametrize("name", ["a folder with spaces", "long-" + "x" * 120])

@@ -1,0 +1,150 @@
+"""The first start in folders, environments and after accidents that a stack has to live with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.native.scratch import end_run, scratch_settings, start_run, wait_for_start
+from deploy.paths import ROOT
+from tests.conftest import UPSTREAM, StartStack
+from tests.stack.operating import operate
+
+pytestmark = pytest.mark.native
+# All at once: as CI systems name checkouts, comments of supervisord's files, quotes, other letters, braces.
+NAME = "feature%2Fx %(a)s 'My' project #2 ;b ünï {c} & |!"
+
+
+def copy_of_project(folder: Path) -> Path:
+    for name in ("app", "deploy", "nginx"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    return folder
+
+
+def test_folder_name(tmp_path: Path) -> None:
+    """A checkout, and with it STACK_DIR, may be called anything that nginx can take; pages and files are served."""
+    root = copy_of_project(tmp_path / NAME)
+    settings = scratch_settings(tmp_path, UPSTREAM) | {"STACK_DIR": str(root / ".stack")}
+    process = start_run({**os.environ, **settings, "NO_PROXY": "*"}, root)
+    try:
+        wait_for_start(process)
+        url = f"http://127.0.0.1:{settings['HTTP_PORT']}"
+        for path in ("/login", "/static/style.css", "/healthz"):
+            assert httpx.get(url + path, trust_env=False).status_code == 200, path
+    finally:
+        assert end_run(process) == 0
+
+
+def test_temporary_folder(start_stack: StartStack, tmp_path: Path) -> None:
+    """TMPDIR may be called anything, and STACK_DIR be too long for sockets; a command with another TMPDIR finds it."""
+    (tmp_path / "%2F #t").mkdir()
+    long = tmp_path / ("d" * 120)
+    stack = start_stack(TMPDIR=str(tmp_path / "%2F #t"), STACK_DIR=str(long))
+    environ = {**os.environ, **stack.settings, "STACK": "native", "STACK_DIR": str(long)}
+    status = subprocess.run(
+        [sys.executable, "-m", "deploy", "status"], cwd=ROOT, env=environ, check=False
+    )
+    assert status.returncode == 0
+
+
+def test_terminal_with_few_characters(start_stack: StartStack) -> None:
+    """Where the terminal's encoding has no … and no −, commands do their work all the same."""
+    stack = start_stack(PYTHONIOENCODING="latin-1")
+    environ = {"PYTHONIOENCODING": "latin-1", "ENV_FILE": "", "STACK": "native"}
+    scaled = subprocess.run(
+        [sys.executable, "-m", "deploy", "scale", "3"],
+        cwd=ROOT,
+        env={**os.environ, **environ, "STACK_DIR": str(stack.state)},
+        capture_output=True,
+        check=False,
+    )
+    assert scaled.returncode == 0, scaled.stderr
+    assert b" ?\n" in scaled.stdout  # where others see …
+
+
+def test_start_after_a_kill(start_stack: StartStack) -> None:
+    """Half a second after `make run` was killed, a new one first ends what that has left, and then starts."""
+    stack = start_stack()
+    stack.process.kill()
+    time.sleep(0.5)  # the sentence of the test
+    process = start_run({**os.environ, **stack.settings})
+    try:
+        wait_for_start(process)
+        code, said = operate(stack, "status")
+        assert code == 0, said
+    finally:
+        assert end_run(process) == 0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the Makefile alone, and a .venv that works."""
+    shutil.copy2(ROOT / "Makefile", tmp_path)
+    venv.create(tmp_path / ".venv", symlinks=True)
+    return tmp_path
+
+
+def make(folder: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    own = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"}
+    environ = {name: value for name, value in os.environ.items() if name not in own}
+    return subprocess.run(
+        ["make", "--no-print-directory", *words],
+        cwd=folder,
+        env={**environ, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", ["help", "clean"])
+@pytest.mark.parametrize("dead", ["gone", "another version"])
+def test_dead_venv(folder: Path, command: str, dead: str) -> None:
+    """A .venv whose Python is gone or another version is said to be made anew, and every target works."""
+    assert "made anew" not in make(folder, "help").stdout  # it works still
+
+    python = folder / ".venv/bin/python"
+    (lib,) = (folder / ".venv/lib").glob("python*")
+    lib.rename(lib.with_name("python3.4"))
+    if dead == "gone":
+        python.unlink()
+        python.symlink_to("/no/such/python")
+    done = make(folder, command)
+
+    assert done.returncode == 0, done.stderr
+    assert ".venv is made anew" in done.stdout
+    assert not (folder / ".venv").exists()
+
+
+def test_settings_of_pip_and_python(folder: Path) -> None:
+    """What a shell tells pip and Python of other projects does not reach what make runs."""
+    shell = {
+        "PIP_USER": "1",
+        "PIP_REQUIRE_VIRTUALENV": "1",
+        "PIP_TARGET": "/no",
+        "PIP_PREFIX": "/no",
+    }
+    python = {"PYTHONSAFEPATH": "1", "PYTHONHOME": "/no"}
+    seen = make(folder, "--eval=show: ; @env", "show", PYTHON="true", **shell, **python).stdout
+
+    lines = {line for line in seen.splitlines() if line.partition("=")[0] in shell | python}
+    assert lines == {"PIP_USER=0", "PIP_REQUIRE_VIRTUALENV=0"}
+    assert "made anew" not in seen
+
+
+def test_mistyped_target(folder: Path) -> None:
+    """`make stauts` is answered with the target that was meant; one that is like none, with where they are listed."""
+    near, far = make(folder, "stauts"), make(folder, "nonsense")
+
+    assert near.returncode == far.returncode == 2
+    assert "there is no target 'stauts'; did you mean 'status'?" in near.stderr
+    assert "there is no target 'nonsense': `make` lists them" in far.stderr

@@ -1,0 +1,78 @@
+"""Names of folders that nginx cannot take are refused in one line; others reach supervisord as they are."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from configparser import RawConfigParser
+from pathlib import Path
+
+import pytest
+
+import deploy.native.run
+import deploy.native.stop
+import deploy.operations.status  # noqa: F401
+from deploy.__main__ import main
+from deploy.native.nginx import check_name
+from deploy.refused import Refused
+from deploy.supervisor.daemon import SPACE
+from deploy.supervisor.programs import Program
+
+NOBODY = 65534
+
+
+@pytest.mark.parametrize("character", ["$", '"', "\\", "*", "?", "[", "\n", "\udcff"])
+def test_refused(character: str) -> None:
+    """The message is one line and names the character."""
+    with pytest.raises(Refused) as refused:
+        check_name("this folder", Path(f"/home/ann/a{character}b"))
+    said = str(refused.value)
+    assert "\n" not in said
+    assert (character if character.isprintable() else f"U+{ord(character):04X}") in said
+
+
+@pytest.mark.parametrize("name", ["a b", "%2F", "#2", ";b", "a'b", "{c}", "ü", "]", "& |!"])
+def test_taken(name: str) -> None:
+    """All others are taken."""
+    check_name("this folder", Path("/home/ann") / name)
+
+
+@pytest.mark.parametrize("name", ["p%2Fx", "p #2", "p ;b", "p%(here)s #a ;b"])
+def test_supervisord_reads_it(name: str) -> None:
+    """What supervisord makes of the program's file, expanding log files twice, is the name again."""
+    folder = Path("/home/ann") / name
+    program = Program("web", [f"{folder}/python"], 1, 1, folder / "web.log")
+    parser = RawConfigParser(inline_comment_prefixes=(";", "#"))
+    parser.read_string(program.section())
+    section = parser["program:web"]
+    known = {f"ENV_{SPACE}": " "}
+
+    assert shlex.split(section["command"] % known) == [f"{folder}/python"]
+    assert section["stdout_logfile"] % known % known == str(folder / "web.log")
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Path]:
+    """A folder that this process cannot open; root becomes somebody else for it."""
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0)
+    user = os.geteuid()
+    os.seteuid(user or NOBODY)
+    yield folder
+    os.seteuid(user)
+
+
+@pytest.mark.parametrize("command", ["stop", "status", "run"])
+def test_folder_of_another_user(
+    closed: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands say in one line that the folder is another user's."""
+    monkeypatch.setenv("ENV_FILE", "")
+    monkeypatch.setenv("STACK", "native")
+    monkeypatch.setenv("STACK_DIR", str(closed / "state"))
+
+    assert main([command]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "is another user's: " in said
