@@ -13,7 +13,7 @@ from tornado.httputil import (
 from tornado.template import Loader
 from tornado.web import Application
 
-from app.handlers import api, devices, events, health, login, main
+from app.handlers import alerts, api, devices, events, health, login, main, slow
 from app.handlers.base import BaseHandler, NotFound, Services
 
 HERE = Path(__file__).parent
@@ -30,7 +30,7 @@ def make_app(services: Services) -> Application:
         (r"/api/visits", api.Visits),
         (r"/api/data/([^/]+)", api.Data),
         (r"/api/data/([^/]+)/add", api.DataAdd),
-        (r"/api/alerts", api.Alert),
+        (r"/api/alerts", alerts.Alert),
         (r"/events", events.Events),
         (r"/devices", devices.DevicesPage),
         (r"/api/devices", devices.DevicesJson),
@@ -43,7 +43,7 @@ def make_app(services: Services) -> Application:
         (r"/metrics", health.MetricsText),
     ]
     if services.settings.demo_endpoints:
-        routes.append((r"/slow", api.Slow))
+        routes.append((r"/slow", slow.Slow))
     handlers = [handler for _, handler in routes]
     _parse_forms_of(handlers)
     return Application(

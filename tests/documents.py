@@ -1,7 +1,8 @@
 """Commands and changes in the documents, so that tests can carry them out and compare what they print.
 
 A block marked `sh` is typed as it stands.  A block marked `text` that follows it is what has been printed at
-the end; `…` in it stands for anything.  A block marked `diff` changes the file that the line above it, or above the diff before it, names.
+the end; `…` in it stands for anything.  A block marked `diff` changes the file that the line above it, or above
+the diff before it, names; its line `-…` stands for all lines up to the next one that it shows.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from deploy.paths import ROOT
 _BLOCK = re.compile(
     r"(?:^[^\n`]*`([\w.-]+/[\w./-]+)`[^\n]*:\n\n)?^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE
 )
+ANY = r"(?:.*\n)*?"  # lines that a diff does not show
 MINUTES = 600.0
 
 
@@ -58,13 +60,15 @@ def apply(block: Block, root: Path) -> None:
         path.write_text(block.text)
         return
     lines = [(line[:1] or " ", line[1:]) for line in block.text.splitlines()]
-    old, new = (
-        "".join(f"{text}\n" for sign, text in lines if sign in signs) for signs in (" -", " +")
+    new = "".join(f"{text}\n" for sign, text in lines if sign in " +")
+    old = "".join(
+        ANY if text == "…" else re.escape(f"{text}\n") for sign, text in lines if sign in " -"
     )
     before = path.read_text()
-    if before.count(old) != 1:
-        raise ValueError(f"{block.file} has {before.count(old)} places like\n{old}")
-    path.write_text(before.replace(old, new))
+    after, count = re.subn(rf"^{old}", lambda _: new, before, flags=re.MULTILINE)
+    if count != 1:
+        raise ValueError(f"{block.file} has {count} places like\n{block.text}")
+    path.write_text(after)
 
 
 def type_in(text: str, folder: Path, environ: Mapping[str, str], root: Path = ROOT) -> str:

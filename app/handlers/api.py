@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
 from typing import Any, NoReturn
 
-from tornado.web import HTTPError
-
-from app.events.hub import MAX_TEXT_CHARACTERS
 from app.sessions import NotAnInteger, NotPlainJson, Session
 
 from .base import BaseHandler
 
 MAX_OPERATION_CHARACTERS = 128
-MAX_SLOW_MS = 10_000
 
 
 class ApiHandler(BaseHandler):
@@ -118,61 +112,6 @@ class DataAdd(ApiHandler):
             answer_field(self, key)
         else:
             self.answer_ended()
-
-
-class Alert(ApiHandler):
-    """POST /api/alerts: a line of text to every open stream on every worker."""
-
-    async def post(self) -> None:
-        body = self.read_json()
-        text = body.get("text") if isinstance(body, dict) else None
-        if not isinstance(text, str) or not 0 < len(text.strip()) <= MAX_TEXT_CHARACTERS:
-            raise NotPlainJson(f'the body is {{"text": "<1 to {MAX_TEXT_CHARACTERS} characters>"}}')
-        sent = await self.services.hub.publish(self.visitor, plain(text))
-        if sent is None:
-            self.set_header("Retry-After", "1")
-            self.answer_json(429, {"error": "too many alerts at this moment"})
-        elif sent:
-            self.answer_json(202, {"sent": True, **self.whoami})
-        else:
-            self.answer_ended()
-
-
-class Slow(ApiHandler):
-    """GET /slow?ms=&kind=wait|block|hang&write=<key>, demo only: a page that takes its time.
-
-    `wait` awaits, as slow I/O done right does; `block` holds the whole worker up, as slow computing
-    does; `hang` never ends, as a programming error does.  With `write` it then saves the session it read before, across whatever happened meanwhile.
-    """
-
-    async def get(self) -> None:
-        milliseconds, kind = self._milliseconds(), self.get_query_argument("kind", "wait")
-        key = self.get_query_argument("write", None)
-        if kind == "wait":
-            await asyncio.sleep(milliseconds / 1000)
-        elif kind == "block":
-            time.sleep(milliseconds / 1000)  # noqa: ASYNC251 - blocking is what it shows
-        elif kind == "hang":
-            while True:  # until the watchdog has the worker replaced
-                pass
-        else:
-            raise HTTPError(400, reason="kind is wait, block or hang")
-        saved = None
-        if key is not None:
-            self.visitor[key] = {"by": self.request_id}
-            saved = await self.services.sessions.save(self.visitor)
-        self.answer_json(200, {**self.whoami, "kind": kind, "ms": milliseconds, "saved": saved})
-
-    def _milliseconds(self) -> int:
-        text = self.get_query_argument("ms", "0")
-        if not (text.isascii() and text.isdigit()) or int(text) > MAX_SLOW_MS:
-            raise HTTPError(400, reason=f"ms is a whole number up to {MAX_SLOW_MS}")
-        return int(text)
-
-
-def plain(text: str) -> str:
-    """`text` as one line that every encoder can write: a browser may send half a surrogate pair."""
-    return " ".join(text.encode(errors="replace").decode().split())
 
 
 def answer_field(handler: ApiHandler, key: str) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from deploy.ask import NoAnswer, ask
 from deploy.digest import digest
 from deploy.operations.stack import NginxProcess
 from deploy.paths import ROOT
@@ -37,12 +37,10 @@ class DockerStack:
     @cached_property
     def site_url(self) -> str:
         """Where /login is answered: here, or where http leads."""
-        with closing(http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=5)) as asked:
-            try:
-                asked.request("GET", "/login")
-                location = urlsplit(asked.getresponse().headers.get("Location", ""))
-            except (OSError, http.client.HTTPException):
-                return self.url  # whoever needs an answer will find out that there is none
+        try:
+            location = urlsplit(ask(self.url, "/login").headers.get("Location", ""))
+        except NoAnswer:
+            return self.url  # whoever needs an answer will find out that there is none
         return f"https://{location.netloc}" if location.scheme == "https" else self.url
 
     def places(self) -> list[AppContainer]:

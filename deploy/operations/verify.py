@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import itertools
 import time
 from collections.abc import Set
-from urllib.parse import urlsplit
 
+from deploy.ask import NoAnswer, ask
 from deploy.refused import Refused
 
 VERIFY_SECONDS = 10.0
@@ -48,16 +47,10 @@ def verify(url: str, expected: Set[str], removed: Set[str], policy: str) -> int:
 
 def answered_by(url: str) -> str:
     """X-Served-By of one request on a connection of its own; Refused for anything but success."""
-    address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=5)
     try:
-        connection.request("GET", "/healthz")  # reaches a worker, and is no part of the traffic
-        answer = connection.getresponse()
-        answer.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise Refused(f"{url} does not answer: {str(error) or type(error).__name__}") from None
-    finally:
-        connection.close()
+        answer = ask(url, "/healthz")  # reaches a worker, and is no part of the traffic
+    except NoAnswer as error:
+        raise Refused(f"{url} does not answer: {error}") from None
     if answer.status != 200:
         raise Refused(f"{url}/healthz answers {answer.status}")
     return answer.headers.get("X-Served-By", "")

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import secrets
-import ssl
 import subprocess
 import sys
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from deploy.ask import NoAnswer, ask
 from deploy.operations.stack import Stack
 from deploy.paths import ROOT
 
 COMMAND = ("-m", "app.visitor")
-ANSWER_SECONDS = 5.0
 BEGIN_SECONDS = 20.0
+MOST_SHOWN = 2000  # characters of an error
 
 
 def visit(stack: Stack) -> dict[str, str | None]:
@@ -62,22 +61,13 @@ def _problem(
 ) -> str | None:
     """Why the answer is not `good`; asked of this machine, whatever name the certificate is for."""
     site, here = urlsplit(stack.site_url), urlsplit(stack.url)
-    connection = _connection(site.scheme, here.hostname or "", site.port)
+    host = here.netloc.rpartition(":")[0] or here.netloc
+    origin = f"{site.scheme}://{host}" + (f":{site.port}" if site.port else "")
+    headers = {"Host": site.netloc, "Cookie": cookie}
     try:
-        headers = {"Host": site.netloc, "Cookie": cookie}
-        connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        text = answer.read(2000).decode("utf-8", "replace").strip()
-    except (OSError, http.client.HTTPException) as error:
-        return str(error) or type(error).__name__
-    finally:
-        connection.close()
-    said = text if answer.headers.get_content_type() == "application/json" else ""
-    return None if answer.status == good else f"{method} {path} is {answer.status} {said}".strip()
-
-
-def _connection(scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
-    if scheme == "http":
-        return http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
-    unchecked = ssl._create_unverified_context()  # to ourselves; browsers judge the certificate
-    return http.client.HTTPSConnection(host, port, timeout=ANSWER_SECONDS, context=unchecked)
+        answer = ask(origin, path, method=method, body=body, headers=headers)
+    except NoAnswer as error:
+        return str(error)
+    is_json = answer.headers.get_content_type() == "application/json"
+    text = answer.text[:MOST_SHOWN] if is_json else ""
+    return None if answer.status == good else f"{method} {path} is {answer.status} {text}".strip()

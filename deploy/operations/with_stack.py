@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
-import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
+from deploy.ask import NoAnswer, ask
 from deploy.native.child import run_child
 from deploy.native.options import read_environ, read_options
 from deploy.native.scratch import scratch_stack
@@ -20,7 +18,6 @@ from deploy.refused import Refused
 from deploy.upstream.expect import facts_of, upstream_facts
 from deploy.upstream.read import parse_upstream, read_upstream
 
-ASK_SECONDS = 5.0
 # What the command logs in with; so a stack that is started for it must know it too.
 LOGIN = ("DEMO_PASSWORD", "DEMO_PASSWORD_FILE")
 # Of a stack that is started for a load test: both timeouts pass within a run, and are tried.
@@ -96,18 +93,10 @@ def facts(stack: Stack) -> dict[str, str]:
 
 def answers(url: str) -> bool:
     """Whether a web server is there, whatever it says."""
-    address = urlsplit(url)
     try:
-        connection = _connection(address.scheme, address.hostname or "", address.port)
-    except ValueError:
+        ask(url, "/login")
+    except NoAnswer:
         return False
-    try:
-        connection.request("GET", "/login")
-        connection.getresponse().read()
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
     return True
 
 
@@ -127,10 +116,3 @@ def _expected(stack: Stack) -> dict[str, str]:
     path = stack.upstream_conf
     upstream = read_upstream(path) if text is None else parse_upstream(text, path)
     return facts_of(upstream, places=len(places))
-
-
-def _connection(scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
-    if scheme == "https":
-        unverified = ssl._create_unverified_context()  # the question is not whose it is
-        return http.client.HTTPSConnection(host, port, timeout=ASK_SECONDS, context=unverified)
-    return http.client.HTTPConnection(host, port, timeout=ASK_SECONDS)

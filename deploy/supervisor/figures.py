@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
-import urllib.request
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from deploy.ask import NoAnswer, ask
 from deploy.supervisor.health import readiness
 
 ASK_SECONDS = 1.0
@@ -27,13 +26,10 @@ def worker_figures(port: int) -> dict[str, Any]:
 
 
 def _counters(port: int) -> dict[str, int]:
-    url = f"http://127.0.0.1:{port}/metrics"
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy
     try:
-        with opener.open(url, timeout=ASK_SECONDS) as answer:
-            text = answer.read().decode()
-        families = list(text_string_to_metric_families(text))
-    except (OSError, http.client.HTTPException, ValueError):  # away, or something else is there
+        answer = ask(f"http://127.0.0.1:{port}", "/metrics", seconds=ASK_SECONDS)
+        families = list(text_string_to_metric_families(answer.text))
+    except (NoAnswer, ValueError):  # away, or something else is there
         return {}
     samples = [sample for family in families for sample in family.samples]
     found = {WANTED[s.name]: int(s.value) for s in samples if s.name in WANTED}

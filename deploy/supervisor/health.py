@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from deploy.ask import NoAnswer, ask
 from deploy.replace_file import replace_file
 from deploy.supervisor.programs import worker_ports
 
@@ -19,17 +19,13 @@ LOOK_UP_SECONDS = 0.5
 
 
 def readiness(port: int, *, host: str = "127.0.0.1", path: str = "/readyz") -> str | None:
-    """None when GET `path` answers 200 within a second; otherwise what was heard instead."""
-    connection = http.client.HTTPConnection(host, port, timeout=1)
+    """None when GET `path` answers 200 within a second; otherwise what came instead."""
+    origin = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        text = response.read(500).decode("utf-8", "replace").strip()
-        return None if response.status == 200 else f"{response.status} {text}"
-    except (OSError, http.client.HTTPException) as error:
-        return str(error) or type(error).__name__
-    finally:
-        connection.close()
+        answer = ask(origin, path, seconds=1)
+    except NoAnswer as error:
+        return str(error)
+    return None if answer.status == 200 else f"{answer.status} {answer.text[:500]}"
 
 
 def check_health(folder: Path, nginx_runs: Callable[[], bool]) -> int:

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
+from pathlib import Path
 
 from deploy.native.options import read_options
 from deploy.native.programs import supervisord_of
@@ -17,43 +19,54 @@ from deploy.upstream.read import read_upstream, worker_name
 SETTLE_SECONDS = 1.0  # until only nginx's new processes answer
 
 
-class OursNative:
-    """A native stack driven by `python -m deploy`."""
+class Ours(ABC):
+    """What is the same wherever the stack runs: each operation is a command of `python -m deploy`."""
 
-    def __init__(self, stack: NativeSite) -> None:
-        self.url = stack.url
-        own = {"STACK": "native", "STACK_DIR": str(stack.state), "ENV_FILE": ""}
-        self._environ = {**os.environ, **own}
-        self._upstream_conf = stack.upstream_conf
-        self._supervisord = supervisord_of(read_options(own))
+    def __init__(self, url: str, upstream_conf: Path) -> None:
+        self.url = url
+        self._upstream_conf = upstream_conf
+
+    @abstractmethod
+    def deploy(self, *arguments: str) -> None:
+        """Run it; Refused when it fails."""
 
     def workers(self) -> list[int]:
         return [server.port for server in read_upstream(self._upstream_conf).workers]
 
     def reload(self) -> None:
-        self._run("reload")
+        self.deploy("reload")
+
+    def restart_all(self) -> None:
+        self.deploy("rolling-restart")
+
+    def scale(self, number: int) -> None:
+        self.deploy("scale", str(number))
+
+    def drain(self, port: int) -> None:
+        self.deploy("drain", str(port))
+
+    def undrain(self, port: int) -> None:
+        self.deploy("undrain", str(port))
+
+
+class OursNative(Ours):
+    """A native stack."""
+
+    def __init__(self, stack: NativeSite) -> None:
+        super().__init__(stack.url, stack.upstream_conf)
+        own = {"STACK": "native", "STACK_DIR": str(stack.state), "ENV_FILE": ""}
+        self._environ = {**os.environ, **own}
+        self._supervisord = supervisord_of(read_options(own))
 
     def reload_as_it_is(self) -> None:
         """nginx reads its rendered files again, whatever was changed in them."""
         self._supervisord.signal_program("nginx", "HUP")
         time.sleep(SETTLE_SECONDS)
 
-    def restart_all(self) -> None:
-        self._run("rolling-restart")
-
-    def scale(self, number: int) -> None:
-        self._run("scale", str(number))
-
-    def drain(self, port: int) -> None:
-        self._run("drain", str(port))
-
-    def undrain(self, port: int) -> None:
-        self._run("undrain", str(port))
-
     def send_signal(self, port: int, name: str) -> None:
         self._supervisord.signal_program(worker_name(port), name)
 
-    def _run(self, *arguments: str) -> None:
+    def deploy(self, *arguments: str) -> None:
         result = subprocess.run(
             [sys.executable, "-m", "deploy", *arguments],
             cwd=ROOT,

@@ -5,37 +5,19 @@ from __future__ import annotations
 import sys
 
 from deploy.supervisor.container import FOLDER
-from deploy.upstream.read import read_upstream, worker_name
+from deploy.upstream.read import worker_name
 from lab.operations.compose import ComposeScratch
+from lab.operations.ours import Ours
 
 TO = ("up", "--detach", "--no-deps", "--wait")
 
 
-class OursDocker:
-    """A stack in Docker driven by `python -m deploy` and `docker compose`."""
+class OursDocker(Ours):
+    """A stack in Docker; its containers are changed with `docker compose`."""
 
     def __init__(self, stack: ComposeScratch) -> None:
-        self.url = stack.url
+        super().__init__(stack.url, stack.nginx / "upstream.conf")
         self._stack = stack
-
-    def workers(self) -> list[int]:
-        upstream = read_upstream(self._stack.nginx / "upstream.conf")
-        return [server.port for server in upstream.workers]
-
-    def reload(self) -> None:
-        self._deploy("reload")
-
-    def restart_all(self) -> None:
-        self._deploy("rolling-restart")
-
-    def scale(self, number: int) -> None:
-        self._deploy("scale", str(number))
-
-    def drain(self, port: int) -> None:
-        self._deploy("drain", str(port))
-
-    def undrain(self, port: int) -> None:
-        self._deploy("undrain", str(port))
 
     def send_signal(self, port: int, name: str) -> None:
         send_signal(self._stack, port, name)
@@ -53,7 +35,7 @@ class OursDocker:
         self._stack.run("docker", "stop", *old)
         self._stack.run("docker", "rm", *old)
 
-    def _deploy(self, *arguments: str) -> None:
+    def deploy(self, *arguments: str) -> None:
         self._stack.run(sys.executable, "-m", "deploy", *arguments)
 
 

@@ -16,7 +16,6 @@ from deploy.operations.reload import apply
 from deploy.operations.stack import Stack
 from deploy.paths import ROOT
 from deploy.refused import Refused
-from lab.measurements import write_block
 from lab.operations.cases import Operation, container_operations, operations
 from lab.operations.compose import ComposeScratch, compose_stack, engine_answers
 from lab.operations.load import RATE, SESSIONS
@@ -26,7 +25,7 @@ from lab.operations.ours_docker import OursDocker
 from lab.operations.slow_proof import prove_slow, prove_slow_in_docker
 from lab.operations.stock import StockNative
 from lab.operations.stock_docker import StockDocker
-from lab.operations.table import Measured, Row, table
+from lab.operations.table import Measured, broken, compared, publish, table
 from lab.operations.target import ContainerTarget, Target
 from lab.settings import switch
 
@@ -34,6 +33,7 @@ UPSTREAM = ROOT / "nginx/upstream.conf"
 NO_ENGINE = "Docker: no engine answers, so only the stack without Docker was measured"
 DISTURBED = "its workers are restarted, scaled, killed and frozen, then its list is put back"
 SHORT = ("SIGKILL", "scale app", "recreate")  # with QUICK=1; the rest is tested in tests/compose
+STOCK_LOST_NOTHING = "the stock stack lost nothing, so this run could not have seen a loss"
 T = TypeVar("T", bound=Target)
 
 
@@ -139,24 +139,8 @@ def _report(
     *,
     write: bool,
 ) -> list[str]:
-    """Print the table, and write it into docs/; what does not hold."""
-    rows = [
-        Row(operation.name, operation.promise, one, other)
-        for operation, one, other in zip(work, ours, stock, strict=True)
-    ]
-    print(f"\n{table(rows)}\n", flush=True)
-    if write:
-        write_block(place, table(rows))
-    return judge(rows)
-
-
-def judge(rows: Sequence[Row]) -> list[str]:
-    """What does not hold."""
-    problems = [f"{row.operation}: more was lost than may be" for row in rows if not row.ours.kept]
-    problems += [
-        f"{row.operation}: {row.ours.wrong} wrong sessions" for row in rows if row.ours.wrong
-    ]
-    stock = [row.stock for row in rows if row.stock]
-    if stock and not any(measured.lost for measured in stock):
-        problems.append("the stock stack lost nothing, so this run could not have seen a loss")
-    return problems
+    """Print the table, with `write` also into docs/; returns what does not hold."""
+    rows = compared(work, ours, stock)
+    publish(place, table(rows), write=write)
+    blind = not any(row.stock.lost for row in rows)
+    return [*broken(rows), *[STOCK_LOST_NOTHING] * blind]

@@ -9,14 +9,13 @@ from tempfile import TemporaryDirectory
 
 from deploy.native.scratch import scratch_stack
 from deploy.paths import ROOT
-from lab.measurements import write_block
 from lab.operations.compose import compose_stack
 from lab.operations.measure import measure
 from lab.operations.ours import OursNative
 from lab.operations.ours_docker import OursDocker
-from lab.operations.slow import FULL, QUICK, settings, slow_operations, tighten
+from lab.operations.slow import FULL, QUICK, Size, settings, slow_operations, tighten
 from lab.operations.stock_docker import reload_nginx
-from lab.operations.table import Measured, Row, slow_table
+from lab.operations.table import Measured, broken, compared, publish, slow_table
 
 UPSTREAM = ROOT / "nginx/upstream.conf"
 RATE = 160.0  # requests a second beside what the rows do themselves
@@ -41,7 +40,7 @@ def prove_slow(environ: Mapping[str, str], *, quick: bool, write: bool) -> list[
         target.reload_as_it_is()
         work = slow_operations(size, heals=False)
         before = asyncio.run(measure(BEFORE, target, work, RATE))
-    return _report("proof-slow", ours, before, quick=quick, write=write)
+    return _report("proof-slow", ours, before, size, write=write)
 
 
 def prove_slow_in_docker(*, quick: bool, write: bool) -> list[str]:
@@ -57,26 +56,13 @@ def prove_slow_in_docker(*, quick: bool, write: bool) -> list[str]:
             reload_nginx(stack)
             work = slow_operations(size, heals=False)
             before = asyncio.run(measure(f"{BEFORE}, in Docker", OursDocker(stack), work, RATE))
-    return _report("proof-slow-docker", ours, before, quick=quick, write=write)
+    return _report("proof-slow-docker", ours, before, size, write=write)
 
 
 def _report(
-    place: str, ours: Sequence[Measured], before: Sequence[Measured], *, quick: bool, write: bool
+    place: str, ours: Sequence[Measured], before: Sequence[Measured], size: Size, *, write: bool
 ) -> list[str]:
-    work = slow_operations(QUICK if quick else FULL, heals=True)
-    rows = [
-        Row(operation.name, operation.promise, one, other)
-        for operation, one, other in zip(work, ours, before, strict=True)
-    ]
-    print(f"\n{slow_table(rows)}\n", flush=True)
-    if write:
-        write_block(place, slow_table(rows))
-    return judge_slow(rows)
-
-
-def judge_slow(rows: Sequence[Row]) -> list[str]:
-    """What does not hold: ours lost something, or the control lost nothing and so could not have shown it."""
-    problems = [f"{row.operation}: more was lost than may be" for row in rows if not row.ours.kept]
-    problems += [f"{row.operation}: {row.ours.wrong} wrong" for row in rows if row.ours.wrong]
-    blind = [row.operation for row in rows if row.stock and row.stock.kept]
-    return [*problems, *(f"{name}: the control lost nothing" for name in blind)]
+    rows = compared(slow_operations(size, heals=True), ours, before)
+    publish(place, slow_table(rows), write=write)
+    blind = [row.operation for row in rows if row.stock.kept]
+    return [*broken(rows), *(f"{name}: the control lost nothing" for name in blind)]

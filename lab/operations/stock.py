@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from deploy.native.scratch import Scratch, free_ports
@@ -30,30 +31,62 @@ def plain(text: str) -> str:
     return SERVER.sub(r"\1;", text) if "upstream app" in text else text
 
 
-class StockNative:
-    """The same stack with plain files; operations are `nginx -s reload` and ending processes."""
+class Stock(ABC):
+    """What is the same wherever the stack runs; `host` is how its upstream file names the workers."""
 
-    def __init__(self, stack: Scratch) -> None:
-        self.url = stack.url
-        state = stack.folder / "state"
-        self._conf = state / "nginx/conf"
-        self._supervisord = Supervisord(state / "supervisor", state / "supervisor.sock")
-        for path in self._conf.rglob("*.conf"):
-            path.write_text(plain(path.read_text()))
-        self.reload()
-        time.sleep(PAUSE_SECONDS)
+    def __init__(self, url: str, upstream_conf: Path, host: str) -> None:
+        self.url = url
+        self._upstream_conf, self._host = upstream_conf, host
+
+    @abstractmethod
+    def reload(self) -> None:
+        """Have nginx read its files again."""
+
+    @abstractmethod
+    def send_signal(self, port: int, name: str) -> None:
+        """Send it to the worker on `port`."""
 
     def workers(self) -> list[int]:
-        return [int(port) for port in re.findall(r"server 127.0.0.1:(\d+)", self._text)]
-
-    def reload(self) -> None:
-        self._supervisord.signal_program("nginx", "HUP")
+        text = self._upstream_conf.read_text()
+        return [int(port) for port in re.findall(rf"server {self._host}:(\d+)", text)]
 
     def restart_all(self) -> None:
         """Each ends at once, as a process without a drain does on SIGTERM; supervisord starts it again."""
         for port in self.workers():
             self.send_signal(port, "KILL")
             time.sleep(PAUSE_SECONDS)
+
+    def drain(self, port: int) -> None:
+        self.rewrite(self.line(port), self.line(port).replace(";", " down;"))
+        self.reload()
+
+    def undrain(self, port: int) -> None:
+        self.rewrite(self.line(port).replace(";", " down;"), self.line(port))
+        self.reload()
+
+    def line(self, port: int) -> str:
+        """The worker's line of the upstream file."""
+        return f"server {self._host}:{port};"
+
+    def rewrite(self, old: str, new: str) -> None:
+        """Change the upstream file; nginx does not know yet."""
+        self._upstream_conf.write_text(self._upstream_conf.read_text().replace(old, new))
+
+
+class StockNative(Stock):
+    """The same stack with plain files; operations are `nginx -s reload` and ending processes."""
+
+    def __init__(self, stack: Scratch) -> None:
+        state = stack.folder / "state"
+        super().__init__(stack.url, state / "nginx/conf/upstream.conf", "127.0.0.1")
+        self._supervisord = Supervisord(state / "supervisor", state / "supervisor.sock")
+        for path in self._upstream_conf.parent.rglob("*.conf"):
+            path.write_text(plain(path.read_text()))
+        self.reload()
+
+    def reload(self) -> None:
+        self._supervisord.signal_program("nginx", "HUP")
+        time.sleep(PAUSE_SECONDS)
 
     def scale(self, number: int) -> None:
         """Start workers and reload, or end workers and reload, without waiting for anything."""
@@ -63,17 +96,6 @@ class StockNative:
         for port in ports[number:]:
             self._remove(port)
         self.reload()
-        time.sleep(PAUSE_SECONDS)
-
-    def drain(self, port: int) -> None:
-        self._rewrite(f"server 127.0.0.1:{port};", f"server 127.0.0.1:{port} down;")
-        self.reload()
-        time.sleep(PAUSE_SECONDS)
-
-    def undrain(self, port: int) -> None:
-        self._rewrite(f"server 127.0.0.1:{port} down;", f"server 127.0.0.1:{port};")
-        self.reload()
-        time.sleep(PAUSE_SECONDS)
 
     def send_signal(self, port: int, name: str) -> None:
         self._supervisord.signal_program(worker_name(port), name)
@@ -84,21 +106,9 @@ class StockNative:
         section = (programs / f"{worker_name(like)}.conf").read_text()
         (programs / f"{worker_name(port)}.conf").write_text(section.replace(str(like), str(port)))
         self._supervisord.add_programs([worker_name(port)])
-        line = f"server 127.0.0.1:{like};"
-        self._rewrite(line, f"{line}\n    server 127.0.0.1:{port};")
+        self.rewrite(self.line(like), f"{self.line(like)}\n    {self.line(port)}")
 
     def _remove(self, port: int) -> None:
         self.send_signal(port, "KILL")
         self._supervisord.remove_programs([worker_name(port)])
-        self._rewrite(f"server 127.0.0.1:{port};", "")
-
-    def _rewrite(self, old: str, new: str) -> None:
-        self._path.write_text(self._text.replace(old, new))
-
-    @property
-    def _text(self) -> str:
-        return self._path.read_text()
-
-    @property
-    def _path(self) -> Path:
-        return self._conf / "upstream.conf"
+        self.rewrite(self.line(port), "")

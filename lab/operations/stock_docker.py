@@ -6,10 +6,9 @@ import shutil
 import time
 from pathlib import Path
 
-from deploy.upstream.read import read_upstream
 from lab.operations.compose import ComposeScratch
 from lab.operations.ours_docker import TO, send_signal
-from lab.operations.stock import PAUSE_SECONDS, plain
+from lab.operations.stock import PAUSE_SECONDS, Stock, plain
 
 NGINX = ("nginx", "-p", "/tmp/", "-e", "stderr", "-c", "/etc/nginx/stack/nginx.conf")
 OURS, STOCK = "./nginx:/etc/nginx/stack:", "./stock:/etc/nginx/stack:"
@@ -22,52 +21,35 @@ def reload_nginx(stack: ComposeScratch) -> None:
     time.sleep(PAUSE_SECONDS)
 
 
-class StockDocker:
+class StockDocker(Stock):
     """The same containers with plain files; nginx is reloaded when containers have changed."""
 
     def __init__(self, stack: ComposeScratch) -> None:
-        self.url = stack.url
         self._stack = stack
         # A copy: the app containers would refuse an upstream without a zone.
-        self._files = stack.folder / "stock"
-        shutil.copytree(stack.nginx, self._files)
-        for path in self._files.rglob("*.conf"):
+        files = stack.folder / "stock"
+        super().__init__(stack.url, files / "upstream.conf", "app")
+        shutil.copytree(stack.nginx, files)
+        for path in files.rglob("*.conf"):
             path.write_text(plain(path.read_text()))
         self._mount(stack.folder / "docker-compose.yml")
 
-    def workers(self) -> list[int]:
-        return [server.port for server in read_upstream(self._path).workers]
-
     def reload(self) -> None:
         reload_nginx(self._stack)
-
-    def restart_all(self) -> None:
-        """Each ends at once; supervisord starts it again."""
-        for port in self.workers():
-            self.send_signal(port, "KILL")
-            time.sleep(PAUSE_SECONDS)
 
     def scale(self, number: int) -> None:
         """Workers are started after nginx knows them, or killed before it forgets them."""
         ports = self.workers()
         for port in range(ports[-1] + 1, ports[-1] + 1 + number - len(ports)):
-            last = f"server app:{port - 1};"
-            self._rewrite(last, f"{last}\n    server app:{port};")
+            last = self.line(port - 1)
+            self.rewrite(last, f"{last}\n    {self.line(port)}")
         for port in ports[number:]:
             self.send_signal(port, "KILL")
-            self._rewrite(f"server app:{port};", "")
+            self.rewrite(self.line(port), "")
         self.reload()
         new = [str(port) for port in self.workers() if port not in ports]
         if new:
             self._inside("start", *new)
-
-    def drain(self, port: int) -> None:
-        self._rewrite(f"server app:{port};", f"server app:{port} down;")
-        self.reload()
-
-    def undrain(self, port: int) -> None:
-        self._rewrite(f"server app:{port} down;", f"server app:{port};")
-        self.reload()
 
     def send_signal(self, port: int, name: str) -> None:
         send_signal(self._stack, port, name)
@@ -93,10 +75,3 @@ class StockDocker:
 
     def _inside(self, *arguments: str) -> None:
         self._stack.compose("exec", "-T", "app", "python", "-m", "deploy", "inside", *arguments)
-
-    def _rewrite(self, old: str, new: str) -> None:
-        self._path.write_text(self._path.read_text().replace(old, new))
-
-    @property
-    def _path(self) -> Path:
-        return self._files / "upstream.conf"

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from lab.measurements import write_block
+from lab.operations.cases import Operation
+from lab.operations.target import Target
 from lab.table import as_markdown
+
+T = TypeVar("T", bound=Target)
 
 HEADER = (
     *("operation", "may be lost"),
@@ -42,7 +48,30 @@ class Row:
     operation: str
     promise: str
     ours: Measured
-    stock: Measured | None
+    stock: Measured
+
+
+def compared(
+    work: Sequence[Operation[T]], ours: Sequence[Measured], stock: Sequence[Measured]
+) -> list[Row]:
+    """What was measured of each operation on both stacks."""
+    each = zip(work, ours, stock, strict=True)
+    return [Row(operation.name, operation.promise, one, other) for operation, one, other in each]
+
+
+def broken(rows: Sequence[Row]) -> list[str]:
+    """The operations in which our stack lost more than is promised, or had wrong sessions."""
+    return [
+        *(f"{row.operation}: more was lost than may be" for row in rows if not row.ours.kept),
+        *(f"{row.operation}: {row.ours.wrong} wrong sessions" for row in rows if row.ours.wrong),
+    ]
+
+
+def publish(place: str, text: str, *, write: bool) -> None:
+    """Print a table; with `write` put it into its place in docs/measurements.md too."""
+    print(f"\n{text}\n", flush=True)
+    if write:
+        write_block(place, text)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -54,15 +83,14 @@ def slow_table(rows: Sequence[Row]) -> str:
     """The rows as Markdown, with how long requests took."""
     cells = []
     for row in rows:
-        both = [row.ours, *([row.stock] if row.stock else [])]
+        both = (row.ours, row.stock)
         figures = [(_figures(one)[0], one.waits, str(one.wrong)) for one in both]
         cells.append([row.operation, row.promise, *(cell for part in figures for cell in part)])
     return as_markdown(SLOW_HEADER, cells)
 
 
 def _cells(row: Row) -> list[str]:
-    stock = _figures(row.stock) if row.stock else ["-", "-"]
-    return [row.operation, row.promise, *_figures(row.ours), *stock]
+    return [row.operation, row.promise, *_figures(row.ours), *_figures(row.stock)]
 
 
 def _figures(measured: Measured) -> list[str]:

@@ -29,9 +29,6 @@ class Result:
     method: str
     failure: str
 
-    def was_in_flight(self, moment: float) -> bool:
-        return self.began <= moment <= self.ended
-
 
 class LoadVisitor:
     """One session, with connections of its own, as a browser has."""

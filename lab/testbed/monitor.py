@@ -6,7 +6,6 @@ import re
 import secrets
 import socket
 from dataclasses import dataclass
-from types import TracebackType
 
 from lab.testbed.servers import Place
 
@@ -47,12 +46,7 @@ class Monitor:
             self._open.append(raw)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for node, raw in zip(self._nodes, self._open, strict=True):
             end = secrets.token_hex(8).encode()  # everything before this has been seen
             if kind is None:

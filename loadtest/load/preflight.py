@@ -1,13 +1,15 @@
 """Before the load: is a stack there, does one login work, what does it offer, and who answers in which order?"""
 
-import http.client
 import json
 import math
-import ssl
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
 from loadtest.check.op import Lifetimes
 from loadtest.plan import Survey
@@ -19,6 +21,8 @@ UNNAMED = (
     "With SERVED_BY=0 answers do not say which worker made them, and nothing can be proved of their spread:"
     " set SERVED_BY=1, then `make rolling-restart`. A site without it is none of this kind."
 )
+SECONDS = 5.0  # that an answer may take
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 TRIES = 16  # by then the rotation has come round to each worker of a stack of ordinary size
 NEEDED = {"user", "visits", "idle_expires_in", "absolute_expires_in"}
 TURNS = 12  # of a rotation: enough to tell it from chance
@@ -34,36 +38,24 @@ class NotReachable(Exception):
     """No stack that can be tested answers; the message says what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One response, as much of it as the checks need."""
-
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-
-def survey(
-    host: str, password: str, longest: Lifetimes = DEFAULT_LIFETIMES, timeout_seconds: float = 5
-) -> Survey:
+def survey(host: str, password: str, longest: Lifetimes = DEFAULT_LIFETIMES) -> Survey:
     """Log one session in and out again; what it says is what a new session is given.
 
     `longest`: what it may say at most. NotReachable: there is nothing to test, with a sentence why.
     """
-    answer = _ask(host, "GET", "/login", timeout=timeout_seconds)
+    stack = Stack(host)
+    answer = stack.ask("GET", "/login")
     if answer.status != 200:
         raise NotReachable(f"{host}/login answered {answer.status}, not 200. {START}")
     if not answer.headers.get("X-Served-By"):
         raise NotReachable(f"{host}/login answers without X-Served-By. {UNNAMED}")
     begun = time.monotonic()
-    cookie = _log_in(host, password, timeout_seconds)
-    session = _session(_ask(host, "GET", "/api/session", cookie, timeout=timeout_seconds))
+    cookie = _log_in(stack, password)
+    session = _session(stack.ask_as(cookie, "GET", "/api/session"))
     lifetimes = _lifetimes(session, time.monotonic() - begun, longest)
     optional = ("/slow?ms=0&kind=wait", "/api/data/survey", "/api/devices")
-    slow, data, devices = (
-        _ask(host, "GET", path, cookie, timeout=timeout_seconds) for path in optional
-    )
-    _ask(host, "POST", "/logout", cookie, timeout=timeout_seconds)
+    slow, data, devices = (stack.ask_as(cookie, "GET", path) for path in optional)
+    stack.ask_as(cookie, "POST", "/logout")
     # A field that nobody wrote is 404 too; but only where fields exist does the answer say so in JSON.
     there = {"slow": slow.status == 200, "data": _is_json(data), "devices": devices.status == 200}
     return Survey(lifetimes, tuple(name for name, is_there in there.items() if not is_there))
@@ -88,22 +80,39 @@ def look_round(settings: Settings) -> Survey:
     return replace(found, rotations=tuple(tries))
 
 
-def who_answers(host: str, count: int, timeout_seconds: float = 5) -> tuple[str, ...]:
+def who_answers(host: str, count: int) -> tuple[str, ...]:
     """The workers that answer so many requests, each sent when the one before has been answered."""
-    parts = urlsplit(host)
-    connection = _connection(parts.scheme, parts.hostname or "", parts.port, timeout_seconds)
-    names = []
-    try:
-        for _ in range(count):
-            connection.request("GET", "/login")
-            response = connection.getresponse()
-            response.read()
-            names.append(response.headers.get("X-Served-By") or "")
-    except (OSError, http.client.HTTPException) as error:
-        raise NotReachable(f"nothing usable answers at {host}: {error!r}. {START}") from None
-    finally:
-        connection.close()
-    return tuple(names)
+    stack = Stack(host)
+    return tuple(stack.ask("GET", "/login").headers.get("X-Served-By") or "" for _ in range(count))
+
+
+class Stack:
+    """Asks one question after the other, over one connection as long as the stack keeps it open."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        urllib3.disable_warnings(InsecureRequestWarning)  # no certificate is checked, as by Locust
+        self._pool = urllib3.PoolManager(cert_reqs="CERT_NONE", timeout=SECONDS, retries=False)
+
+    def ask(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: str = ""
+    ) -> urllib3.BaseHTTPResponse:
+        """The answer, also when it is a redirect; NotReachable when there is none."""
+        try:
+            return self._pool.request(
+                method, self.host + path, body=body or None, headers=headers, redirect=False
+            )
+        except (OSError, HTTPError) as error:
+            text = f"nothing usable answers at {self.host}: {error!r}. {START}"
+            raise NotReachable(text) from None
+
+    def ask_as(self, cookie: str, method: str, path: str) -> urllib3.BaseHTTPResponse:
+        """Ask until a worker knows the session. Workers that do not share it are for the run to judge."""
+        for _ in range(TRIES):
+            answer = self.ask(method, path, {"Cookie": cookie})
+            if answer.status != 401:
+                break
+        return answer
 
 
 def _lifetimes(session: dict[str, float], elapsed: float, longest: Lifetimes) -> Lifetimes:
@@ -125,76 +134,39 @@ def _whole(left: float, elapsed: float, longest: float) -> float:
     return up if up - left <= elapsed + SLACK_SECONDS else left + elapsed / 2
 
 
-def _is_json(answer: Answer) -> bool:
+def _is_json(answer: urllib3.BaseHTTPResponse) -> bool:
     try:
-        return isinstance(json.loads(answer.body), dict)
+        return isinstance(json.loads(answer.data), dict)
     except ValueError:
         return False
 
 
-def _log_in(host: str, password: str, timeout: float) -> str:
+def _log_in(stack: Stack, password: str) -> str:
     form = urlencode({"username": "loadtest-survey", "password": password, "next": "/"})
-    answer = _ask(host, "POST", "/login", body=form, timeout=timeout)
-    cookies = SimpleCookie(answer.headers.get("Set-Cookie", ""))
+    answer = stack.ask("POST", "/login", FORM, form)
+    cookies = SimpleCookie(next(iter(answer.headers.getlist("Set-Cookie")), ""))
     if answer.status not in (302, 303) or not cookies:
         raise NotReachable(
-            f"{host} answers, but the demo login was refused with status {answer.status}."
+            f"{stack.host} answers, but the demo login was refused with status {answer.status}."
             " The load test needs a stack with APP_ENV=demo; DEMO_PASSWORD= names another password."
         )
     cookie = next(iter(cookies.values()))
-    if cookie["secure"] and urlsplit(host).scheme == "http":
+    if cookie["secure"] and urlsplit(stack.host).scheme == "http":
         raise NotReachable(
-            f"{host} gives a Secure cookie over http, which no browser sends back."
+            f"{stack.host} gives a Secure cookie over http, which no browser sends back."
             " Set HOST= to the https address."
         )
     return f"{cookie.key}={cookie.coded_value}"
 
 
-def _session(answer: Answer) -> dict[str, float]:
+def _session(answer: urllib3.BaseHTTPResponse) -> dict[str, float]:
     if answer.status != 200:
         raise NotReachable(f"after the login, GET /api/session answered {answer.status}, not 200")
     try:
-        session: dict[str, float] = json.loads(answer.body)
+        session: dict[str, float] = json.loads(answer.data)
         missing = NEEDED - set(session)
     except (ValueError, TypeError):
         session, missing = {}, NEEDED
     if missing:
         raise NotReachable(f"GET /api/session does not give {', '.join(sorted(missing))}")
     return session
-
-
-def _connection(
-    scheme: str, name: str, port: int | None, timeout: float
-) -> http.client.HTTPConnection:
-    if scheme == "http":
-        return http.client.HTTPConnection(name, port, timeout=timeout)
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # as Locust's own client
-    return http.client.HTTPSConnection(name, port, timeout=timeout, context=context)
-
-
-def _ask(
-    host: str, method: str, path: str, cookie: str = "", body: str = "", timeout: float = 5
-) -> Answer:
-    """Ask until a worker knows the session. Workers that do not share it are for the run to judge."""
-    for _ in range(TRIES - 1):
-        answer = _ask_once(host, method, path, cookie, body, timeout)
-        if answer.status != 401 or not cookie:
-            return answer
-    return _ask_once(host, method, path, cookie, body, timeout)
-
-
-def _ask_once(host: str, method: str, path: str, cookie: str, body: str, timeout: float) -> Answer:
-    parts = urlsplit(host)
-    connection = _connection(parts.scheme, parts.hostname or "", parts.port, timeout)
-    headers = {"Cookie": cookie} if cookie else {}
-    if body:
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
-    try:
-        connection.request(method, path, body or None, headers)
-        response = connection.getresponse()
-        return Answer(response.status, response.headers, response.read())
-    except (OSError, http.client.HTTPException) as error:
-        raise NotReachable(f"nothing usable answers at {host}: {error!r}. {START}") from None
-    finally:
-        connection.close()

@@ -100,7 +100,7 @@ def test_hanging_page(own: Scratch, member: Visitor) -> None:
     assert {post.result().status_code for post in posts} == {200, 502}
     assert [f"worker-{port}" for port in new] == [line["worker"]]
     assert f"has not answered for {WATCHDOG_SECONDS} s" in line["message"]
-    assert "app/handlers/api.py" in line["stack"]
+    assert "app/handlers/slow.py" in line["stack"]
 
 
 def test_stopped_process(own: Scratch) -> None:
