@@ -27,7 +27,7 @@ log = logging.getLogger("app")
 
 
 class Hub:
-    """Make one a worker, and keep `run` running."""
+    """Create one for each worker, and keep `run` running."""
 
     def __init__(self, notices: Notices, worker: dict[str, str]) -> None:
         """`worker` is part of the first event of each stream."""
@@ -53,7 +53,7 @@ class Hub:
     async def publish(self, session: Session, text: str) -> bool | None:
         """Send an alert to every stream of every worker.
 
-        False when `session` has ended; None when there have been too many.  Raises StoreUnavailable.
+        False when `session` has ended; None when there were too many alerts.  Raises StoreUnavailable.
         """
         if not self._allowance.take():
             return None
@@ -115,15 +115,15 @@ class Hub:
             stream.close(reconnect(count))
 
     def _heartbeat(self) -> bytes:
-        """A comment and no event: keeps proxies patient, and sets the pause after a lost stream."""
+        """A comment and no event: keeps proxies from closing the stream, and sets the pause before a reconnect."""
         return b":\n" + retry(len(self.open)) + b"\n"
 
     def _forget(self, stream: Stream) -> None:
         self.open.discard(stream)
-        self._notices.leave(stream)
+        self._notices.unwatch(stream)
 
     def _hello(self) -> bytes:
-        return event("hello", {**self._worker, "subscribed": self._notices.heard_now})
+        return event("hello", {**self._worker, "subscribed": self._notices.subscribed_now})
 
     def _alerted(self, message: bytes) -> None:
         self._send_to_all(_alert(message))

@@ -18,11 +18,11 @@ TEXTS = {
     400: "This request cannot be read.",
     403: "This address is not open to visitors.",
     404: "There is nothing at this address.",
-    405: "This address does not take that method.",
-    412: "What was asked for has changed meanwhile.",
-    413: "What was sent is larger than this site takes.",
-    414: "This address is longer than this site takes.",
-    416: "The file has no such part.",
+    405: "This address does not support that method.",
+    412: "The requested content has changed in the meantime.",
+    413: "The request is larger than this site accepts.",
+    414: "This address is longer than this site accepts.",
+    416: "The file does not have the requested part.",
     421: "This site is not served under that name.",
     429: "Too many requests came from your address in a short time. This one was not carried out.",
     500: "This request could not be answered.",
@@ -30,7 +30,7 @@ TEXTS = {
     502: "No worker could answer. If you sent something, it may or may not have been carried out.",
     503: "The site cannot answer at the moment.",
     504: "A worker did not answer in time. If you sent something, it may or may not have been carried out.",
-    505: "This site does not speak that version of HTTP.",
+    505: "This site does not support that version of HTTP.",
 }
 
 

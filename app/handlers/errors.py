@@ -35,8 +35,8 @@ _STATUS_OF: dict[type, int] = {
 _TEXTS = {
     403: "This request came from another site and was refused.",
     404: "There is nothing at this address.",
-    405: "This address does not take that method.",
-    504: "This page took too long and was ended. What you sent may have been carried out, or not.",
+    405: "This address does not support that method.",
+    504: "This page took too long and was stopped. What you sent may or may not have been carried out.",
 }
 
 log = logging.getLogger("app")

@@ -27,9 +27,9 @@ WHY_ENDED = {
     "logout": "You are logged out: this session was ended in another tab or window.",
     "device": "This session was ended from another of your devices.",
     "administrator": "An administrator has ended this session.",
-    "login": "Somebody has logged in anew in this browser, so the session before has ended.",
+    "login": "Somebody logged in again in this browser, so the previous session has ended.",
     "limit": "You have logged in on too many devices at once, so the oldest session has ended.",
-    "expired": "This session was over: it had not been used for a while, or had reached its longest time.",
+    "expired": "This session has expired: it was not used for a while, or it reached its longest lifetime.",
     "unreadable": "This session could not be read any more and was ended.",
     "ended": "This session has ended.",
 }

@@ -1,8 +1,8 @@
-"""What becomes of a session, told as it happens to those who watch it, and messages to everybody.
+"""Tells watchers at once when a session changes or ends, and publishes messages to every process.
 
-The scripts that change or end a session publish it on a channel named like the session's key, in the
-same step.  What pub/sub may lose is made good by looking: when a channel is joined, when the session
-should have run out, and once in a while.  Watching never counts as using a session.
+The scripts that change or end a session publish it on a channel with the name of the session's key, in
+the same step.  A message that pub/sub loses is replaced by a check: when a channel is subscribed, when
+the session should have expired, and with each heartbeat.  Watching never counts as using a session.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ log = logging.getLogger(__name__)
 
 
 class Watching(Protocol):
-    """Who watches a session.  Each is called in the event loop, must return at once and not raise."""
+    """A watcher of a session.  Each method is called in the event loop, must return at once and not raise."""
 
-    watch: Watch | None  # set here: None before it watches and after the session's end
+    watch: Watch | None  # set here: None before it watches and after the session has ended
 
     def changed(self, version: int, value: Any, ends_in: float | None) -> None:
-        """The session's data or its idle deadline (seconds from now, if known) is another."""
+        """The session's data or its idle deadline (seconds from now, if known) has changed."""
 
     def ended(self, reason: str) -> None:
-        """It is over.  `reason` is the word given when it was ended, `expired`, or `ended`."""
+        """It has ended.  `reason` is the one given when it was ended, `expired`, or `ended`."""
 
     def beat(self) -> None:
-        """Time has passed: call it a heartbeat."""
+        """A heartbeat: nothing has happened for a while."""
 
 
 class Watch:
-    """One session with all who watch it in this process."""
+    """One session with all its watchers in this process."""
 
     __slots__ = (
-        *("again", "channel", "ends_at", "looking", "timer", "value", "version", "watching"),
+        *("again", "channel", "checking", "ends_at", "timer", "value", "version", "watching"),
     )
 
     def __init__(self, channel: str) -> None:
@@ -54,14 +54,14 @@ class Watch:
         self.version = 0
         self.value: Any = None
         self.ends_at = 0.0  # seconds of the event loop's clock
-        self.looking = False
-        self.again = False  # something happened while it was being looked at
+        self.checking = False
+        self.again = False  # something happened during the check
         self.timer: asyncio.TimerHandle | None = None
         self.watching: list[Watching] = []
 
 
 class Notices:
-    """Make one a process, inside the running event loop, and keep `run` running."""
+    """Create one for each process, inside the running event loop, and keep `run` running."""
 
     def __init__(
         self,
@@ -89,13 +89,13 @@ class Notices:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Pass on what is published until cancelled.  Redis may come and go meanwhile."""
+        """Pass messages on until cancelled, through outages of Redis too."""
         await self._subscription.run(self)
 
     @property
-    def heard_now(self) -> bool:
-        """Whether what others do is heard at once; otherwise it is noticed at the next heartbeat."""
-        return self._subscription.hears
+    def subscribed_now(self) -> bool:
+        """Whether changes by other processes arrive at once; otherwise the next heartbeat notices them."""
+        return self._subscription.is_active
 
     def subscribe(
         self,
@@ -106,33 +106,33 @@ class Notices:
     ) -> None:
         """Pass each message that `publish` sends on `channel`, from any process, to `receive`.
 
-        `begins` is called when they arrive from now on: at the start, and after each outage, whose
-        begin is told to `ends`.
+        `begins` is called whenever messages begin to arrive: at the start, and after each outage; `ends`
+        is called when an outage begins.
         """
         self._subscribers[self._prefix + channel] = receive, begins, ends
-        self._subscription.join(self._prefix + channel)
+        self._subscription.subscribe(self._prefix + channel)
 
     async def publish(self, session: Session, channel: str, message: str) -> bool:
-        """Send to everybody who has subscribed to `channel`; False when `session` has ended.
+        """Send to every subscriber of `channel`; False when `session` has ended.
 
-        Raises StoreUnavailable.  Who is away misses it.
+        Raises StoreUnavailable.  A subscriber that is away misses it.
         """
         answer = await self._ask("publish", self._key(session), self._prefix + channel, message)
         return bool(answer[0] == b"ok")
 
     def watch(self, session: Session, value: Any, watcher: Watching) -> None:
-        """Tell `watcher` from now on; `value` is what it knows of the field.  End with `leave`."""
+        """Call `watcher` from now on; `value` is what it knows of the field.  End with `unwatch`."""
         fresh = Watch(self._key(session))
         watch = self._watches.setdefault(fresh.channel, fresh)
         watch.watching.append(watcher)
         watcher.watch = watch
         if watch is fresh:
             watch.version, watch.value = session.version, value
-            self._subscription.join(watch.channel)
+            self._subscription.subscribe(watch.channel)
             self._ends_in(watch, session.times.idle_expires_in)
 
-    def leave(self, watcher: Watching) -> None:
-        """Stop telling; a watcher that was told of the end has left already."""
+    def unwatch(self, watcher: Watching) -> None:
+        """Call it no more; a watcher whose session has ended is removed already."""
         watch, watcher.watch = watcher.watch, None
         if watch is not None:
             watch.watching.remove(watcher)
@@ -140,21 +140,21 @@ class Notices:
                 self._forget(watch)
 
     def watchers(self, session: Session) -> int:
-        """How many watch this session here."""
+        """How many watchers this session has in this process."""
         watch = self._watches.get(self._key(session))
         return len(watch.watching) if watch else 0
 
-    # ---- what Redis says
+    # ---- called by the subscription
 
-    def joined(self, channel: str) -> None:
-        """What happened before is not heard: look."""
+    def subscribed(self, channel: str) -> None:
+        """Earlier messages did not arrive, so the session is checked."""
         if watch := self._watches.get(channel):
-            self._start_looking(watch)
+            self._start_check(watch)
         elif channel in self._subscribers:
             _, begins, _ = self._subscribers[channel]
             begins()
 
-    def heard(self, channel: str, message: bytes) -> None:
+    def received(self, channel: str, message: bytes) -> None:
         if channel in self._subscribers:
             receive, _, _ = self._subscribers[channel]
             receive(message)
@@ -162,7 +162,7 @@ class Notices:
             try:
                 self._note(watch, *message.decode().split(" ", 3))
             except ValueError:  # not from our scripts
-                self._start_looking(watch)
+                self._start_check(watch)
 
     def _lost(self) -> None:
         for _, _, ends in self._subscribers.values():
@@ -178,30 +178,30 @@ class Notices:
             case "changed", version, _, _:
                 self._show(watch, int(version), watch.value)
             case _:  # the message does not say whether the field was among what changed
-                self._start_looking(watch)
+                self._start_check(watch)
 
-    # ---- looking
+    # ---- checks
 
-    def _start_looking(self, watch: Watch) -> None:
-        watch.again = watch.looking
-        if not watch.looking:
-            watch.looking = True
-            task = asyncio.create_task(self._look(watch))
+    def _start_check(self, watch: Watch) -> None:
+        watch.again = watch.checking
+        if not watch.checking:
+            watch.checking = True
+            task = asyncio.create_task(self._check(watch))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _look(self, watch: Watch) -> None:
-        """See what the session is now.  Redis away proves nothing: the next heartbeat looks again."""
+    async def _check(self, watch: Watch) -> None:
+        """Read what the session is now.  During an outage of Redis the next heartbeat tries again."""
         try:
             answer = await self._ask("look", watch.channel, self._field)
         except StoreUnavailable:
             return
         finally:
-            watch.looking = False
+            watch.checking = False
         if not watch.watching:
             return
         if watch.again:  # the answer may be older than what happened
-            self._start_looking(watch)
+            self._start_check(watch)
         if answer[0] == b"gone":
             over = asyncio.get_running_loop().time() >= watch.ends_at
             self._end(watch, "expired" if over else "ended")
@@ -220,19 +220,19 @@ class Notices:
     def _key(self, session: Session) -> str:
         return identity.session_key(session.tag, session.digest, self._prefix)
 
-    # ---- telling
+    # ---- calls to watchers
 
     def _show(self, watch: Watch, version: int, value: Any) -> None:
-        """Tell of a newer version; an older message or look that comes late is dropped."""
+        """Report a newer version; an older message or check that arrives late is dropped."""
         if version > watch.version:
             watch.version, watch.value = version, value
             for watcher in list(watch.watching):
                 watcher.changed(version, value, None)
 
     def _ends_in(self, watch: Watch, seconds: float | None, *, tell: bool = False) -> None:
-        """Look again when the session should be over, and at the latest after a heartbeat.
+        """Check again when the session should have expired, and at the latest with the next heartbeat.
 
-        Sooner by chance: thousands who came together, after a restart, would else beat together too.
+        The time is random: thousands of streams that opened together would otherwise beat together.
         """
         loop = asyncio.get_running_loop()
         wait = self._heartbeat_seconds * random.uniform(EARLIEST_BEAT, 1)
@@ -251,7 +251,7 @@ class Notices:
             watcher.beat()
         self._ends_in(watch, None)
         if watch.watching:
-            self._start_looking(watch)
+            self._start_check(watch)
 
     def _end(self, watch: Watch, reason: str) -> None:
         watchers, watch.watching = watch.watching, []
@@ -266,7 +266,7 @@ class Notices:
             watch.timer = None
         if self._watches.get(watch.channel) is watch:
             del self._watches[watch.channel]
-            self._subscription.leave(watch.channel)
+            self._subscription.unsubscribe(watch.channel)
 
 
 def _number(text: bytes | None) -> Any:

@@ -1,5 +1,5 @@
-// Holds the page's event stream: shows what other tabs and other people do, whichever worker did it,
-// and leaves for the login page when the session ends anywhere.  The panel is on the main page only.
+// Holds the page's event stream: shows changes by other tabs and alerts by other people, whichever worker
+// handled them, and goes to the login page when the session ends.  Only the main page has the panel.
 
 const AWAY = "Live updates are not available at the moment. Everything else on this page works.";
 const MOST_STREAMS = 4; // of one browser: over HTTP/1.1 it has six connections to a site, for everything
@@ -25,7 +25,7 @@ const own = new Set(); // visits that this page has made itself
 function open() {
   clearTimeout(again);
   source = new EventSource("/events");
-  for (const name of Object.keys(on)) source.addEventListener(name, hear);
+  for (const name of Object.keys(on)) source.addEventListener(name, receive);
   source.addEventListener("error", lost);
 }
 
@@ -35,9 +35,9 @@ function close() {
   source = null;
 }
 
-function hear({ type, data }) {
+function receive({ type, data }) {
   const facts = JSON.parse(data);
-  // One page tells the others; an end is told by all, in case that one is asleep.
+  // One page passes events on to the others; every page passes on an end, in case that one is asleep.
   if (place === 1 || type === "ended") tabs.postMessage({ type, facts });
   on[type](facts);
 }
@@ -45,12 +45,12 @@ function hear({ type, data }) {
 const on = {
   hello({ worker, subscribed }) {
     failures = 0;
-    say("Worker ", worker, " holds this page's event stream.");
+    showState("Worker ", worker, " holds this page's event stream.");
     if (!subscribed) state.append(" Changes on other workers arrive late at the moment.");
   },
 
   session(facts) {
-    document.dispatchEvent(new CustomEvent("session", { detail: { ...facts, heard: true } }));
+    document.dispatchEvent(new CustomEvent("session", { detail: { ...facts, fromStream: true } }));
     const news = version > 0 && facts.version > version;
     version = Math.max(version, facts.version);
     if (news) setTimeout(showElsewhere, OWN_MS, facts);
@@ -61,24 +61,24 @@ const on = {
   },
 
   ended({ reason }) {
-    leave(reason);
+    showLogin(reason);
   },
 
   reconnect({ within_ms: within }) {
-    say("This stream ends; the page opens another one.");
+    showState("This stream ends; the page opens another one.");
     openAfter(Math.random() * within);
   },
 };
 
-// EventSource comes back by itself after the pause the server chose for this page: the more streams a
-// worker holds, the longer.  It gives up after an error page; then we ask why, and wait longer each time.
+// EventSource reconnects by itself, after the pause that the server chose for this page: the more streams a
+// worker holds, the longer.  It stops after an error page; then we ask why, and wait longer each time.
 async function lost() {
-  say(AWAY);
+  showState(AWAY);
   if (source.readyState === EventSource.CONNECTING) return;
   close();
   failures += 1;
   const answer = await fetch("/events", { method: "HEAD", cache: "no-store" }).catch(() => null);
-  if (answer?.status === 401) leave("ended");
+  if (answer?.status === 401) showLogin("ended");
   else openAfter(Math.min(LONGEST_WAIT_MS, 500 * 2 ** failures) * (0.5 + Math.random() / 2));
 }
 
@@ -87,7 +87,7 @@ function openAfter(milliseconds) {
   again = setTimeout(open, milliseconds);
 }
 
-function leave(reason) {
+function showLogin(reason) {
   close();
   const next = new URLSearchParams({ ended: reason, next: location.pathname });
   location.replace(`/login?${next}`);
@@ -95,7 +95,7 @@ function leave(reason) {
 
 // ---- one stream a page, and not too many a browser
 
-// Call `begin` with 1 to MOST_STREAMS once this page may have a stream, `wait` when it may not yet.
+// Call `begin` with 1 to MOST_STREAMS when this page may have a stream, `wait` when it must wait for one.
 // The lock is held as long as the page is open.
 async function takePlace(begin, wait) {
   if (!navigator.locks) return begin(1); // plain http by address: no locks there
@@ -110,7 +110,7 @@ async function takePlace(begin, wait) {
     if (taken) return begin(number);
   }
   wait();
-  // The tab that held it may have left because the session ended; what it says of that comes first.
+  // The tab that held it may have closed because the session ended; its message of that comes first.
   navigator.locks.request("stream 1", () => {
     again = setTimeout(begin, OWN_MS, 1);
     return forever;
@@ -123,7 +123,7 @@ function begin(number) {
 }
 
 function wait() {
-  say("Another tab of this browser holds the stream for this one.");
+  showState("Another tab of this browser holds the stream for this one.");
   tabs.addEventListener("message", ({ data }) => {
     if (place === 0 && data.type !== "hello" && data.type !== "reconnect") on[data.type](data.facts);
   });
@@ -131,7 +131,7 @@ function wait() {
 
 // ---- the panel
 
-function say(before, worker = "", after = "") {
+function showState(before, worker = "", after = "") {
   if (!state) return;
   const name = document.createElement("strong");
   name.className = "id";
@@ -171,7 +171,7 @@ async function sendAlert(event) {
 if (panel) {
   form.addEventListener("submit", sendAlert);
   document.addEventListener("session", ({ detail }) => {
-    if ("visits" in detail && !detail.heard) own.add(detail.visits);
+    if ("visits" in detail && !detail.fromStream) own.add(detail.visits);
   });
   panel.hidden = false;
 }
@@ -184,4 +184,4 @@ addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
 if (window.EventSource) takePlace(begin, wait);
-else say(AWAY);
+else showState(AWAY);

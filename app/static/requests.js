@@ -126,7 +126,7 @@ const runs = {
     const waiting = new Set();
     for (let number = 1; number <= REQUESTS && !busy; number++) {
       const request = visit(seen, number, () => busy === null).finally(() => waiting.delete(request));
-      request.catch(() => {}); // `all` hears of it
+      request.catch(() => {}); // `all` reports it
       waiting.add(request);
       sent.push(request);
       await pause(SLOW_PACE_MS);
@@ -150,7 +150,7 @@ async function visit(seen, number, duringSlow = () => false) {
   return answer;
 }
 
-// Wait for every one, then fail with the first that failed: nothing may go on behind the verdict.
+// Wait for all of them, then fail with the first that failed: no request may be under way after the verdict.
 async function all(promises) {
   const outcomes = await Promise.allSettled(promises);
   const failed = outcomes.find(({ status }) => status === "rejected");
@@ -206,7 +206,7 @@ async function run(name) {
   }
 }
 
-// ---- what the page says
+// ---- what the page shows
 
 function setBusy(busy) {
   tiles.setAttribute("aria-busy", busy);
@@ -235,7 +235,7 @@ function slowTally(seen, { worker, seconds }) {
   const others = new Set(meanwhile.map((answer) => answer.worker));
   const waited = seen.answers.filter((answer) => answer.waited);
   const busy = `${worker} was busy for ${seconds.toFixed(1)} s`;
-  const went = `${plural(meanwhile.length, "request")} went on over ${plural(others.size, "other worker")}`;
+  const went = `${plural(meanwhile.length, "request")} went on to ${plural(others.size, "other worker")}`;
   const stood = `${waited.length} had to wait`;
   return `${busy}: ${went}, ${stood}; ${sessions(seen).join(", ")}`;
 }

@@ -1,4 +1,4 @@
-// Keeps the session's figures on the main page true: counts its age up and both lifetimes down, and
+// Keeps the session's figures on the main page current: counts its age up and both timeouts down, and
 // shows newer figures when the page dispatches a "session" event with some or all fields of /api/session.
 
 const fields = document.querySelectorAll("[data-field]");
@@ -22,7 +22,7 @@ function tick() {
   age.textContent = clock(Math.round((Date.now() - began) / 1000));
   for (const [timer, end] of ends) {
     const left = Math.max(0, Math.round((end - Date.now()) / 1000));
-    timer.textContent = left > 0 ? clock(left) : "over: log in again";
+    timer.textContent = left > 0 ? clock(left) : "expired: log in again";
   }
 }
 

@@ -212,7 +212,7 @@ def test_a_slow_request(open_page: OpenPage, workers: int, picture: Picture, pro
     send(page, "Slow request")
     text = page.locator("#summary").inner_text()
     found = re.fullmatch(
-        r"(\S+) was busy for (\d+\.\d) s: (\d+) requests went on over (\d+) other workers, "
+        r"(\S+) was busy for (\d+\.\d) s: (\d+) requests went on to (\d+) other workers, "
         r"(\d+) had to wait; 1 session, 0 inconsistencies",
         text,
     )
@@ -393,7 +393,7 @@ def test_both_lifetimes_count_down(open_page: OpenPage) -> None:
     page.clock.fast_forward("05:00")
     assert seconds(before) - seconds(idle.inner_text()) in range(298, 303)
     page.clock.fast_forward("24:00:00")
-    expect(idle).to_have_text("over: log in again")
+    expect(idle).to_have_text("expired: log in again")
 
 
 def seconds(clock: str) -> int:

@@ -332,7 +332,7 @@ async def test_pubsub_is_what_makes_it_prompt(
 async def test_streams_learn_that_others_are_heard_again(
     server: RedisServer, start_workers: StartWorkers, new_visitor: NewVisitor, listen: Listen
 ) -> None:
-    """Streams of before an outage of pub/sub and of during it say that others are not heard, and later that they are."""
+    """Streams from before and during an outage of pub/sub say that others' changes arrive late, and later at once."""
     (worker,) = start_workers(server.url, 1)
     visitor = new_visitor()
     await visitor.log_in(worker)

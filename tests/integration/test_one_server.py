@@ -95,9 +95,9 @@ async def test_keepalive(server: RedisServer, engine: MakeEngine) -> None:
     store, subscription = engine(), Subscription(server.url, timeout_seconds=LIMIT)
     await store.check()
     listening = asyncio.create_task(subscription.run(_Nobody()))
-    subscription.join("news")
+    subscription.subscribe("news")
     async with asyncio.timeout(5):
-        while not subscription.hears:
+        while not subscription.is_active:
             await asyncio.sleep(0.01)
     own = {int(client["addr"].rpartition(":")[2]) for client in server.admin.client_list()}
     admin = server.admin.client_info()["addr"]
@@ -116,10 +116,10 @@ def _timers(to_port: int) -> list[tuple[int, str]]:
 
 
 class _Nobody:
-    def joined(self, channel: str) -> None:
+    def subscribed(self, channel: str) -> None:
         pass
 
-    def heard(self, channel: str, message: bytes) -> None:
+    def received(self, channel: str, message: bytes) -> None:
         pass
 
 

@@ -27,10 +27,10 @@ class Heard:
     def __init__(self) -> None:
         self.channels: list[str] = []
 
-    def joined(self, channel: str) -> None:
+    def subscribed(self, channel: str) -> None:
         self.channels.append(channel)
 
-    def heard(self, channel: str, message: bytes) -> None:
+    def received(self, channel: str, message: bytes) -> None:
         pass
 
 
@@ -38,7 +38,7 @@ async def works(url: str, *, why_not: str = "") -> None:
     """Both connections that `url` describes work, or both fail with a reason that matches `why_not`."""
     pipeline, heard = Pipeline(url, timeout_seconds=LIMIT), Heard()
     store, subscription = RedisSessions(pipeline), Subscription(url, timeout_seconds=LIMIT)
-    subscription.join("news")
+    subscription.subscribe("news")
     listening = asyncio.create_task(subscription.run(heard))
     try:
         if why_not:

@@ -87,7 +87,7 @@ async def tour(url: str) -> None:
     await notices.publish(session, "alerts", "hello")
     watcher = Watcher()
     notices.watch(session, 0, watcher)
-    notices.leave(watcher)
+    notices.unwatch(watcher)
     for _ in range(3):
         session_id = await store.create("ann", replacing=session, keep=["new"])
         session = await load(store, session_id)

@@ -214,14 +214,14 @@ async def test_subscription_follows(replicated: Replicated) -> None:
     heard: list[bytes] = []
 
     class Listener:
-        def joined(self, channel: str) -> None:
+        def subscribed(self, channel: str) -> None:
             pass
 
-        def heard(self, channel: str, message: bytes) -> None:
+        def received(self, channel: str, message: bytes) -> None:
             heard.append(message)
 
     subscription = Subscription(replicated.url, timeout_seconds=LIMIT)
-    subscription.join("news")
+    subscription.subscribe("news")
     listening = asyncio.create_task(subscription.run(Listener()))
 
     async def hears(server: RedisServer) -> None:

@@ -102,7 +102,7 @@ async def test_what_ended_before_is_told(
     notices.watch(changed, 0, seen)
     notices.watch(ended, 0, gone)
     notices.watch(stale, 0, left)
-    notices.leave(left)
+    notices.unwatch(left)
     await seen.until((2, 1))
     await gone.until("ended")
     assert left.told == []
@@ -137,7 +137,7 @@ async def test_a_node_dies(
         notices, heard = notices_at(cluster), list[bytes]()
         notices.subscribe("news", heard.append, lambda: None)
         async with asyncio.timeout(5):
-            while not notices.heard_now:
+            while not notices.subscribed_now:
                 await asyncio.sleep(0.01)
         (node,) = [node for node in cluster.nodes if node.admin.client_list(_type="pubsub")]
         node.stop()
@@ -164,4 +164,4 @@ async def test_heartbeats_are_spread(
     first = [watcher.beats[0] for watcher in watchers]
     assert max(first) - min(first) > 0.2
     for watcher in watchers:
-        notices.leave(watcher)
+        notices.unwatch(watcher)

@@ -249,7 +249,7 @@ def test_main_says_what_the_session_holds() -> None:
     text = page("main.html").text
     assert "Since 2023-11-14 22:13:20 UTC" in text
     assert "Ends if unused in 0:29:59" in text
-    assert "Ends in any case in 11:59:59" in text
+    assert "Ends at the latest in 11:59:59" in text
     assert "Age 0:01:01" in text
     assert "12 visits" in text
     assert "Version 5" in text

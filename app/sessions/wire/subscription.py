@@ -1,7 +1,7 @@
-"""The one subscription of this process: hears any number of Redis channels over a single connection.
+"""The one subscription of this process: receives any number of Redis channels over a single connection.
 
-Redis keeps nothing for who is away.  So each time a channel is joined, after an outage too, the
-listener is told, and looks for itself at what it may have missed.
+Redis stores no message for a subscriber that is away.  So each time a channel is subscribed, after an
+outage too, the listener is called, and checks for itself what it may have missed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .connection import NOT_YET, Connection, Refused, connect
 from .sentinel import Sentinels
 from .slots import ask_slots
 
-AGAIN_SECONDS = (0.2, 1.0)  # between tries, at random: workers must not all come at once
+AGAIN_SECONDS = (0.2, 1.0)  # between tries, at random: workers must not all connect at once
 CHANNELS_A_COMMAND = 1000
 
 log = logging.getLogger(__name__)
@@ -28,17 +28,18 @@ log = logging.getLogger(__name__)
 class Listener(Protocol):
     """Both are called in the event loop and must return at once."""
 
-    def joined(self, channel: str) -> None:
-        """From now on messages of this channel are heard; earlier ones are not."""
+    def subscribed(self, channel: str) -> None:
+        """From now on messages of this channel arrive; earlier ones do not."""
 
-    def heard(self, channel: str, message: bytes) -> None: ...
+    def received(self, channel: str, message: bytes) -> None:
+        """One message."""
 
 
 class Subscription:
-    """Joins and leaves channels at once or as soon as Redis is there; `run` keeps it connected."""
+    """Subscribes to channels at once, or as soon as Redis answers; `run` keeps it connected."""
 
     def __init__(self, url: str, *, timeout_seconds: float) -> None:
-        """`url` as the Pipeline takes it.  Of a cluster any node will do: each passes on what others are told."""
+        """`url` as the Pipeline takes it.  Any node of a cluster will do: each passes messages on to the others."""
         self._address = read_address(url)
         self._timeout_seconds = timeout_seconds
         self._nodes: list[Place] = list(self._address.hosts)  # of a cluster
@@ -46,93 +47,93 @@ class Subscription:
         if self._address.scheme == "redis+sentinel":
             self._sentinels = Sentinels(self._address, timeout_seconds, self._follow)
         self._channels: set[str] = set()
-        self._news: dict[str, bool] = {}  # channel -> join or leave, of this turn of the event loop
-        self._ear: _Ear | None = None  # a connection that stands
-        self.hears = False  # and Redis has confirmed a channel on it
+        self._changes: dict[str, bool] = {}  # channel -> subscribe?, of this turn of the event loop
+        self._receiver: _Receiver | None = None  # on a connection that is open
+        self.is_active = False  # and Redis has confirmed a channel on it
         self.on_loss: Callable[[], object] = lambda: None  # called when that ends
 
-    def join(self, channel: str) -> None:
+    def subscribe(self, channel: str) -> None:
         self._channels.add(channel)
-        self._tell(channel, joining=True)
+        self._change(channel, subscribe=True)
 
-    def leave(self, channel: str) -> None:
+    def unsubscribe(self, channel: str) -> None:
         self._channels.discard(channel)
-        self._tell(channel, joining=False)
+        self._change(channel, subscribe=False)
 
     async def run(self, listener: Listener) -> None:
-        """Hear until cancelled; a lost connection is made anew."""
+        """Receive until cancelled; a lost connection is replaced."""
         complained = False
         try:
             while True:
                 try:
-                    reason = await self._converse(listener)
+                    reason = await self._receive(listener)
                 except (OSError, TimeoutError) as error:
                     reason = (
                         str(error) or f"no answer from Redis within {self._timeout_seconds:g} s"
                     )
-                if self.hears or not complained:
-                    log.warning("notices of other workers are not heard: %s", reason)
+                if self.is_active or not complained:
+                    log.warning("messages of other workers do not arrive: %s", reason)
                 complained = True
-                if self.hears:
-                    self.hears = False
+                if self.is_active:
+                    self.is_active = False
                     self.on_loss()
                 await asyncio.sleep(random.uniform(*AGAIN_SECONDS))
         finally:
             if self._sentinels is not None:
                 await self._sentinels.close()
 
-    def _tell(self, channel: str, *, joining: bool) -> None:
-        if self._ear is None:  # the next connection begins with all of them
+    def _change(self, channel: str, *, subscribe: bool) -> None:
+        if self._receiver is None:  # the next connection begins with all of them
             return
-        if not self._news:
-            asyncio.get_running_loop().call_soon(self._say_news)
-        self._news[channel] = joining
+        if not self._changes:
+            asyncio.get_running_loop().call_soon(self._send_changes)
+        self._changes[channel] = subscribe
 
-    async def _converse(self, listener: Listener) -> str:
-        """One connection, from its beginning to its loss, whose reason is returned."""
+    async def _receive(self, listener: Listener) -> str:
+        """Use one connection until it is lost; returns the reason."""
         async with asyncio.timeout(self._timeout_seconds):
-            self._ear = ear = await self._open(_Ear(listener, self._confirmed))
-        self._news = dict.fromkeys(self._channels, True)
-        self._say_news()
+            self._receiver = receiver = await self._open(_Receiver(listener, self._confirmed))
+        self._changes = dict.fromkeys(self._channels, True)
+        self._send_changes()
         try:
-            return await ear.ended
+            return await receiver.ended
         finally:
-            self._ear = None
-            self._news = {}
-            ear.close("not listened to any more")
+            self._receiver = None
+            self._changes = {}
+            receiver.close("no longer needed")
 
-    async def _open(self, ear: _Ear) -> _Ear:
+    async def _open(self, receiver: _Receiver) -> _Receiver:
         address, as_master = self._address, self._address.scheme != "redis+cluster"
         place = next(iter(address.hosts), None)
         if self._sentinels is not None:
             place = await self._sentinels.master()
         elif not as_master:
-            # Before each connection: a node that was known may have gone, and others have come.
+            # Before each connection, as nodes may have been removed and added.
             known = list(dict.fromkeys([*self._nodes, *address.hosts]))
             self._nodes = (await ask_slots(address, known, self._timeout_seconds)).nodes
             place = random.choice(self._nodes)
-        return await connect(ear, address, place, as_master=as_master)
+        return await connect(receiver, address, place, as_master=as_master)
 
     def _confirmed(self) -> None:
-        self.hears = True
+        self.is_active = True
 
     def _follow(self) -> None:
         """The master has moved, or is about to."""
-        if self._ear is not None:
-            self._ear.close("the master has moved")
+        if self._receiver is not None:
+            self._receiver.close("the master has moved")
 
-    def _say_news(self) -> None:
-        news, self._news = self._news, {}
-        if self._ear is None or not self._ear.stands:
+    def _send_changes(self) -> None:
+        changes, self._changes = self._changes, {}
+        if self._receiver is None or not self._receiver.stands:
             return
-        for joining, command in ((True, "SUBSCRIBE"), (False, "UNSUBSCRIBE")):
-            channels = (channel for channel, joins in news.items() if joins is joining)
+        for subscribe, command in ((True, "SUBSCRIBE"), (False, "UNSUBSCRIBE")):
+            channels = (channel for channel, wanted in changes.items() if wanted is subscribe)
             for some in _portions(channels):
-                self._ear.write(pack((command, *some)))
+                self._receiver.write(pack((command, *some)))
 
 
-class _Ear(Connection):
-    """A connection on which messages come, and the word that from now on there will be some."""
+class _Receiver(Connection):
+    """A connection on which messages arrive, and the confirmations of what was subscribed."""
 
     def __init__(self, listener: Listener, confirmed: Callable[[], None]) -> None:
         super().__init__()
@@ -144,10 +145,10 @@ class _Ear(Connection):
         while (answer := self.reader.gets()) is not NOT_YET:
             match answer:
                 case [b"message", channel, message]:
-                    self._listener.heard(channel.decode(), message)
+                    self._listener.received(channel.decode(), message)
                 case [b"subscribe", channel, _]:
                     self._confirmed()
-                    self._listener.joined(channel.decode())
+                    self._listener.subscribed(channel.decode())
                 case Refused():
                     self.close(str(answer))
                     return
