@@ -77,7 +77,11 @@ def main(handover: Handover | None = None) -> int:
         return 2
     if options is None:
         return 0
-    worker = Worker(name=worker_name(options.host, options.port), boot=secrets.token_hex(4))
+    worker = Worker(
+        name=worker_name(options.host, options.port),
+        boot=secrets.token_hex(4),
+        served_by=settings.served_by,
+    )
     if options.watched and settings.watchdog_seconds:
         worker.note_progress = progress_counter(options.watched)
     write_logs(worker.name)
@@ -185,7 +189,7 @@ def _services(settings: Settings, accounts: Accounts, worker: Worker) -> tuple[S
         heartbeat_seconds=settings.events_heartbeat_seconds,
         prefix=prefix,
     )
-    hub = Hub(notices, {"worker": worker.name, "boot": worker.boot})
+    hub = Hub(notices, worker.shown)
     metrics.watch(
         sessions.counters,
         totals={"requests": lambda: worker.answered, "requests_failed": lambda: worker.failed},

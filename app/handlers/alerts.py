@@ -19,7 +19,7 @@ class Alert(ApiHandler):
             self.set_header("Retry-After", "1")
             self.answer_json(429, {"error": "too many alerts at this moment"})
         elif sent:
-            self.answer_json(202, {"sent": True, **self.whoami})
+            self.answer_json(202, {"sent": True, **self.services.worker.shown})
         else:
             self.answer_ended()
 

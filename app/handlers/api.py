@@ -30,10 +30,6 @@ class ApiHandler(BaseHandler):
         """The session ended while this request ran: nothing was written, and it will not come back."""
         self.answer_json(401, {"error": "this session has ended"})
 
-    @property
-    def whoami(self) -> dict[str, str]:
-        return {"worker": self.services.worker.name, "boot": self.services.worker.boot}
-
 
 class SessionInfo(ApiHandler):
     """GET /api/session"""
@@ -46,7 +42,7 @@ class SessionInfo(ApiHandler):
                 "user": session.user,
                 "visits": session.get("visits", 0),
                 "version": session.version,
-                **self.whoami,
+                **self.services.worker.shown,
                 "created": times.created,
                 "idle_expires_in": round(times.idle_expires_in, 3),
                 "absolute_expires_in": round(times.absolute_expires_in, 3),
@@ -69,7 +65,7 @@ class Visits(ApiHandler):
         if visits is None:
             self.answer_ended()
         else:
-            self.answer_json(200, {"visits": visits, **self.whoami})
+            self.answer_json(200, {"visits": visits, **self.services.worker.shown})
 
 
 class Data(ApiHandler):

@@ -46,6 +46,7 @@ class Worker:
 
     name: str
     boot: str
+    served_by: bool = True  # whether visitors are told
     note_progress: Callable[[], None] = lambda: None  # called with each answer; see app/watched.py
     ready: bool = False
     waits_for: str = ""  # why it is not ready yet
@@ -57,6 +58,12 @@ class Worker:
     @property
     def in_flight(self) -> int:
         return len(self.pages)
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """Who answers, in the body of an answer; with SERVED_BY=0 both are empty."""
+        named = self.served_by
+        return {"worker": self.name if named else "", "boot": self.boot if named else ""}
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,7 @@ class BaseHandler(RequestHandler):
         self.clear_header("Server")
         self.request_id = self._request_id()
         self.set_header("X-Request-ID", self.request_id)
-        if self.services.settings.served_by:
+        if self.services.worker.served_by:
             self.set_header("X-Served-By", self.services.worker.name)
 
     def _request_id(self) -> str:

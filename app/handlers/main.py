@@ -13,7 +13,7 @@ class Main(BaseHandler):
         self.render(
             "main.html",
             user=session.user,
-            worker=self.services.worker.name,
+            worker=self.services.worker.shown["worker"],
             visits=session.get("visits", 0),
             version=session.version,
             created=times.created,

@@ -36,7 +36,9 @@ class Slow(ApiHandler):
         if key is not None:
             self.visitor[key] = {"by": self.request_id}
             saved = await self.services.sessions.save(self.visitor)
-        self.answer_json(200, {**self.whoami, "kind": kind, "ms": milliseconds, "saved": saved})
+        self.answer_json(
+            200, {**self.services.worker.shown, "kind": kind, "ms": milliseconds, "saved": saved}
+        )
 
     def _milliseconds(self) -> int:
         text = self.get_query_argument("ms", "0")

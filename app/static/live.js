@@ -45,7 +45,7 @@ function receive({ type, data }) {
 const on = {
   hello({ worker, subscribed }) {
     failures = 0;
-    showState("Worker ", worker, " holds this page's event stream.");
+    showState(worker ? "Worker " : "A worker", worker, " holds this page's event stream.");
     if (!subscribed) state.append(" Changes on other workers arrive late at the moment.");
   },
 
@@ -57,7 +57,7 @@ const on = {
   },
 
   alert({ text, from, worker }) {
-    addLine(`${from}: ${text}`, `sent through ${worker}`);
+    addLine(`${from}: ${text}`, worker && `sent through ${worker}`);
   },
 
   ended({ reason }) {

@@ -182,6 +182,33 @@ def test_served_by_can_be_switched_off(client: Visitor) -> None:
         assert "X-Request-ID" in headers
 
 
+def names_of_workers(stack: Scratch, client: Visitor) -> list[str]:
+    """What the answers to a visitor who has logged in, the first event included, say of who made them."""
+    first = client.get("/api/session").json()
+    answers = [client.get("/").text, str(client.visit()), str(first)]
+    answers.append(client.post("/api/alerts", json={"text": "x"}).text)
+    with client.stream("GET", "/events") as stream:
+        answers.append(next(stream.iter_text()))
+    found = re.findall(r":(\d{4,5})\b", " ".join(answers))
+    return [port for port in found if int(port) in stack.worker_ports] + [first["boot"]]
+
+
+def test_no_body_names_a_worker(production: Scratch, client: Visitor) -> None:
+    """With SERVED_BY=0 no page, no JSON and no event names the worker, nor tells two of them apart."""
+    client.log_in("ann", PASSWORD)
+
+    assert names_of_workers(production, client) == [""]
+
+
+def test_bodies_name_workers(stack: Scratch, visitor: Visitor) -> None:
+    """Without that setting each of them does, so that the test above would notice."""
+    visitor.log_in()
+    named = names_of_workers(stack, visitor)
+
+    assert len(named) >= 5
+    assert named[-1]
+
+
 def test_served_by_is_on(visitor: Visitor) -> None:
     """Without that setting each answer of a worker names it."""
     assert "X-Served-By" in visitor.get("/login").headers
