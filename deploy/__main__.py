@@ -67,11 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     add(status).add_argument("--json", action="store_true", help="for machines")
     asked = add(inside)
     asked.add_argument("action")
-    asked.add_argument("words", nargs="*")
+    asked.add_argument("argv", nargs="*")
     add(user).add_argument("name", help="1 to 64 printable characters")
     add(end_sessions).add_argument("name", help="the user, as shown after logging in")
     for wrapper in (with_stack, expect):
-        add(wrapper).add_argument("words", nargs="+", metavar="COMMAND", help="written after --")
+        add(wrapper).add_argument("argv", nargs="+", metavar="COMMAND", help="written after --")
     return parser
 
 
@@ -206,7 +206,7 @@ def with_stack(given: argparse.Namespace) -> int:
     """
     from deploy.operations.with_stack import run_with_stack
 
-    return run_with_stack(given.words, os.environ)
+    return run_with_stack(given.argv, os.environ)
 
 
 def expect(given: argparse.Namespace) -> None:
@@ -216,7 +216,7 @@ def expect(given: argparse.Namespace) -> None:
     """
     from deploy.upstream.expect import become
 
-    become(given.words, ROOT / "nginx/upstream.conf", os.environ)
+    become(given.argv, ROOT / "nginx/upstream.conf", os.environ)
 
 
 def container(_: argparse.Namespace) -> int:
@@ -230,7 +230,7 @@ def inside(given: argparse.Namespace) -> int:
     """In an app container: what operations on the host ask for."""
     from deploy.supervisor.inside import answer
 
-    return answer(given.action, given.words)
+    return answer(given.action, given.argv)
 
 
 def health(_: argparse.Namespace) -> int:

@@ -110,9 +110,9 @@ def _run_locust(settings: Settings, options: Mapping[str, object], extra: Mappin
     """
     flags = [] if settings.web_port else ["--headless", "--only-summary"]
     flags += ["--master"] if settings.listen else []
-    words = [str(part) for option in {**options, **_processes(settings)}.items() for part in option]
+    argv = [str(part) for option in {**options, **_processes(settings)}.items() for part in option]
     child = subprocess.Popen(
-        [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), *flags, *words],
+        [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), *flags, *argv],
         env={**os.environ, **_environment(settings), **extra, ATTACHED: "1"},
         stdin=subprocess.DEVNULL,
         start_new_session=True,

@@ -79,8 +79,8 @@ class DockerStack:
 
     def nginx_processes(self) -> list[NginxProcess]:
         (container,) = _containers("nginx")
-        words = ("docker", "top", container["ID"], "-eo", "pid,etimes,args")
-        return nginx_processes(_run(words).stdout)
+        argv = ("docker", "top", container["ID"], "-eo", "pid,etimes,args")
+        return nginx_processes(_run(argv).stdout)
 
     def nginx_log(self) -> str:
         return _compose("logs", "--no-log-prefix", "--tail", LOG_LINES, "nginx").stdout
@@ -141,9 +141,9 @@ class AppContainer:
         text: str | None = self.ask("applied")
         return text
 
-    def ask(self, action: str, *words: str) -> Any:
+    def ask(self, action: str, *argv: str) -> Any:
         """The answer of the container; Refused repeats its refusal."""
-        command = ("python", "-m", "deploy", "inside", action, "--", *words)
+        command = ("python", "-m", "deploy", "inside", action, "--", *argv)
         result = _compose("exec", "-T", "--index", str(self.index), "app", *command)
         answer = json.loads(result.stdout)
         if "error" in answer:
@@ -213,8 +213,8 @@ def _containers(service: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
-def _compose(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return _run(("docker", "compose", "--project-directory", str(ROOT), *words), check=check)
+def _compose(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return _run(("docker", "compose", "--project-directory", str(ROOT), *argv), check=check)
 
 
 def _run(command: Sequence[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:

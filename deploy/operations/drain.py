@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from deploy.operations.find import operation
-from deploy.operations.generation import wait_until_old_have_left
+from deploy.operations.generation import wait_for_old_processes
 from deploy.operations.reload import apply
 from deploy.operations.stack import Stack
 from deploy.upstream.edit import find_server, read, set_down
@@ -42,7 +42,7 @@ def _mark(stack: Stack, word: str, *, down: bool) -> Server | None:
 
 def _wait_until_idle(stack: Stack, server: Server) -> None:
     print(f"waiting for {server.port} to finish what it answers …", flush=True)
-    wait_until_old_have_left(stack)
+    wait_for_old_processes(stack)
     deadline = time.monotonic() + IDLE_SECONDS
     while busy := _in_flight(stack, server.port):
         if time.monotonic() > deadline:

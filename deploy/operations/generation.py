@@ -18,7 +18,7 @@ REASON = re.compile(r"\[(?:emerg|alert|crit)\] .*")
 
 def current(stack: Stack) -> set[int]:
     """The processes that take new connections; Refused when there are none."""
-    pids = {process.pid for process in stack.nginx_processes() if not process.leaving}
+    pids = {process.pid for process in stack.nginx_processes() if not process.shutting_down}
     if not pids:
         raise Refused("nginx is not running; `make status` and its log say more")
     return pids
@@ -37,23 +37,23 @@ def reload_nginx(stack: Stack) -> None:
         raise Refused(f"nginx did not take the new configuration: {reasons[-1]}")
 
 
-def wait_until_old_have_left(stack: Stack) -> int:
+def wait_for_old_processes(stack: Stack) -> int:
     """Return when old processes send no new requests to workers; how many are still there."""
     deadline = time.monotonic() + LEAVE_SECONDS
-    while (left := leaving(stack)) and time.monotonic() < deadline:
+    while (left := shutting_down(stack)) and time.monotonic() < deadline:
         time.sleep(0.1)
     return left
 
 
-def leaving(stack: Stack) -> int:
+def shutting_down(stack: Stack) -> int:
     """How many processes of earlier generations are still there."""
-    return sum(process.leaving for process in stack.nginx_processes())
+    return sum(process.shutting_down for process in stack.nginx_processes())
 
 
 def _replaced(stack: Stack, before: Set[int]) -> bool:
     deadline = time.monotonic() + RELOAD_SECONDS
     while time.monotonic() < deadline:
-        now = {process.pid for process in stack.nginx_processes() if not process.leaving}
+        now = {process.pid for process in stack.nginx_processes() if not process.shutting_down}
         if now and not now & before:
             return True
         time.sleep(0.05)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from deploy.counted import counted
 from deploy.operations.elsewhere import Answers, warnings
 from deploy.operations.find import operation
-from deploy.operations.generation import reload_nginx, wait_until_old_have_left
+from deploy.operations.generation import reload_nginx, wait_for_old_processes
 from deploy.operations.stack import Place, Stack
 from deploy.operations.verify import verify
 from deploy.refused import Refused
@@ -146,7 +146,7 @@ def _restore(stack: Stack, before: str | None, reason: str) -> str:
     refused.write_bytes(stack.upstream_conf.read_bytes())
     replace_file(stack.upstream_conf, before)
     reload_nginx(stack)
-    wait_until_old_have_left(stack)
+    wait_for_old_processes(stack)
     return f"{reason}\nupstream.conf is again as it was served before; yours is kept as {refused}"
 
 
@@ -157,7 +157,7 @@ def _retire(stack: Stack, upstream: Upstream, old: Mapping[str, set[int]]) -> No
     if not any(removed.values()):
         return
     print("waiting for the old nginx processes …", flush=True)
-    wait_until_old_have_left(stack)
+    wait_for_old_processes(stack)
     for place in stack.places():
         if removed.get(place.host):
             print(f"draining {_named(removed[place.host])} on {place.host} …", flush=True)

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class NginxProcess:
-    """`leaving`: of an earlier generation, it only finishes what it has begun."""
+    """`shutting_down`: of an earlier generation, it only finishes what it has begun."""
 
     pid: int
     age_seconds: float
-    leaving: bool
+    shutting_down: bool
 
 
 class Place(Protocol):

@@ -82,8 +82,8 @@ def _workers(places: Sequence[Place], upstream: Upstream | None) -> list[dict[st
 
 def _nginx(stack: Stack) -> dict[str, Any]:
     processes = stack.nginx_processes()
-    now = [process for process in processes if not process.leaving]
-    old = sorted(process.age_seconds for process in processes if process.leaving)
+    now = [process for process in processes if not process.shutting_down]
+    old = sorted(process.age_seconds for process in processes if process.shutting_down)
     # Processes of one generation are born within the same moment.
     generations = sum(1 for n, age in enumerate(old) if n == 0 or age - old[n - 1] > 0.5)
     return {

@@ -18,10 +18,10 @@ from deploy.supervisor.container import container_workers
 from deploy.supervisor.workers import Workers
 
 
-def answer(action: str, words: list[str]) -> int:
+def answer(action: str, argv: list[str]) -> int:
     """Print {"value": ...}, or {"error": ...} when it is refused."""
     try:
-        said = {"value": ACTIONS[action](container_workers(), words)}
+        said = {"value": ACTIONS[action](container_workers(), argv)}
     except Refused as error:
         said = {"error": str(error)}
     print(json.dumps(said), flush=True)
@@ -41,18 +41,18 @@ def _redis_url() -> str:
 
 
 ACTIONS: dict[str, Callable[[Workers, list[str]], Any]] = {
-    "ports": lambda workers, words: workers.ports(),
-    "taken": lambda workers, words: workers.taken([int(word) for word in words]),
-    "start": lambda workers, words: workers.start([int(word) for word in words]),
-    "stop": lambda workers, words: workers.stop([int(word) for word in words]),
-    "restart": lambda workers, words: workers.restart(int(words[0])),
-    "move-streams": lambda workers, words: workers.move_streams(),
-    "figures": lambda workers, words: workers.figures(),
-    "applied": lambda workers, words: workers.applied(),
-    "keep": lambda workers, words: workers.keep(words[0]),
-    "secrets": lambda workers, words: secrets(),
-    "resolves": lambda workers, words: resolves(words[0]),
-    "answers": lambda workers, words: answers(words[0], int(words[1])),
-    "begin-session": lambda workers, words: begin_session(os.environ),
-    "store": lambda workers, words: store_figures(_redis_url()),
+    "ports": lambda workers, argv: workers.ports(),
+    "taken": lambda workers, argv: workers.taken([int(text) for text in argv]),
+    "start": lambda workers, argv: workers.start([int(text) for text in argv]),
+    "stop": lambda workers, argv: workers.stop([int(text) for text in argv]),
+    "restart": lambda workers, argv: workers.restart(int(argv[0])),
+    "move-streams": lambda workers, argv: workers.move_streams(),
+    "figures": lambda workers, argv: workers.figures(),
+    "applied": lambda workers, argv: workers.applied(),
+    "keep": lambda workers, argv: workers.keep(argv[0]),
+    "secrets": lambda workers, argv: secrets(),
+    "resolves": lambda workers, argv: resolves(argv[0]),
+    "answers": lambda workers, argv: answers(argv[0], int(argv[1])),
+    "begin-session": lambda workers, argv: begin_session(os.environ),
+    "store": lambda workers, argv: store_figures(_redis_url()),
 }

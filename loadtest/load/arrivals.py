@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 def due_times(rate: float, seed: int) -> Iterator[float]:
     """Moments of an endless Poisson process, in seconds from its start; `rate` is per second."""
-    dice = random.Random(f"arrivals {seed}")
+    rng = random.Random(f"arrivals {seed}")
     moment = 0.0
     while True:
-        moment += dice.expovariate(rate)
+        moment += rng.expovariate(rate)
         yield moment

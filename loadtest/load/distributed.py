@@ -15,14 +15,14 @@ from loadtest.check.history import HistoryWriter, encode_line
 from loadtest.check.op import Op
 from loadtest.load.conductor import Accompany, Conductor
 from loadtest.load.figures import Figures, add_up, from_message
-from loadtest.load.generator import FAREWELL_SECONDS, combine
+from loadtest.load.generator import COMPANION_SECONDS, combine
 from loadtest.plan import Plan
 from loadtest.settings import Settings
 
 BATCH = 500  # requests a message
 REPORT_SECONDS = 0.9  # a little more often than the progress line comes
 SUMMARY_SECONDS = (
-    FAREWELL_SECONDS + 20.0
+    COMPANION_SECONDS + 20.0
 )  # for the last summary, once the users of all workers are gone
 LEAVE_SECONDS = 1.0  # between a worker's summary and its end: what is on its way must arrive
 

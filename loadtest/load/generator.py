@@ -16,7 +16,7 @@ from loadtest.load.figures import Figures
 from loadtest.load.recorder import Recorder
 from loadtest.verdict.latency import percentile
 
-FAREWELL_SECONDS = 30.0  # for what runs beside the users to come to its end
+COMPANION_SECONDS = 30.0  # for what runs beside the users to come to its end
 DRAIN_SECONDS = 3.0  # for requests still in flight then
 ERRORS_KEPT = 20
 SPACING = 10**9  # so many requests a process may number before it would meet its neighbour
@@ -94,7 +94,7 @@ class Generator:
     def finish(self) -> dict[str, Any]:
         """Wait for stragglers and end the history; returns the summary of this process."""
         self.stop()
-        gevent.joinall(self._companions, timeout=FAREWELL_SECONDS)
+        gevent.joinall(self._companions, timeout=COMPANION_SECONDS)
         deadline = time.monotonic() + DRAIN_SECONDS
         while self.recorder.in_flight and time.monotonic() < deadline:
             gevent.sleep(0.05)

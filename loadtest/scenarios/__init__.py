@@ -39,7 +39,7 @@ class Visitor:
         """A session of a new user in this visitor's browser."""
         return self.browser.login(self.new_name(), self.password)
 
-    def say_farewell(self, session: Session, browser: Browser | None = None) -> None:
+    def finish(self, session: Session, browser: Browser | None = None) -> None:
         """The end of a session: its exact count, the logout, and proof that it is over.
 
         Call it with nothing in flight.

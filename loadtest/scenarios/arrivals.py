@@ -56,7 +56,7 @@ def serve_arrivals(
             slots.spawn(_replace, seat, seats)
     slots.join(raise_error=True)
     for seat in seats:
-        seat.visitor.say_farewell(seat.session)
+        seat.visitor.finish(seat.session)
 
 
 def _sit_down(visitor: Visitor) -> Seat | None:
@@ -78,7 +78,7 @@ def _replace(seat: Seat, seats: list[Seat]) -> None:
     """Log this session out before it expires, and begin another one."""
     while seat.in_flight:
         gevent.sleep(0.05)
-    seat.visitor.say_farewell(seat.session)
+    seat.visitor.finish(seat.session)
     if successor := _sit_down(seat.visitor):
         seats.append(successor)
 

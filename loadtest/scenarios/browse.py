@@ -21,7 +21,7 @@ def browse(visitor: Visitor) -> None:
         if session.visits and random.random() < REPEATED:
             browser.repeat(session)
         random.choice((browser.read, browser.page))(session)
-    visitor.say_farewell(session)
+    visitor.finish(session)
 
 
 def come_back(visitor: Visitor) -> None:
@@ -32,7 +32,7 @@ def come_back(visitor: Visitor) -> None:
     if "data" not in visitor.missing:
         browser.put(session, DIARY, '"of the session before"')
         browser.get(session, DIARY)
-    visitor.say_farewell(session)
+    visitor.finish(session)
     again = browser.login(session.user, visitor.password)
     browser.probe(session)
     browser.read(again)
@@ -40,4 +40,4 @@ def come_back(visitor: Visitor) -> None:
         browser.get(again, DIARY)
     browser.visit(again)
     browser.probe(session)
-    visitor.say_farewell(again)
+    visitor.finish(again)

@@ -37,7 +37,7 @@ def end_devices(visitor: Visitor) -> None:
     else:
         browser.devices(own)
         browser.visit(own)
-        visitor.say_farewell(own)
+        visitor.finish(own)
 
 
 def _all_live(visitor: Visitor, own: Session, others: list[Device]) -> None:
@@ -77,7 +77,7 @@ def _end_itself(visitor: Visitor, own: Session, others: list[Device]) -> None:
         other.end(session, f"/devices/{ref}/end", [session])
         visitor.find_over(session, other)
     else:
-        visitor.say_farewell(session, other)
+        visitor.finish(session, other)
 
 
 def _log_in_anew(visitor: Visitor, own: Session, others: list[Device]) -> None:

@@ -42,7 +42,7 @@ def change_fields(visitor: Visitor) -> None:
     browser.page(session)
     for key in keys:
         browser.get(session, key)
-    visitor.say_farewell(session)
+    visitor.finish(session)
 
 
 def _write(browser: Browser, session: Session, key: str, values: tuple[str, ...]) -> None:

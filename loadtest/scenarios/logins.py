@@ -23,7 +23,7 @@ def log_in_again(visitor: Visitor) -> None:
         browser.visit(second)
         browser.read(second)
     visitor.find_over(first)
-    visitor.say_farewell(second)
+    visitor.finish(second)
 
 
 def race_logins(visitor: Visitor) -> None:
@@ -43,7 +43,7 @@ def race_logins(visitor: Visitor) -> None:
         session.pinned = True
         browser.read(session)
         browser.visit(session)
-        visitor.say_farewell(session)
+        visitor.finish(session)
 
 
 def log_in_too_often(visitor: Visitor) -> None:
@@ -62,7 +62,7 @@ def log_in_too_often(visitor: Visitor) -> None:
         browser.read(session)
     if "devices" in visitor.missing:
         for browser, session in held:
-            visitor.say_farewell(session, browser)
+            visitor.finish(session, browser)
         return
     newcomer.devices(held[-1][1])
     newcomer.end(held[-1][1], "/devices/end-all", [session for _, session in held])

@@ -26,4 +26,4 @@ def load_pages(visitor: Visitor) -> None:
         pool = Pool(CONNECTIONS)
         greenlets = [pool.spawn(request, session) for request in requests]
         gevent.joinall(greenlets, raise_error=True)
-    visitor.say_farewell(session)
+    visitor.finish(session)

@@ -39,7 +39,7 @@ def be_refused(visitor: Visitor) -> None:
     for method, path, body, _ in random.sample(paths, UNANNOUNCED):
         visitor.new_browser().stray(method, path, body=body)
     browser.visit(session)
-    visitor.say_farewell(session)
+    visitor.finish(session)
 
 
 def forgeries(cookie: str, random: Random) -> Iterator[str]:

@@ -83,7 +83,7 @@ def _rest_once(visitor: Visitor, seconds: float, over: Over) -> None:
         _look_at_all(browser, session, fields, page_first=visitor.random.random() < 0.5)
         if not rested:
             break
-    visitor.say_farewell(session)
+    visitor.finish(session)
 
 
 def _write_fields(visitor: Visitor, session: Session) -> Iterator[str]:
@@ -125,7 +125,7 @@ def use_in_one_way(visitor: Visitor, way: str, over: Over) -> None:
             if not wait_until(time.monotonic_ns() + pause, over):
                 break
             ways[way](session)
-        visitor.say_farewell(session)
+        visitor.finish(session)
 
 
 def oversleep(visitor: Visitor, over: Over) -> None:
@@ -155,7 +155,7 @@ def _find_expired(visitor: Visitor, session: Session, seconds: float, over: Over
         session.over = True
         visitor.find_over(session)
     else:
-        visitor.say_farewell(session)
+        visitor.finish(session)
 
 
 def long_lives(new_visitor: Callable[[], Visitor], over: Over) -> Iterator[Callable[[], None]]:

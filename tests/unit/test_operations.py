@@ -194,7 +194,10 @@ def test_nginx_processes_of_a_container() -> None:
 """
     found = nginx_processes(listing)
 
-    assert [(p.pid, p.age_seconds, p.leaving) for p in found] == [(11, 100, True), (12, 3, False)]
+    assert [(p.pid, p.age_seconds, p.shutting_down) for p in found] == [
+        (11, 100, True),
+        (12, 3, False),
+    ]
 
 
 def test_keys_are_counted_by_kind() -> None:

@@ -27,7 +27,7 @@ lifetimes = SimpleNamespace(absolute_seconds=0.5)
 farewells = []
 visitors = [
     SimpleNamespace(browser=browser, random=Random(n), log_in=log_in, lifetimes=lifetimes,
-                    say_farewell=farewells.append)
+                    finish=farewells.append)
     for n in range(SESSIONS)
 ]
 recorder = SimpleNamespace(arrivals=0, dropped=0)
