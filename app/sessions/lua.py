@@ -19,3 +19,5 @@ def _script(path: Path) -> Script:
 
 
 SCRIPTS = {path.stem: _script(path) for path in _FOLDER.glob("*.lua") if path.stem != _PRELUDE}
+# What a worker runs; the rest is for administrators, who may SCAN.
+WORKERS = [script for name, script in SCRIPTS.items() if name != "everybody"]

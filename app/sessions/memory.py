@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from .codec import MAX_EXACT_INTEGER, spell
@@ -80,6 +81,9 @@ class Memory:
         _, sha, count, *words = request.command
         keys = [str(key) for key in words[: int(count)]]
         return self._answer(_NAMES[str(sha)], keys, words[int(count) :])
+
+    async def tags(self) -> list[str]:
+        return ["0"]
 
     def _answer(self, name: str, keys: Sequence[str], args: Command) -> asyncio.Future[Any]:
         """Done at once and whole, as a script is; told when the event loop comes round."""
@@ -248,6 +252,19 @@ class Memory:
             if record is not None and self._life(record, idle, absolute) is not None:
                 rows[-1] += [record.created, record.touched, *record.labels]
         return rows
+
+    def _everybody(
+        self, keys: Sequence[str], cursor: Any, pattern: Any, most: Any, idle: Any, absolute: Any
+    ) -> list[Any]:
+        known = [key for key in sorted(self._sessions) if fnmatchcase(key, pattern)]
+        end, rows = int(cursor) + int(most), []
+        for key in known[int(cursor) : end]:
+            record = self._at(key)
+            if record is not None and self._life(record, idle, absolute) is not None:
+                digest = key.rpartition(":")[2].encode()
+                facts = (record.created, record.touched, *record.labels)
+                rows.append([(record.user or "").encode(), digest, *facts])
+        return [b"%d" % (end if end < len(known) else 0), rows]
 
     def _destroy(self, keys: Sequence[str], reason: Any, count: Any, *words: Any) -> list[Any]:
         keep, digests = words[: int(count)], words[int(count) :]

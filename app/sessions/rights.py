@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from .identity import index_key, log_key, session_key
-from .lua import SCRIPTS
+from .lua import WORKERS
 from .wire.calls import Script, ScriptError, StoreUnavailable
 from .wire.pipeline import Pipeline
 
@@ -54,9 +54,7 @@ async def check_rights(
     `others` are scripts beside the engine's own; `keys` and `channels` what is used beside sessions.
     """
     session, user = session_key("-", "-", prefix), index_key("-", "-", prefix)
-    asked = [
-        f"{name} {session} {session} {session}" for name in sorted(commands_of(SCRIPTS.values()))
-    ]
+    asked = [f"{name} {session} {session} {session}" for name in sorted(commands_of(WORKERS))]
     asked += [f"UNLINK {key}" for key in (user, log_key("-", "-", prefix), *keys)]
     asked += [f"{name} {user} {user} {user}" for name in sorted(commands_of(others))]
     asked += [line for c in (session, *channels) for line in (f"PUBLISH {c} -", f"SUBSCRIBE {c}")]

@@ -19,7 +19,7 @@ from app.sessions import (
     Subscription,
     check_rights,
 )
-from app.sessions.lua import SCRIPTS
+from app.sessions.lua import WORKERS
 from app.sessions.rights import CLUSTER, CONNECTION, commands_of
 from app.throttle import SCRIPT as THROTTLE
 from app.throttle import Rules, Throttle, key_of
@@ -46,7 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 def test_list_is_what_is_used() -> None:
     """The user may run the commands of the scripts and of the connections, and no other."""
-    used = commands_of([*SCRIPTS.values(), THROTTLE]) | CONNECTION | CLUSTER
+    used = commands_of([*WORKERS, THROTTLE]) | CONNECTION | CLUSTER
     assert sorted(name.lower() for name in used) == COMMANDS
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 
 from .address import Address, Place
-from .calls import Call, Request, pack
+from .calls import Call, Request, StoreUnavailable, pack
 from .connection import connect
 from .exchange import NOT_THE_MASTER, Exchange, Refusal
 from .server import ServerLink
@@ -51,6 +52,25 @@ class ClusterLink:
     def retire(self, reason: str) -> None:
         for link in self._links.values():
             link.retire(reason)
+
+    async def tags(self) -> list[str]:
+        """Hash tags of which one leads to each primary, in an order that stays.  Raises StoreUnavailable."""
+        if not self._slots.holders:
+            self._learn()
+        if self._learning is not None:
+            await asyncio.shield(self._learning)
+        holders = self._slots.holders
+        found: dict[Place, str] = {}
+        missing = set(holders) - {None}
+        if not missing:
+            raise StoreUnavailable("no node of the cluster is known", may_have_happened=False)
+        tags = map(str, count())
+        while missing:
+            holder = holders[slot_of(tag := next(tags))]
+            if holder is not None and holder in missing:
+                missing.remove(holder)
+                found[holder] = tag
+        return [found[place] for place in sorted(found)]
 
     async def close(self) -> None:
         self._closing = True

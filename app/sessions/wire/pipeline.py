@@ -105,6 +105,11 @@ class Pipeline:
             outbox.flush()
         return answer
 
+    async def tags(self) -> list[str]:
+        """Hash tags, as in `session:{tag}:`, of which one leads to each node.  Raises StoreUnavailable."""
+        link = self._plain.link
+        return await link.tags() if isinstance(link, ClusterLink) else ["0"]
+
     async def close(self) -> None:
         """Close the connections; calls still waiting fail."""
         for outbox in {self._plain, self._acknowledged}:
