@@ -109,7 +109,7 @@ STATES: dict[str, tuple[Spoil, str, str]] = {
         "refuses writes: NOREPLICAS",
         "lower min-replicas-to-write",
     ),
-    "NOPERM": (forbidden, "nobody can log in", "ACL SETUSER"),
+    "NOPERM": (forbidden, "nobody can log in", "deploy/redis/users.acl"),
     "snapshot": (cannot_save, "could not save its last snapshot", "make room on its disk"),
     "memory": (nearly_full, "of its maxmemory", "raise it before logins fail"),
 }
