@@ -22,6 +22,10 @@ STREAMS_A_TURN = 200  # written to before the event loop may answer a request ag
 MOVED_SECONDS = 50  # before worker_shutdown_timeout in nginx/nginx.conf cuts off what is left
 TICK_SECONDS = 0.1
 BURST, PER_SECOND = 50, 10.0  # alerts this worker takes: each is written to every stream
+USER_BURST, USER_PER_SECOND = 20, 2.0  # of these one user's: nobody can use up those of others
+MAX_ALLOWANCES = (
+    1000  # of users that are remembered; beyond that those that are full again are forgotten
+)
 
 log = logging.getLogger("app")
 
@@ -40,6 +44,7 @@ class Hub:
         self._pending: deque[bytes] = deque(maxlen=MAX_PENDING)
         self._wake = asyncio.Event()
         self._allowance = Allowance(BURST, PER_SECOND)
+        self._allowances: dict[str, Allowance] = {}  # by user
         notices.subscribe(
             CHANNEL, self._alerted, self._tell_whether_heard, self._tell_whether_heard
         )
@@ -55,10 +60,15 @@ class Hub:
 
         False when `session` has ended; None when there were too many alerts.  Raises StoreUnavailable.
         """
-        if not self._allowance.take():
+        if not (self._allowance_of(session.user).take() and self._allowance.take()):
             return None
         alert = {"text": text, "from": session.user, "worker": self._worker["worker"]}
         return await self._notices.publish(session, CHANNEL, ujson.dumps(alert, allow_nan=False))
+
+    def _allowance_of(self, user: str) -> Allowance:
+        if len(self._allowances) >= MAX_ALLOWANCES and user not in self._allowances:
+            self._allowances = {name: one for name, one in self._allowances.items() if not one.full}
+        return self._allowances.setdefault(user, Allowance(USER_BURST, USER_PER_SECOND))
 
     def full(self, session: Session) -> bool:
         """Whether this session may have no more streams here."""
@@ -159,14 +169,22 @@ class Allowance:
         self._left = self._burst
         self._at = 0.0
 
+    @property
+    def full(self) -> bool:
+        self._fill()
+        return self._left == self._burst
+
     def take(self) -> bool:
-        now = asyncio.get_running_loop().time()
-        self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
-        self._at = now
+        self._fill()
         if self._left < 1:
             return False
         self._left -= 1
         return True
+
+    def _fill(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
+        self._at = now
 
 
 def reconnect(streams: int) -> bytes:
