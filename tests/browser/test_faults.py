@@ -109,9 +109,9 @@ def test_a_worker_drains(open_page: OpenPage, own: Scratch) -> None:
 
 
 def test_expiry(open_page: OpenPage) -> None:
-    """When nobody uses the page the session runs out, and the page leaves for the login and says why."""
+    """When nobody uses the page the session expires, and the page goes to the login and says why."""
     with scratch_stack(UPSTREAM, os.environ, SESSION_IDLE_SECONDS="3") as stack:
         page = open_page(base_url=stack.url)
         log_in(page, "Sleeper")
         page.wait_for_url("**/login?ended=expired&*", timeout=3000 + SOON_MS)
-        expect(page.get_by_role("status")).to_contain_text("not been used for a while")
+        expect(page.get_by_role("status")).to_contain_text("not used for a while")
