@@ -18,7 +18,7 @@ Doubles = list[ArticleStore]
 
 @pytest.fixture(params=[ArticleStore, DirtyFlagStore])
 async def doubles(request: pytest.FixtureRequest, shared_single: Place) -> AsyncIterator[Doubles]:
-    connections = [Redis.from_url(shared_single.url) for _ in range(4)]
+    connections = [Redis(port=shared_single.nodes[0].port) for _ in range(4)]
     yield [request.param(connection) for connection in connections]
     for connection in connections:
         await connection.aclose()
@@ -42,7 +42,7 @@ async def test_blobs_undo_deletes(doubles: Doubles) -> None:
 
 async def test_writing_back_what_was_read_revives(shared_single: Place) -> None:
     """A store that writes on each read revives logged-out sessions although nobody changed anything."""
-    connections = [Redis.from_url(shared_single.url) for _ in range(2)]
+    connections = [Redis(port=shared_single.nodes[0].port) for _ in range(2)]
     stores = [ArticleStore(connection) for connection in connections]
     revived = await races.undone_by_readers(stores, rounds=60)
     for connection in connections:
