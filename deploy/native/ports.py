@@ -11,9 +11,10 @@ from deploy.refused import Refused
 from deploy.upstream.read import Upstream
 
 # Another checkout's workers are the usual reason.
-SECOND = """, or run a second stack beside the first:
-  sed 's/app:80/app:81/' nginx/upstream.conf > upstream-81.conf
-  make run UPSTREAM_CONF=upstream-81.conf HTTP_PORT=8090"""
+SECOND = (
+    ", or run a second stack beside the first: sed 's/app:80/app:81/' nginx/upstream.conf > second.conf "
+    "&& make run UPSTREAM_CONF=second.conf HTTP_PORT=8090"
+)
 
 
 def check_ports(options: Options, upstream: Upstream) -> None:

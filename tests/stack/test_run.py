@@ -95,7 +95,7 @@ def test_busy_https_port(settings: dict[str, str]) -> None:
 
 
 def test_busy_worker_port(settings: dict[str, str]) -> None:
-    """A worker's taken port is named, with the file and line that hold it."""
+    """A worker's taken port is named, with the file and line that hold it, and a command for a second stack."""
     path = Path(settings["UPSTREAM_CONF"])
     number, port = next(
         (number, int(found[1]))
@@ -107,6 +107,7 @@ def test_busy_worker_port(settings: dict[str, str]) -> None:
 
     assert f"port {port} on 127.0.0.1 is in use" in line
     assert f"{path}, line {number}" in line
+    assert "make run UPSTREAM_CONF=second.conf HTTP_PORT=8090" in line
 
 
 WRONG = {
