@@ -92,13 +92,15 @@ async def test_set_only_at_login_and_logout(workers: list[Worker], visitor: Visi
     assert "Set-Cookie" not in late.headers
 
 
-@pytest.mark.parametrize("path", ["/devices/end-all", "/devices/{ref}/end"])
+@pytest.mark.parametrize("path", ["/logout", "/devices/end-all", "/devices/{ref}/end"])
 async def test_cleared_with_its_session(workers: list[Worker], visitor: Visitor, path: str) -> None:
-    """Ending one's own session from the list of devices takes the cookie away too, with its flags."""
+    """Ending one's own session takes the cookie away, with its flags, and what scripts have stored in the browser."""
     (device,) = (await visitor.get(workers[0], "/api/devices")).json()["devices"]
+    assert "Clear-Site-Data" not in (await visitor.get(workers[0], "/")).headers
     answer = await visitor.post(workers[1], path.format(ref=device["ref"]))
     header = answer.headers["Set-Cookie"]
     assert new_cookie(answer) in ("", '""')
+    assert answer.headers["Clear-Site-Data"] == '"storage"'
     assert {"HttpOnly", "Path=/", "SameSite=Lax"} <= set(header.split("; "))
     assert not await visitor.knows_me(workers[0])
 
