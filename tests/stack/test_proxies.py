@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +12,7 @@ from app.settings import COOKIE_NAME
 from deploy.https import read_https, write_https
 from deploy.native.scratch import Scratch
 from lab.testbed.second_nginx import replaced, second_nginx
-from tests.stack.test_login_limit import TRIES, try_passwords
+from tests.stack.test_login_limit import try_passwords
 from tests.stack.visitor import Visitor, new_visitor
 
 pytestmark = pytest.mark.native
@@ -126,31 +125,6 @@ def test_visitors_address(url: str, forwarded: str) -> None:
     """The visitor's address is the last in X-Forwarded-For that is no proxy's: what a visitor writes before it is not."""
     with visitor_through(url, PROXY, HTTPS | {"X-Forwarded-For": forwarded}) as visitor:
         assert address_shown(visitor) == ADDRESS
-
-
-def last_of_many(url: str, addresses: list[str]) -> int:
-    """The status of the last of many wrong passwords, each from the next of these addresses in turn."""
-    with visitor_through(url, PROXY, HTTPS) as visitor:
-        for address in addresses * (TRIES // len(addresses)):
-            visitor.headers["X-Forwarded-For"] = address
-            form = {"username": f"test-{uuid.uuid4().hex}", "password": "wrong"}
-            status = visitor.post("/login", data=form).status_code
-    return status
-
-
-@pytest.mark.parametrize(
-    ("network", "last"),
-    [
-        ("2001:db8:1:2:3:4:5:{}", 429),
-        ("2001:db8:1:3::{}", 429),
-        ("2001:db8::{}", 429),
-        ("2001:db8:2:{}::1", 401),
-        ("2001:db8:{}::1", 401),
-    ],
-)
-def test_login_limit_counts_64_bits(url: str, network: str, last: int) -> None:
-    """All addresses of an IPv6 /64 share one count, as one customer has them all; another /64 has its own."""
-    assert last_of_many(url, [network.format(number) for number in range(1, 8)]) == last
 
 
 def test_login_limit_counts_visitors(url: str) -> None:
