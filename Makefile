@@ -54,7 +54,7 @@ stop: $(VENV)/run ## Stop it from another terminal
 logs: $(VENV)/run ##+ follow its logs
 	@$(PY) -m deploy logs
 
-user: $(VENV)/run ## NAME=ann: an account
+user: $(VENV)/run ## NAME=ann: an account; REMOVE=1
 	@$(call need,NAME,write the name: make user NAME=ann)
 	@$(PY) -m deploy user "$$NAME"
 

@@ -174,17 +174,29 @@ def status(given: argparse.Namespace) -> int:
     return show_status(os.environ, as_json=given.json)
 
 
-def user(given: argparse.Namespace) -> None:
+def user(given: argparse.Namespace) -> int:
     """Add an account to USERS_FILE, or change its password; running workers look at the file at each login.
 
-    Asks for the password, or reads it from standard input when that is not a terminal.
+    Asks for the password, or reads it from standard input when that is not a terminal. REMOVE=1 takes the account
+    away. Sessions of an account that was changed or removed end (ASVS 5.0 7.4.2, 7.4.3).
     """
     from deploy.native.options import read_environ, read_options
     from deploy.native.users import set_user
+    from deploy.operations.end_sessions import end_sessions
     from deploy.operations.who_reads import who_reads
 
     environ = read_environ(os.environ)
-    print(who_reads(set_user(given.name, read_options(environ), environ), environ))
+    options = read_options(environ)
+    remove = environ.get("REMOVE") == "1"
+    path, known = set_user(given.name, options, environ, remove=remove)
+    print(who_reads(path, environ), flush=True)
+    if not known:
+        return 0
+    try:
+        return end_sessions(known, options, environ)
+    except Refused:
+        print("no stack runs here, so no session was ended")
+        return 0
 
 
 def end_sessions(given: argparse.Namespace) -> int:

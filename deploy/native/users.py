@@ -1,4 +1,4 @@
-"""`make user NAME=...`: add an account to USERS_FILE, or give it a new password."""
+"""`make user NAME=...`: add an account to USERS_FILE, give it a new password, or take it away."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from deploy.replace_file import replace_file
 MIN_PASSWORD_CHARACTERS = 8  # ASVS 6.2.1
 
 
-def set_user(given_name: str, options: Options, environ: Mapping[str, str]) -> Path:
-    """Ask for the password and write the line `name:hash`; the other lines stay as they are.
+def set_user(
+    given_name: str, options: Options, environ: Mapping[str, str], *, remove: bool = False
+) -> tuple[Path, str]:
+    """Ask for the password and write the line `name:hash`, or `remove` it; the other lines stay as they are.
 
-    Returns the file it was written to.
+    Returns the file, and the name of an account that may have sessions: empty for a new one.
     """
     path = Path(environ.get("USERS_FILE") or options.stack_dir / "users")
     name = normalise(given_name)
@@ -35,11 +37,16 @@ def set_user(given_name: str, options: Options, environ: Mapping[str, str]) -> P
         users = read_users(path) if path.exists() else {}
     except UsersFileError as error:
         raise Refused(str(error)) from None
-    word = "changed" if name in users else "added"
-    users[name] = hash_password(_checked(_password()))
+    known = name if name in users else ""
+    if remove and not known:
+        raise Refused(f"{path} has no account {name}")
+    if remove:
+        del users[name]
+    else:
+        users[name] = hash_password(_checked(_password()))
     _write(path, users)
-    print(f"{name}: {word} in {path}")
-    return path
+    print(f"{name}: {'removed' if remove else 'changed' if known else 'added'} in {path}")
+    return path, known
 
 
 def _password() -> str:

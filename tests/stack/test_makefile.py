@@ -127,6 +127,30 @@ def test_user(settings: dict[str, str], tmp_path: Path) -> None:
     assert "make user NAME=ann" in unnamed.stderr
 
 
+def test_user_changed_and_removed(stack: Scratch, tmp_path: Path) -> None:
+    """A new password ends the account's sessions, and so does REMOVE=1, which takes it away; others' live on."""
+    file, name = tmp_path / "users", "carl of this test"
+    settings = settings_of(stack) | {"USERS_FILE": str(file)}
+    password = "correct horse battery\n"
+    for other in (name, "dora"):
+        assert make("user", f"NAME={other}", typed=password, **settings).returncode == 0
+    with new_visitor(stack.url) as carl, new_visitor(stack.url) as dora:
+        dora.log_in("dora")
+        for more in ({}, {"REMOVE": "1"}):
+            carl.log_in(name)
+            done = make("user", f"NAME={name}", typed=password, **settings, **more)
+
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.endswith(f"1 session of {name} ended\n")
+            assert carl.get("/api/session").status_code == 401
+        assert dora.get("/api/session").status_code == 200
+    again = make("user", f"NAME={name}", typed=password, **settings, REMOVE="1")
+
+    assert [line.split(":")[0] for line in file.read_text().splitlines()] == ["dora"]
+    assert again.returncode != 0
+    assert f"has no account {name}" in again.stderr
+
+
 def test_end_sessions(stack: Scratch) -> None:
     """`make end-sessions USER=ann` logs ann out everywhere and says how often; a shell's USER is not meant."""
     settings = settings_of(stack)
