@@ -80,10 +80,11 @@ def test_workers_may_only_what_they_need(stack: Stack) -> None:
         'python -c \'import redis; print(redis.from_url("{}").execute_command(*"{}".split()))\''
     )
     url = "unix://{}@/run/redis/redis.sock"
-    for user in ("default", "sessions", "status"):
+    for user in ("sessions", "status"):
         for command in ("FLUSHALL", "CONFIG GET *", "SET x y", "ACL LIST"):
             asked = script.format(url.format(user), command)
             assert "no permissions" in stack.shell("app", asked)
+    assert "NOAUTH" in stack.shell("redis", "redis-cli -s /run/redis/redis.sock ping")  # nobody
 
 
 def test_redis_states_its_limits(stack: Stack) -> None:

@@ -179,7 +179,7 @@ def test_hung_worker(operated: Operated) -> None:
     assert page.status_code == 504
     assert len(before - boots(operated)) == 1
     assert f"has not answered for {WATCHDOG_SECONDS} s: it is killed" in line["message"]
-    assert "app/handlers/api.py" in line["stack"]
+    assert "app/handlers/slow.py" in line["stack"]
 
 
 def watchdog_lines(operated: Operated) -> list[dict[str, str]]:
