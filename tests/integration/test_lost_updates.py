@@ -102,6 +102,8 @@ async def test_update_gives_up(store: RedisSessions, place: Place) -> None:
         session["n"] = 1000
         place.admin.hincrby(key_of(session_id), "version", 1)  # as another worker's save does
 
+    known = await load(store, await store.create("ann"))  # Redis has the scripts from here on
+    await store.update(known, lambda session: session.__setitem__("n", 1))
     with Monitor(place) as asked, pytest.raises(SessionConflict):
         await store.update(session, overtaken)
     assert seen == [1, 2, 3]

@@ -17,6 +17,7 @@ import pytest
 from deploy.native.scratch import Scratch, free_ports, scratch_stack
 from deploy.operations import reload as reload_module
 from deploy.operations.find import find_stack
+from deploy.operations.restart import rolling_restart
 from deploy.operations.status import show_status
 from deploy.refused import Refused
 from lab.operations.load import failures
@@ -276,7 +277,7 @@ def test_workers_that_have_just_started(start_stack: StartStack) -> None:
 
 
 def test_worker_that_cannot_start(start_stack: StartStack) -> None:
-    """A new worker that ends at its start is refused, a restart stops at the first, and the stack lives on."""
+    """A new worker that ends at its start is refused, a restart touches none then, and the stack lives on."""
     stack = start_stack()
     secret = stack.folder / "state/session-secret"
     kept = secret.read_text()
@@ -288,14 +289,28 @@ def test_worker_that_cannot_start(start_stack: StartStack) -> None:
     assert "session-secret is empty" in said
     code, said = operate(stack, "rolling-restart")
     assert code == 1
-    assert "3 workers were not touched" in said
-    assert [boot_of(port) for port in stack.worker_ports] == [None, *boots[1:]]
-    assert status(stack)["healthy"] is False
+    assert "session-secret is empty" in said
+    assert [boot_of(port) for port in stack.worker_ports] == boots
+    assert status(stack)["healthy"] is False  # nobody can log in
     secret.write_text(kept)
     done(stack, "rolling-restart")
 
     assert status(stack)["healthy"] is True
     assert stack.process.poll() is None
+
+
+def test_restart_stops_at_the_first(stack: Scratch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that does not come back ends a rolling restart, which says how many it has left alone."""
+    asked: list[int] = []
+
+    def restart(_: object, port: int) -> None:
+        asked.append(port)
+        raise Refused("it does not come back")
+
+    monkeypatch.setattr("deploy.supervisor.workers.Workers.restart", restart)
+    with pytest.raises(Refused, match="3 workers were not touched"):
+        rolling_restart(settings_of(stack))
+    assert asked == [stack.worker_ports[0]]
 
 
 def test_not_verified(stack: Scratch, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +339,9 @@ def test_one_operation_at_a_time(stack: Scratch) -> None:
     """While one operation is under way, another is refused."""
     first = begin(stack, "scale", "5")
     next(line for line in first.stdout or () if line.startswith("starting"))
+    first.send_signal(signal.SIGSTOP)  # so that it is under way for as long as the other asks
     code, said = operate(stack, "reload")
+    first.send_signal(signal.SIGCONT)
     first.communicate(timeout=60)
 
     assert code == 1
