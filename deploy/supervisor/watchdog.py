@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 import xmlrpc.client
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class Watched:
     def __init__(self, name: str, port: int, pid: int, files: Path) -> None:
         self.name, self.port, self.pid = name, port, pid
         self.silent_seconds = 0.0
-        self.listens = False
+        self.listens: bool | None = None  # not known yet
         self._progress = files.with_suffix(".progress")
         self._stack = files.with_suffix(".stack")
         self._seen = b""
@@ -50,13 +51,18 @@ class Watched:
         self.silent_seconds += elapsed
         if self._question and self._question.done():
             answered, self._question = self._question.result(), None
-            if answered or self.listens:
+            if answered:
                 self.silent_seconds = 0
-            self.listens = answered
         if (progress := _content(self._progress)) != self._seen:
             self._seen, self.silent_seconds = progress, 0
         if self._question is None:
-            self._question = asyncio.create_task(ask(self.port))
+            self._question = asyncio.create_task(ask(self.port, self._note_listening))
+
+    def _note_listening(self, listens: bool) -> None:
+        """It may be starting or ending until it listens, and hang from then on: each has its own time."""
+        if self.listens not in (None, listens):
+            self.silent_seconds = 0
+        self.listens = listens
 
     def forget(self) -> None:
         if self._question:
@@ -132,12 +138,14 @@ class Watchdog:
         worker.silent_seconds = 0
 
 
-async def ask(port: int) -> bool:
-    """Whether the worker answers, however long that takes; False at once when nobody listens."""
+async def ask(port: int, note_listening: Callable[[bool], None] = lambda _: None) -> bool:
+    """Whether the worker answers, however long that takes; first it is noted whether anybody listens."""
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
+        note_listening(False)
         return False
+    note_listening(True)
     try:
         writer.write(b"GET /livez HTTP/1.1\r\nHost: watchdog\r\nConnection: close\r\n\r\n")
         return bool(await reader.read(1))
