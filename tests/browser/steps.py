@@ -16,9 +16,17 @@ HELD = re.compile(r"^Worker \S+:\d+ holds this page's event stream\.$")
 
 def fill_in(page: Page, name: str, password: str) -> None:
     """Fill in the form and press the button, as a visitor does."""
+    write_in(page, name, password)
+    press_log_in(page)
+
+
+def write_in(page: Page, name: str, password: str) -> None:
     page.goto("/login")
     page.get_by_label("Name").fill(name)
     page.get_by_label("Password").fill(password)
+
+
+def press_log_in(page: Page) -> None:
     page.get_by_role("button", name="Log in").click()
 
 

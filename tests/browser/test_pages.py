@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.browser.steps import OpenPage, Picture, fill_in, log_in, send, visit_numbers
+from tests.browser.steps import (
+    OpenPage,
+    Picture,
+    fill_in,
+    log_in,
+    press_log_in,
+    send,
+    visit_numbers,
+    write_in,
+)
 
 LONG_NAME = "W" * 64
 NO_STREAMS = "delete window.EventSource"
@@ -82,10 +91,11 @@ def test_wrong_password(open_page: OpenPage, problems: Any) -> None:
 def test_too_many_wrong_passwords(open_page: OpenPage, problems: Any) -> None:
     """When guessing at a name is slowed down, the form says so as text, and for how long."""
     page = open_page()
+    write_in(page, "Guessed", "demo")
     for _ in range(10):
         form = {"username": "Guessed", "password": "wrong"}
         page.context.request.post("/login", form=form)
-    fill_in(page, "Guessed", "demo")
+    press_log_in(page)  # at once, as the wait is a second
     expect(page.get_by_role("alert")).to_have_text(
         re.compile(r"^Too many wrong passwords for this name\. Try again in \d+ s\.$")
     )

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.native.scratch import Scratch
+from deploy.native.scratch import Scratch, scratch_settings
 from deploy.paths import ROOT
-from tests.conftest import StartStack
+from tests.conftest import UPSTREAM, StartStack
 from tests.stack.operating import done, operate
 from tests.stack.visitor import Visitor, new_visitor
 
@@ -93,14 +93,15 @@ def test_later_workers_get_the_settings_of_the_others(
 
 def test_production_names_all_that_is_missing(tmp_path: Path) -> None:
     """A production start names every missing setting at once, and shows no line of an earlier log."""
-    (tmp_path / "logs").mkdir()
-    (tmp_path / "logs/worker-8001.log").write_text("an old line\n")
-    given = {"APP_ENV": "production", "STACK_DIR": str(tmp_path), "DEMO_PASSWORD": "demo"}
-    environ = {**os.environ, "ENV_FILE": "", "SESSION_SECRETS": "", "USERS_FILE": "", **given}
+    own = scratch_settings(tmp_path, UPSTREAM)
+    logs = Path(own["STACK_DIR"]) / "logs"
+    logs.mkdir(parents=True)
+    (logs / "worker-8001.log").write_text("an old line\n")
+    given = {"APP_ENV": "production", "DEMO_PASSWORD": "demo", "DEMO_ENDPOINTS": "1"}
     run = subprocess.run(
         [sys.executable, "-m", "deploy", "run"],
         cwd=ROOT,
-        env={**environ, "DEMO_ENDPOINTS": "1", "HTTP_PORT": "18080"},
+        env={**os.environ, **own, **given},
         capture_output=True,
         text=True,
         timeout=60,
