@@ -1,6 +1,7 @@
 """Every setting of a worker, read once from the environment; nothing else reads os.environ.
 
-Wrong and missing values stop the start, all of them at once, each with a sentence that names the variable.  `.env.example` is the manual.
+Wrong and missing values stop the start, all of them at once, each with a sentence that names the variable.
+`.env.example` is the manual.
 """
 
 from __future__ import annotations

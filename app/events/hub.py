@@ -23,9 +23,7 @@ MOVED_SECONDS = 50  # before worker_shutdown_timeout in nginx/nginx.conf cuts of
 TICK_SECONDS = 0.1
 BURST, PER_SECOND = 50, 10.0  # alerts this worker takes: each is written to every stream
 USER_BURST, USER_PER_SECOND = 20, 2.0  # of these one user's: nobody can use up those of others
-MAX_ALLOWANCES = (
-    1000  # of users that are remembered; beyond that those that are full again are forgotten
-)
+MAX_ALLOWANCES = 1000  # of users, remembered; beyond that those that are full again are forgotten
 
 log = logging.getLogger("app")
 

@@ -13,25 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.native.options import DEFAULT_FILE, read_settings_file
+from deploy.native.worker import applied_file, read_applied
 from deploy.replace_file import replace_file
 
-FROM_FILE = (
-    "SETTINGS_FROM_FILE"  # the names that `make run` took from the file, for whoever asks later
-)
+# The names that `make run` took from the file, for whoever asks later.
+FROM_FILE = "SETTINGS_FROM_FILE"
 # What nginx, supervisord or Redis are started with: workers alone cannot take it over.
 NEEDS_A_START = frozenset(
     {
         *("BIND", "HTTP_PORT", "HTTPS_PORT", "HTTPS_ONLY", "HTTP2", "HTTPS_NAMES"),
         *("TLS_CERT", "TLS_KEY", "APP_ENV", "USERS_FILE", "REDIS_URL", "REDIS_URL_FILE"),
-        *(
-            "REPLICAS",
-            "SESSION_PREFIX",
-            "DRAIN_SECONDS",
-            "STACK_DIR",
-            "UPSTREAM_CONF",
-            "NGINX_PROCESSES",
-        ),
-        *("NGINX_LEAVES_SECONDS", "ALLOWED_HOSTS", "TRUSTED_PROXIES"),
+        *("REPLICAS", "SESSION_PREFIX", "DRAIN_SECONDS", "STACK_DIR", "UPSTREAM_CONF"),
+        *("NGINX_PROCESSES", "NGINX_LEAVES_SECONDS", "ALLOWED_HOSTS", "TRUSTED_PROXIES"),
         *("PAGE_SECONDS", "WATCHDOG_SECONDS", "DEV"),
     }
 )
@@ -80,30 +73,11 @@ def look(started: Mapping[str, str], stack_dir: Path) -> Changes:
     return changes
 
 
-def with_changes(environ: Mapping[str, str], values: Mapping[str, str | None]) -> dict[str, str]:
-    """`environ` as the workers get it."""
-    changed = {**environ, **values}
-    return {name: value for name, value in changed.items() if value is not None}
-
-
-def read_applied(stack_dir: Path) -> dict[str, str | None]:
-    """What has been kept since `make run`: nothing at first."""
-    path = _path(stack_dir)
-    if not path.exists():
-        return {}
-    kept: dict[str, str | None] = json.loads(path.read_text(encoding="utf-8"))
-    return kept
-
-
 def keep_applied(stack_dir: Path, values: Mapping[str, str | None]) -> None:
     """Have every worker that starts from now on start with these."""
-    replace_file(_path(stack_dir), json.dumps(values), mode=0o600)  # there are secrets in it
+    replace_file(applied_file(stack_dir), json.dumps(values), mode=0o600)  # there are secrets in it
 
 
 def forget_applied(stack_dir: Path) -> None:
     """At a start of the stack, which reads the file itself."""
-    _path(stack_dir).unlink(missing_ok=True)
-
-
-def _path(stack_dir: Path) -> Path:
-    return stack_dir / "supervisor/settings.json"
+    applied_file(stack_dir).unlink(missing_ok=True)

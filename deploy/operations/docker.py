@@ -22,6 +22,7 @@ from deploy.refused import Refused
 MOUNTED = "/etc/nginx/stack/"  # where docker-compose.yml puts nginx/
 NGINX = ("nginx", "-p", "/tmp/", "-e", "stderr", "-c", f"{MOUNTED}nginx.conf")
 LABEL = "com.docker.compose"
+Labels = dict[str, str]  # of one container
 LOG_LINES = "200"
 
 
@@ -49,11 +50,13 @@ class DockerStack:
     @contextmanager
     def settings(self) -> Iterator[list[str]]:
         """A container keeps what it was made with: what has changed since is only told."""
-        yield [*_outdated(), *self._replaced_secrets()]
+        labels = _labels()
+        made_with = _made_with(labels)
+        yield [*_outdated(labels, made_with), *self._replaced_secrets(made_with)]
 
-    def _replaced_secrets(self) -> list[str]:
+    def _replaced_secrets(self, made_with: Sequence[str]) -> list[str]:
         """A file that was replaced, as editors do: the container goes on seeing the old one."""
-        config = json.loads(_compose(*_made_with(), "config", "--format", "json").stdout)
+        config = json.loads(_compose(*made_with, "config", "--format", "json").stdout)
         here = {name: digest(Path(secret["file"])) for name, secret in config["secrets"].items()}
         there: dict[str, str] = self._any_place().ask("secrets")
         names = ", ".join(name for name, found in there.items() if found != here.get(name))
@@ -161,21 +164,19 @@ def find_docker(state: Path) -> DockerStack | None:
     return DockerStack(f"http://{address.replace('0.0.0.0', '127.0.0.1')}", state)
 
 
-def _outdated() -> list[str]:
+def _outdated(containers: Sequence[Labels], made_with: Sequence[str]) -> list[str]:
     """Which services would be made differently now."""
-    now = dict(
-        line.split()
-        for line in _compose(*_made_with(), "config", "--hash", "*").stdout.splitlines()
-    )
-    found = {labels[f"{LABEL}.service"]: labels[f"{LABEL}.config-hash"] for labels in _labels()}
+    listed = _compose(*made_with, "config", "--hash", "*").stdout
+    now = dict(line.split() for line in listed.splitlines())
+    found = {labels[f"{LABEL}.service"]: labels[f"{LABEL}.config-hash"] for labels in containers}
     names = ", ".join(sorted(name for name, made in found.items() if now.get(name) != made))
     applies = "`docker compose up --detach` applies"
     return [f"not yet in effect: new settings of {names}, which {applies}"] if names else []
 
 
-def _made_with() -> list[str]:
+def _made_with(containers: Sequence[Labels]) -> list[str]:
     """The options of Compose with which the containers were made, beside what it finds by itself."""
-    labels = next(iter(_labels()), {})
+    labels = next(iter(containers), {})
     files = labels.get(f"{LABEL}.project.config_files", "").split(",")
     settings = labels.get(f"{LABEL}.project.environment_file", "").split(",")
     options = [("--file", name) for name in files if name]
@@ -183,7 +184,7 @@ def _made_with() -> list[str]:
     return [word for option in options for word in option]
 
 
-def _labels() -> list[dict[str, str]]:
+def _labels() -> list[Labels]:
     """The labels of this project's containers."""
     ids = _compose("ps", "--quiet").stdout.split()
     if not ids:

@@ -9,8 +9,8 @@ from deploy.operations.find import operation
 from deploy.operations.generation import wait_for_old_processes
 from deploy.operations.reload import apply
 from deploy.operations.stack import Stack
-from deploy.upstream.edit import find_server, read, set_down
-from deploy.upstream.read import Server, read_upstream
+from deploy.upstream.edit import find_server, set_down
+from deploy.upstream.read import Server, read_upstream, text_of
 
 IDLE_SECONDS = 30.0
 
@@ -36,7 +36,7 @@ def _mark(stack: Stack, word: str, *, down: bool) -> Server | None:
     if server.is_served != down:
         print(f"{word} is {'out of' if down else 'in'} rotation already")
         return None
-    apply(stack, set_down(read(stack.upstream_conf), upstream, server, down))
+    apply(stack, set_down(text_of(stack.upstream_conf), upstream, server, down))
     return server
 
 

@@ -14,13 +14,7 @@ import psutil
 
 from deploy.https import write_https
 from deploy.native.address import site_url
-from deploy.native.applied import (
-    Changes,
-    keep_applied,
-    look,
-    read_applied,
-    with_changes,
-)
+from deploy.native.applied import Changes, keep_applied, look
 from deploy.native.nginx import prepare_nginx
 from deploy.native.options import Options
 from deploy.native.programs import native_workers, supervisord_of
@@ -29,6 +23,7 @@ from deploy.native.running import find_running
 from deploy.native.settings_check import check_settings
 from deploy.native.site import NativeSite
 from deploy.native.store import redis_url
+from deploy.native.worker import read_applied, with_changes
 from deploy.operations.elsewhere import answers
 from deploy.operations.stack import NginxProcess, resolves
 from deploy.operations.store import store_figures

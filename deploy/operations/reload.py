@@ -15,9 +15,9 @@ from deploy.operations.verify import verify
 from deploy.refused import Refused
 from deploy.replace_file import replace_file
 from deploy.upstream.difference import algorithm, difference
-from deploy.upstream.edit import edited, read
+from deploy.upstream.edit import edited
 from deploy.upstream.lint import check_upstream
-from deploy.upstream.read import Upstream, UpstreamError, parse_upstream, read_upstream
+from deploy.upstream.read import Upstream, UpstreamError, parse_upstream, read_upstream, text_of
 
 UNCHANGED = "nothing was changed: what was applied before keeps serving"
 
@@ -45,7 +45,7 @@ def apply(stack: Stack, text: str | None = None) -> None:
 def _serve(stack: Stack, old: Mapping[str, set[int]]) -> Upstream:
     """Everything up to the moment when the new file is the one that is served."""
     try:
-        upstream, text = check_candidate(stack), read(stack.upstream_conf)
+        upstream, text = check_candidate(stack), text_of(stack.upstream_conf)
     except Refused as error:
         raise Refused(f"{error}\n{UNCHANGED}") from None
     say_difference(stack, upstream)

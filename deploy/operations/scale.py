@@ -9,9 +9,9 @@ from deploy.operations.find import operation
 from deploy.operations.reload import apply
 from deploy.operations.stack import Stack
 from deploy.refused import Refused
-from deploy.upstream.edit import add_workers, read, remove_servers
+from deploy.upstream.edit import add_workers, remove_servers
 from deploy.upstream.lint import check_upstream
-from deploy.upstream.read import Upstream, read_upstream
+from deploy.upstream.read import Upstream, read_upstream, text_of
 
 MOST = 64  # beyond that a typing mistake is likelier than a machine with so many cores
 
@@ -27,7 +27,7 @@ def scale(environ: Mapping[str, str], wanted: str) -> None:
 
 
 def _scaled(stack: Stack, upstream: Upstream, number: int) -> str:
-    text, workers = read(stack.upstream_conf), upstream.workers
+    text, workers = text_of(stack.upstream_conf), upstream.workers
     if not workers:
         raise Refused(
             "upstream.conf has no worker line to add others like: write `server app:8001;`"

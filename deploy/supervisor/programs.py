@@ -106,9 +106,8 @@ def _log(stream: str, path: Path) -> dict[str, str]:
     # A pipe or terminal cannot be rotated, and supervisord must be told so with 0.
     size = "0" if path.is_relative_to("/dev") else LOG_SIZE
     return {
-        f"{stream}_logfile": str(path).replace(
-            "%", "%%"
-        ),  # of this value supervisord expands % twice
+        # Of this value supervisord expands % twice.
+        f"{stream}_logfile": str(path).replace("%", "%%"),
         f"{stream}_logfile_maxbytes": size,
         f"{stream}_logfile_backups": "1",
     }

@@ -16,20 +16,17 @@ CODE = re.compile(r"[^;#]*")  # a line up to its `;`
 ASIDE = re.compile(r"\s+(?:down|drain|backup)(?=\s|$)")
 
 
-def read(path: Path) -> str:
-    """As text_of: with its own line ends."""
-    return text_of(path)
-
-
 @contextmanager
 def edited(path: Path, text: str) -> Iterator[None]:
     """Write `text`, and write the old text back when the block fails."""
-    before = read(path)
+    before = text_of(path)
     replace_file(path, text)
     try:
         yield
     except BaseException:
-        if read(path) == text:  # else somebody has changed it since, or the reload has restored it
+        if (
+            text_of(path) == text
+        ):  # else somebody has changed it since, or the reload has restored it
             replace_file(path, before)
         raise
 

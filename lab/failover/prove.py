@@ -35,12 +35,8 @@ CONTROL = "the connection is kept"
 # As deploy/redis/replica.conf has it.
 OPTIONS = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "3")
 HEADER = (
-    *(
-        "what happens",
-        "replicas that acknowledge",
-        "seconds without service",
-        "after the promotion",
-    ),
+    *("what happens", "replicas that acknowledge"),
+    *("seconds without service", "after the promotion"),
     *("acknowledged writes lost", "sessions logged out", "logouts revived"),
 )
 

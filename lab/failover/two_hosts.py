@@ -15,7 +15,7 @@ from pathlib import Path
 
 from redis import Redis
 
-from lab.testbed.replicated import NAME, Sentinel
+from lab.testbed.replicated import NAME, Sentinel, monitor
 from lab.testbed.servers import RedisServer, wait_until
 from lab.testbed.workers import Worker
 
@@ -52,25 +52,13 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
         for host in hosts:
             _ip("netns", "add", host.name)
         one, other = hosts
-        _ip(
-            "link",
-            "add",
-            BETWEEN,
-            "netns",
-            one.name,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            BETWEEN,
-            "netns",
-            other.name,
-        )
+        wire = ("link", "add", BETWEEN, "netns", one.name, "type", "veth")
+        _ip(*wire, "peer", "name", BETWEEN, "netns", other.name)
         for host in hosts:
-            wire = host.name[-12:]
-            _ip("link", "add", wire, "type", "veth", "peer", "name", "near", "netns", host.name)
-            _ip("addr", "add", f"{host.near.rpartition('.')[0]}.1/24", "dev", wire)
-            _ip("link", "set", wire, "up")
+            here = host.name[-12:]
+            _ip("link", "add", here, "type", "veth", "peer", "name", "near", "netns", host.name)
+            _ip("addr", "add", f"{host.near.rpartition('.')[0]}.1/24", "dev", here)
+            _ip("link", "set", here, "up")
             _ip("-n", host.name, "addr", "add", f"{host.address}/24", "dev", BETWEEN)
             _ip("-n", host.name, "addr", "add", f"{host.near}/24", "dev", "near")
             for device in ("lo", "near", BETWEEN):
@@ -84,16 +72,9 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
 def cut(hosts: Sequence[Host], *, mend: bool = False) -> None:
     """Nothing passes between them any more, and nobody is told."""
     for host in hosts:
-        rule = (
-            "iptables",
-            "--delete" if mend else "--append",
-            "INPUT",
-            "-i",
-            BETWEEN,
-            "-j",
-            "DROP",
-        )
-        subprocess.run(host.run(*rule), check=True)
+        change = "--delete" if mend else "--append"
+        rule = host.run("iptables", change, "INPUT", "-i", BETWEEN, "-j", "DROP")
+        subprocess.run(rule, check=True)
 
 
 class HostServer(RedisServer):
@@ -102,15 +83,9 @@ class HostServer(RedisServer):
     def __init__(self, host: Host, folder: Path, *options: str) -> None:
         super().__init__(folder, *options)
         _move(self, host)
-        open_to_all = (
-            "--bind",
-            "*",
-            "--protected-mode",
-            "no",
-            "--replica-announce-ip",
-            host.address,
-        )
-        self._command = [*host.run(*self._command), *open_to_all]
+        open_to_all = ("--bind", "*", "--protected-mode", "no")
+        announced = ("--replica-announce-ip", host.address)
+        self._command = [*host.run(*self._command), *open_to_all, *announced]
 
 
 class HostSentinel(Sentinel):
@@ -148,11 +123,7 @@ class Divided:
             )
             for n in (1, 2)
         ]
-        lines = (
-            f"sentinel monitor {NAME} {few.address} {self.old.port} 2",
-            f"sentinel down-after-milliseconds {NAME} {down_after_ms}",
-            f"sentinel failover-timeout {NAME} 10000",
-        )
+        lines = monitor(few.address, self.old.port, down_after_ms)
         where = (few, many, many)
         self.sentinels = [HostSentinel(h, folder / f"s{n}", *lines) for n, h in enumerate(where)]
         places = ",".join(

@@ -39,6 +39,15 @@ class Sentinel(RedisServer):
         return port
 
 
+def monitor(address: str, port: int, down_after_ms: int) -> list[str]:
+    """What a Sentinel is told of the master that it watches."""
+    return [
+        f"sentinel monitor {NAME} {address} {port} 2",
+        f"sentinel down-after-milliseconds {NAME} {down_after_ms}",
+        f"sentinel failover-timeout {NAME} 10000",
+    ]
+
+
 class Replicated:
     """`servers` are all; the first one begins as the master.  `url` names the Sentinels."""
 
@@ -60,9 +69,7 @@ class Replicated:
         self.servers = [first, *others]
         self._by_port = {server.port: server for server in self.servers}
         lines = [
-            f"sentinel monitor {NAME} 127.0.0.1 {first.port} 2",
-            f"sentinel down-after-milliseconds {NAME} {down_after_ms}",
-            f"sentinel failover-timeout {NAME} 10000",
+            *monitor("127.0.0.1", first.port, down_after_ms),
             *([f"sentinel auth-pass {NAME} {password}"] if password else []),
             *([f"sentinel sentinel-pass {sentinel_password}"] if sentinel_password else []),
         ]
