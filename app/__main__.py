@@ -158,7 +158,7 @@ async def serve(
         asyncio.create_task(hub.run()),
         asyncio.create_task(services.metrics.keep_time()),
         asyncio.create_task(end_late_pages(worker, settings.page_seconds)),
-        asyncio.create_task(give_back(lambda: len(hub.open))),
+        asyncio.create_task(give_back(hub.most_open, lambda: len(hub.open))),
     ]
     for task in running:
         task.add_done_callback(_log_failure)

@@ -12,8 +12,10 @@ LOOK_SECONDS = 1.0
 CROWD = 250  # streams that must have gone: fewer are not worth a pause of some milliseconds
 
 
-async def give_back(streams: Callable[[], int]) -> None:
+async def give_back(most_open: Callable[[], int], open_now: Callable[[], int]) -> None:
     """Do so until cancelled.  What exists now is never looked at by a collection again: it stays.
+
+    `most_open`: the most streams at once since it was last called; a crowd may come and go between two looks.
 
     malloc_trim is glibc's; elsewhere a process keeps what its busiest moment took.
     """
@@ -23,8 +25,8 @@ async def give_back(streams: Callable[[], int]) -> None:
     most = 0.0
     while True:
         await asyncio.sleep(LOOK_SECONDS)
-        now = streams()
-        most = max(most, now)
+        now = open_now()
+        most = max(most, most_open())
         if most - now >= CROWD and now <= most / 2:
             sys._clear_type_cache()  # it keeps names made during the crowd: 6 MiB stayed on their pages
             gc.collect()

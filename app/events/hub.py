@@ -34,6 +34,7 @@ class Hub:
     def __init__(self, notices: Notices, worker: dict[str, str]) -> None:
         """`worker` is part of the first event of each stream."""
         self.open: set[Stream] = set()
+        self._most_open = 0
         self.dropped = 0  # alerts that arrived faster than they could be delivered
         self._notices = notices
         self._worker = worker
@@ -83,12 +84,18 @@ class Hub:
             connection, chunked=chunked, on_close=self._forget, heartbeat=self._heartbeat
         )
         self.open.add(stream)
+        self._most_open = max(self._most_open, len(self.open))
         if connection.closed():
             self._forget(stream)
         elif self._draining:
             stream.close(reconnect(len(self.open)))
         else:
             self._notices.watch(session, session.get("visits", 0), stream)
+
+    def most_open(self) -> int:
+        """The most streams open at once since the last call."""
+        most, self._most_open = self._most_open, len(self.open)
+        return most
 
     def move(self) -> None:
         """Ask the streams that are open now to reconnect, a bounded number a second.

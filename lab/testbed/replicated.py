@@ -60,7 +60,7 @@ class Replicated:
         password: str = "",
         sentinel_password: str = "",
     ) -> None:
-        fast = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", *options]
+        fast = ["--repl-ping-replica-period", "1", *options]
         fast += ["--masterauth", password] if password else []
         first = RedisServer(folder / "0", *fast, password=password)
         fast += ["--replicaof", f"127.0.0.1 {first.port}"]

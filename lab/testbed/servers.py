@@ -61,6 +61,10 @@ class RedisServer:
         self._command = [
             *(binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)),
             *("--save", "", "--appendonly", "no", "--logfile", str(self.log_path)),
+            *(
+                "--repl-diskless-sync-delay",
+                "0",
+            ),  # a replica is sent the data at once, not after 5 s
             *(("--requirepass", password) if password else ()),
             *options,
         ]
@@ -201,7 +205,7 @@ class ClusterOfThree:
                 str(self._node_timeout_ms),
             ),
             # Users whose primary lives are served while another one is being replaced.
-            *("--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0"),
+            *("--cluster-require-full-coverage", "no"),
         )
 
     def _whole(self) -> bool:

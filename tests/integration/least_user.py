@@ -19,6 +19,11 @@ def rules(prefix: str = "") -> list[str]:
     return filled.split()[2:]
 
 
+def shared_rules() -> list[str]:
+    """What the user of the shared servers may do: everything of `rules`, with a second prefix too."""
+    return [*rules(), *(rule for rule in rules(OTHER) if rule[0] in "~&")]
+
+
 def set_user(node: RedisServer, user_rules: Sequence[str]) -> None:
     """Make the user, or replace it."""
     node.admin.execute_command("ACL SETUSER", "sessions", "reset", *user_rules)
@@ -39,7 +44,7 @@ def as_least_user(place: Place) -> Iterator[Place]:
     """The body of a fixture: `place`, whose `url` is that user's; at the end nothing has been refused."""
     for started in running(place):
         for node in place.nodes:
-            set_user(node, [*rules(), *(rule for rule in rules(OTHER) if rule[0] in "~&")])
+            set_user(node, shared_rules())
         place.url = place.url.replace("://", "://sessions@")
         yield started
         assert refusals(place) == []

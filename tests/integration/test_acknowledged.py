@@ -22,7 +22,7 @@ Make = Callable[..., RedisSessions]
 @pytest.fixture
 def replica(tmp_path: Path, server: RedisServer) -> Iterator[RedisServer]:
     """Follows `server`; this test may freeze it."""
-    for replica in running(RedisServer(tmp_path / "replica", "--repl-diskless-sync-delay", "0")):
+    for replica in running(RedisServer(tmp_path / "replica")):
         assert isinstance(replica, RedisServer)
         replica.follow(server)
         yield replica

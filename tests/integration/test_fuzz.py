@@ -1,6 +1,6 @@
 """Several engines at random for a while, with cancelled calls and killed connections, against a ledger.
 
-`SECONDS=60` makes it longer (20 in all by default), `SEED=7` repeats the choices of a run, not its timing.
+`SECONDS=60` makes it longer (10 in all by default), `SEED=7` repeats the choices of a run, not its timing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lab.testbed.servers import Place
 from tests.integration.loading import keys, load
 
 Engines = Callable[..., list[RedisSessions]]
-SECONDS = float(os.environ.get("SECONDS") or 20) / 2  # for each of two places
+SECONDS = float(os.environ.get("SECONDS") or 10) / 2  # for each of two places
 CAP, USERS, BROWSERS, TABS = 3, 6, 2, 3
 LIMITS = {
     "renew_seconds": 0.3, "renew_grace_seconds": 0.15, "touch_seconds": 0.02, "max_per_user": CAP,

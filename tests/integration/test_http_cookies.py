@@ -198,6 +198,7 @@ async def test_unknown_id_is_not_adopted(
     assert not await Visitor(http, cookie).knows_me(workers[0])
 
 
+@pytest.mark.long
 async def test_secrets_rotate(
     shared_single: Place, start_workers: StartWorkers, new_visitor: NewVisitor
 ) -> None:

@@ -28,7 +28,7 @@ KEEPS_ALL = """\"\"\"A worker that never gives memory back.\"\"\"
 import app.memory
 from app.settings import COOKIE_NAME
 
-async def give_back(streams):
+async def give_back(most_open, open_now):
     pass
 
 app.memory.give_back = give_back
@@ -94,6 +94,7 @@ async def test_memory_returns(
     wait_until(lambda: has_returned(worker, before, most), seconds=15, what="half of the memory")
 
 
+@pytest.mark.long
 async def test_memory_stays_when_it_is_not_given_back(
     shared_single: Place, start_workers: StartWorkers, new_visitor: NewVisitor, tmp_path: Path
 ) -> None:

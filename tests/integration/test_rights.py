@@ -26,7 +26,7 @@ from app.throttle import Rules, Throttle, key_of
 from lab.testbed.monitor import Monitor
 from lab.testbed.servers import Place, RedisServer, running
 from lab.testbed.workers import Worker
-from tests.integration.least_user import refusals, rules, set_user
+from tests.integration.least_user import refusals, rules, set_user, shared_rules
 from tests.integration.loading import load
 from tests.integration.test_watch import Watcher
 
@@ -139,7 +139,7 @@ async def test_missing_right_is_named(
         await pipeline.close()
     finally:
         for each in shared_cluster.nodes if of_cluster else []:
-            set_user(each, rules())
+            set_user(each, shared_rules())
 
 
 def test_worker_is_not_ready(server: RedisServer, tmp_path: Path) -> None:

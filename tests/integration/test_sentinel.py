@@ -172,6 +172,7 @@ async def test_newest_configuration_counts(replicated: Replicated, make: MakeAt)
     old.thaw()
 
 
+@pytest.mark.long
 async def test_replica_is_not_taken_for_the_master(tmp_path: Path) -> None:
     """When Sentinels name a server that has become a replica, nothing is written there."""
     replicated, other = Replicated(tmp_path, replicas=0), RedisServer(tmp_path / "other")
@@ -209,6 +210,7 @@ async def test_paused_master_comes_back(replicated: Replicated, make: MakeAt) ->
     assert old.admin.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0) < 10
 
 
+@pytest.mark.long
 async def test_subscription_follows(replicated: Replicated) -> None:
     """Who hears messages hears them from the new master, too, after a planned failover and after a kill."""
     heard: list[bytes] = []

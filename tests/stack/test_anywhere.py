@@ -71,6 +71,7 @@ def test_terminal_with_few_characters(start_stack: StartStack) -> None:
     assert b" ?\n" in scaled.stdout  # where others see …
 
 
+@pytest.mark.long
 def test_start_after_a_kill(start_stack: StartStack) -> None:
     """Half a second after `make run` was killed, a new one first ends what that has left, and then starts."""
     stack = start_stack()

@@ -128,6 +128,7 @@ def test_template(project: Project) -> None:
         shows(project, "<h1>Come in</h1>")
 
 
+@pytest.mark.long
 def test_handler_and_its_template(project: Project) -> None:
     """A template that needs what an edited handler gives it never meets the handler of before."""
     with requests_meanwhile(project):

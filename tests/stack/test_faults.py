@@ -143,6 +143,7 @@ def test_redis_back(without_redis: tuple[Scratch, Visitor, int]) -> None:
     assert member.visit()["visits"] == visits + 1
 
 
+@pytest.mark.long
 def test_program_given_up(start_stack: StartStack) -> None:
     """A worker that cannot be started again ends the whole stack with 1, its name and its reason."""
     stack = start_stack()

@@ -79,6 +79,7 @@ def test_recipe_alone(title: str, tmp_path: Path) -> None:
     assert CHANGES[title]
 
 
+@pytest.mark.long
 def test_own_tests_still_pass(changed: Path) -> None:
     """After all recipes the copy is well formed and typed, and passes its tests on routes, names and documents."""
     python = [sys.executable, "-m"]

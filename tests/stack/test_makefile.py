@@ -179,6 +179,7 @@ def test_end_sessions_without_a_stack(settings: dict[str, str], tmp_path: Path) 
     assert "no stack runs here" in refused.stderr
 
 
+@pytest.mark.long
 def test_operating(start_stack: StartStack) -> None:
     """Each command for operating the running stack succeeds and says what it did."""
     settings = settings_of(start_stack())

@@ -113,7 +113,13 @@ def restart_all(stack: Scratch) -> None:
     assert not set(before) & set(after)
 
 
-OPERATIONS = [reload_thrice, scale_up_and_down, drain_and_undrain, restart_all]
+OPERATIONS = [
+    reload_thrice,
+    *(
+        pytest.param(operation, marks=pytest.mark.long)
+        for operation in (scale_up_and_down, drain_and_undrain, restart_all)
+    ),
+]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -268,6 +274,7 @@ def test_taken_port(stack: Scratch) -> None:
     assert re.search(rf"line \d+: port {port} is in use by another program", said)
 
 
+@pytest.mark.long
 def test_workers_that_have_just_started(start_stack: StartStack) -> None:
     """Workers may be restarted at once after a start, and again after a restart."""
     stack = start_stack()
@@ -276,6 +283,7 @@ def test_workers_that_have_just_started(start_stack: StartStack) -> None:
     restart_all(stack)
 
 
+@pytest.mark.long
 def test_worker_that_cannot_start(start_stack: StartStack) -> None:
     """A new worker that ends at its start is refused, a restart touches none then, and the stack lives on."""
     stack = start_stack()
@@ -364,9 +372,9 @@ def test_no_stack(tmp_path: Path) -> None:
 
 MOMENTS = [
     (("scale", "6"), "starting"),
-    (("scale", "6"), "reloading"),
-    (("scale", "3"), "waiting"),
-    (("scale", "3"), "draining"),
+    pytest.param(("scale", "6"), "reloading", marks=pytest.mark.long),
+    pytest.param(("scale", "3"), "waiting", marks=pytest.mark.long),
+    pytest.param(("scale", "3"), "draining", marks=pytest.mark.long),
     (("rolling-restart",), "1 of 4"),
 ]
 

@@ -300,6 +300,7 @@ def trickle(port: int, seconds: float) -> float:
         return time.monotonic() - started
 
 
+@pytest.mark.long
 def test_slow_senders(stack: Scratch) -> None:
     """Who sends a header byte by byte, or half a body, is cut off after ten seconds, by nginx and by a worker."""
     half = request("POST", "/login", "Content-Length: 100") + b"username="

@@ -24,6 +24,7 @@ def env_file(tmp_path: Path) -> Path:
     return tmp_path / "a file.env"
 
 
+@pytest.mark.long
 def test_keys_are_rotated(start_stack: StartStack, env_file: Path) -> None:
     """Both steps take effect with a rolling restart: after the second, nothing of the old key opens a session."""
     env_file.write_text(f"SESSION_SECRETS='{OLD}'\n")
@@ -43,11 +44,13 @@ def test_keys_are_rotated(start_stack: StartStack, env_file: Path) -> None:
         assert "secret of" not in said
 
 
+@pytest.mark.long
 def test_restarted_without_a_change(stack: Scratch) -> None:
     """The last line says what was done, and nothing of settings where none has changed."""
     assert done(stack, "rolling-restart").splitlines()[-1] == "4 workers restarted"
 
 
+@pytest.mark.long
 def test_what_a_restart_cannot_apply(start_stack: StartStack, env_file: Path) -> None:
     """Settings of nginx, and those that the shell gave, are named with what it takes."""
     env_file.write_text("LOGIN_TRIES=3\n")

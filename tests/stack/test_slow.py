@@ -69,7 +69,7 @@ def test_slow(stack: Scratch, kind: str) -> None:
     assert set(others) == {200}
 
 
-@pytest.mark.parametrize("kind", ["wait", "block"])
+@pytest.mark.parametrize("kind", ["wait", pytest.param("block", marks=pytest.mark.long)])
 def test_too_slow(own: Scratch, member: Visitor, kind: str) -> None:
     """Pages beyond PAGE_SECONDS, on every worker at once, are 504 and run once; nobody else loses a request."""
     with reading(own.url, member.cookies) as others:

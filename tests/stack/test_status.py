@@ -220,6 +220,7 @@ def test_servers_elsewhere(own: Scratch) -> None:
     assert f"127.0.0.2:{there}  does not answer, out of rotation, started elsewhere" in said
 
 
+@pytest.mark.long
 def test_cluster_node_down(tmp_path: Path) -> None:
     """With one node of a cluster down, status names it, and counts what the others hold."""
     for cluster in running(ClusterOfThree(tmp_path)):

@@ -115,6 +115,7 @@ def test_stopped_process(own: Scratch) -> None:
     assert line["stack"].startswith("none: the process is stopped")
 
 
+@pytest.mark.long
 def test_pages_that_block_in_turn(own: Scratch, member: Visitor) -> None:
     """Pages that block one after the other for longer than the limit do not make it a hung worker."""
     before = len(said(own))
@@ -124,6 +125,7 @@ def test_pages_that_block_in_turn(own: Scratch, member: Visitor) -> None:
     assert said(own)[before:] == []
 
 
+@pytest.mark.long
 def test_all_is_frozen(own: Scratch) -> None:
     """Where the watchdog stands still with the workers, as on a machine that is suspended, it kills nobody."""
     before = len(said(own))
@@ -138,6 +140,7 @@ def test_all_is_frozen(own: Scratch) -> None:
     assert said(own)[before:] == []
 
 
+@pytest.mark.long
 def test_drain(own: Scratch, member: Visitor) -> None:
     """A worker that drains for longer than the limit is not taken for one that hangs."""
     before = len(said(own))
@@ -152,6 +155,7 @@ def test_drain(own: Scratch, member: Visitor) -> None:
     assert said(own)[before:] == []
 
 
+@pytest.mark.long
 def test_rolling_restart(own: Scratch) -> None:
     """Workers that have only just started are left alone."""
     before = len(said(own))
@@ -161,6 +165,7 @@ def test_rolling_restart(own: Scratch) -> None:
     assert said(own)[before:] == []
 
 
+@pytest.mark.long
 def test_switched_off(start_stack: StartStack) -> None:
     """With WATCHDOG_SECONDS=0 nobody looks, and a worker that hangs stays: the control of the tests above."""
     stack = start_stack(WATCHDOG_SECONDS="0")
