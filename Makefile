@@ -8,8 +8,8 @@ LOCK := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate
 LOCKS := deploy/requirements
 PEERS_INSTALLED := .stack/peers/installed
-# Most tests wait rather than compute; two files at a time take little more than half as long as one.
-BY_TWO := --numprocesses 2 --dist loadfile
+# Most tests wait rather than compute: three files at a time keep two cores busy.
+SIDE_BY_SIDE := --numprocesses 3 --dist loadfile
 LENGTH := $(if $(filter-out 0,$(LONG)),,-m "not long")
 
 # What a target cannot do without, and how it is written.
@@ -90,7 +90,7 @@ status: $(VENV)/run ## Workers, nginx, Redis; exit code 0 when healthy
 
 ##@ Prove
 test: $(VENV)/test ## Tests without Docker; LONG=1: the long ones too
-	@$(PY) -m pytest $(BY_TWO) $(LENGTH) tests/unit tests/integration tests/stack tests/browser
+	@$(PY) -m pytest $(SIDE_BY_SIDE) $(LENGTH) tests/unit tests/integration tests/stack tests/browser
 
 loadtest: $(VENV)/run $(VENV)/loadtest ## Prove round robin and sessions
 	@$(PY) -m deploy with-stack -- $(PY) -m loadtest
