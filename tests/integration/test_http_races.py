@@ -87,7 +87,13 @@ async def test_deletes_stay(workers: list[Worker], new_visitor: NewVisitor) -> N
     assert await visitor.data(workers[1], "late") is not None
 
 
-@pytest.mark.parametrize("way", ["/logout", "/devices/end-all", "/login"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "/logout",
+        *(pytest.param(way, marks=pytest.mark.long) for way in ("/devices/end-all", "/login")),
+    ],
+)
 async def test_late_write_after_the_end(
     workers: list[Worker], new_visitor: NewVisitor, way: str
 ) -> None:

@@ -244,7 +244,9 @@ class Machine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize(
-    ("place", "examples"), [("single", 150), ("cluster", 40)], indirect=["place"]
+    ("place", "examples"),
+    [("single", 150), pytest.param("cluster", 40, marks=pytest.mark.long)],
+    indirect=["place"],
 )
 def test_engine_and_model_agree(place: Place, examples: int) -> None:
     """Whatever several workers do in whatever order, each answer and Redis's content are the model's."""

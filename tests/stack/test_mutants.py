@@ -14,6 +14,7 @@ from loadtest.check.op import Invariant
 pytestmark = pytest.mark.native
 
 
+@pytest.mark.long
 def test_unnoticed_mutant_fails(
     stack: Scratch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
