@@ -116,11 +116,10 @@ class NativeStack:
 
     def store(self) -> dict[str, Any]:
         if not self.options.redis_url:
-            return store_figures(redis_url(self.options, "status"))
+            return store_figures(redis_url(self.options, "status"), self.options.session_prefix)
         path = self._environ.get("REDIS_URL_FILE")
-        return store_figures(
-            Path(path).read_text(encoding="utf-8").strip() if path else self._environ["REDIS_URL"]
-        )
+        url = Path(path).read_text(encoding="utf-8").strip() if path else self._environ["REDIS_URL"]
+        return store_figures(url, self.options.session_prefix)
 
     def _nginx_children(self) -> list[psutil.Process]:
         for info in self.supervisord.processes():

@@ -37,13 +37,16 @@ CODES: dict[type[Exception], str] = {
 WRITER = "#!lua\nreturn 1"
 
 
-def store_figures(url: str) -> dict[str, Any]:
-    """`error` alone when Redis does not answer.  `exact` is false when the counts are estimates."""
+def store_figures(url: str, prefix: str = "") -> dict[str, Any]:
+    """Of the sessions and users whose keys begin with `prefix`; `error` alone when Redis does not answer.
+
+    `exact` is false when the counts are estimates.
+    """
     try:
         found = find_servers(url)
     except FAILURES as error:
         return {"error": _text(error)}
-    figures = _figures(found.servers)
+    figures = _figures(found.servers, prefix.encode())
     for client in found.servers.values():
         client.close()
     return {
@@ -78,31 +81,35 @@ def server_facts(name: str, client: Any) -> dict[str, Any]:
     }
 
 
-def count_keys(keys: Iterable[bytes], size: int) -> tuple[Counter[str], bool]:
-    """How many keys of each kind; from a share of the `size` keys when there are too many to look at."""
+def count_keys(keys: Iterable[bytes], size: int, prefix: bytes) -> tuple[Counter[bytes], bool]:
+    """How many keys of each kind; from a share of the `size` keys when there are too many to look at.
+
+    The kind is what stands between `prefix` and the next colon; it is empty for a key without the prefix.
+    """
     deadline = time.monotonic() + COUNT_SECONDS
-    counts: Counter[str] = Counter()
+    counts: Counter[bytes] = Counter()
     for key in keys:
-        counts[key.partition(b":")[0].decode("utf-8", "replace")] += 1
+        own = key.startswith(prefix)
+        counts[key.removeprefix(prefix).partition(b":")[0] if own else b""] += 1
         if time.monotonic() > deadline:
             scale = max(1.0, size / counts.total())
             return Counter({kind: round(count * scale) for kind, count in counts.items()}), False
     return counts, True
 
 
-def _figures(servers: dict[str, Any]) -> dict[str, Any]:
+def _figures(servers: dict[str, Any], prefix: bytes) -> dict[str, Any]:
     facts = [server_facts(name, client) for name, client in servers.items()]
     answering = [fact for fact in facts if "error" not in fact]
     if not answering:
         return {"error": facts[0]["error"], "servers": facts}
     clients = [servers[fact["server"]] for fact in answering]
-    counts, exact = count_keys(_keys(clients), sum(fact["keys"] for fact in answering))
+    counts, exact = count_keys(_keys(clients), sum(fact["keys"] for fact in answering), prefix)
     return {
         "version": answering[0]["version"],
         "memory_bytes": sum(fact["memory_bytes"] for fact in answering),
         "memory_limit_bytes": sum(fact["memory_limit_bytes"] for fact in answering),
-        "sessions": counts["session"],
-        "users": counts["user"],
+        "sessions": counts[b"session"],
+        "users": counts[b"user"],
         "exact": exact and answering == facts,
         "servers": facts,
     }

@@ -54,5 +54,7 @@ ACTIONS: dict[str, Callable[[Workers, list[str]], Any]] = {
     "resolves": lambda workers, argv: resolves(argv[0]),
     "answers": lambda workers, argv: answers(argv[0], int(argv[1])),
     "begin-session": lambda workers, argv: begin_session(os.environ),
-    "store": lambda workers, argv: store_figures(_redis_url()),
+    "store": lambda workers, argv: store_figures(
+        _redis_url(), os.environ.get("SESSION_PREFIX", "")
+    ),
 }

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from app.sessions import Pipeline, RedisSessions
 from deploy.operations.judgement import _of_store as judged
 from deploy.operations.store import store_figures
 from lab.testbed.replicated import Replicated
-from lab.testbed.servers import ClusterOfThree, wait_until
+from lab.testbed.servers import ClusterOfThree, Place, wait_until
 
 
 def problems(facts: dict[str, Any]) -> list[str]:
@@ -18,6 +19,20 @@ def problems(facts: dict[str, Any]) -> list[str]:
 
 def soon(fact: Callable[[], bool], what: str) -> None:
     wait_until(fact, seconds=15, what=what)
+
+
+async def test_sessions_of_a_prefix(shared_single: Place) -> None:
+    """Counted are the sessions and users of the stack's own prefix, beside those of another application."""
+    shared_single.admin.flushall()
+    pipeline = Pipeline(shared_single.url, timeout_seconds=5)
+    for prefix, users in (("", ["ann"]), ("shop:", ["ann", "bob", "bob"])):
+        for user in users:
+            await RedisSessions(pipeline, prefix=prefix).create(user)
+    await pipeline.close()
+    url = shared_single.url.replace("://sessions@", "://")
+    for prefix, counted in (("", (1, 1)), ("shop:", (3, 2)), ("sho", (0, 0))):
+        facts = store_figures(url, prefix)
+        assert (facts["sessions"], facts["users"]) == counted, prefix
 
 
 def test_sentinels(tmp_path: Path) -> None:
