@@ -125,6 +125,7 @@ def test_a_browser_without_event_source(open_page: OpenPage) -> None:
     expect(page.locator("#live-state")).to_contain_text("not available at the moment")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tabs", [8])
 def test_many_tabs(open_page: OpenPage, tabs: int) -> None:
     """Eight tabs share four streams, as a browser has six connections to a site; all hear what happens."""

@@ -245,7 +245,13 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.mark.parametrize(
     ("place", "examples"),
-    [("single", 150), pytest.param("cluster", 40, marks=pytest.mark.long)],
+    [
+        ("single", 40),
+        *(
+            pytest.param(*more, marks=pytest.mark.long)
+            for more in (("single", 150), ("cluster", 40))
+        ),
+    ],
     indirect=["place"],
 )
 def test_engine_and_model_agree(place: Place, examples: int) -> None:

@@ -22,6 +22,7 @@ UNIT = ROOT / "deploy/systemd/round-robin.service"
 LONGEST_STOP_SECONDS = 3 + 15 + 10  # nginx, then the workers, then Redis
 
 
+@pytest.mark.long
 def test_backup(tmp_path: Path) -> None:
     """A session and its visits are there again after the folder was lost and restored from the archive."""
     make, unmake = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)

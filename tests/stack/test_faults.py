@@ -80,6 +80,7 @@ def test_killed_worker(start_stack: StartStack) -> None:
         assert member.visit()["visits"] == visits + 1
 
 
+@pytest.mark.long
 def test_killed_worker_needs_another_try(
     start_stack: StartStack, changed_nginx: ChangedNginx
 ) -> None:

@@ -31,6 +31,7 @@ def test_stack_holds(site: str, tmp_path: Path) -> None:
     assert set(run.verdict["counts"]["kinds_ok"]) == set(Kind)
 
 
+@pytest.mark.long
 def test_weights_are_known(stack: Scratch, changed_nginx: ChangedNginx, tmp_path: Path) -> None:
     """A worker of weight 2 may have its two turns in five when the weights are told."""
     port = stack.worker_ports[0]

@@ -128,6 +128,7 @@ def test_nothing_is_lost(stack: Scratch, operation: Callable[[Scratch], None]) -
     assert_nothing_lost(under_load(stack, lambda: operation(stack)))
 
 
+@pytest.mark.long
 def test_loss_is_noticed(start_stack: StartStack) -> None:
     """Workers that are killed one after the other, instead of drained, do cost requests."""
     stack = start_stack()
@@ -371,7 +372,7 @@ def test_no_stack(tmp_path: Path) -> None:
 # --- Ctrl-C ----------------------------------------------------------------------------------------
 
 MOMENTS = [
-    (("scale", "6"), "starting"),
+    pytest.param(("scale", "6"), "starting", marks=pytest.mark.long),
     pytest.param(("scale", "6"), "reloading", marks=pytest.mark.long),
     pytest.param(("scale", "3"), "waiting", marks=pytest.mark.long),
     pytest.param(("scale", "3"), "draining", marks=pytest.mark.long),

@@ -54,6 +54,7 @@ def test_nobody_else_gets_in(stack: Scratch) -> None:
         assert not all(mode & (stat.S_IRGRP | stat.S_IROTH) for mode in closed)
 
 
+@pytest.mark.long
 def test_session_outlives_the_master(stack: Scratch) -> None:
     """`make status` shows replicas and Sentinels; the master falls silent, and is killed: who was logged in still is."""
     wait_until(lambda: len(replicas(stack)) == 2, seconds=15, what="two replicas")

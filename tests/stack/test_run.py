@@ -165,7 +165,9 @@ def wait_until_gone(stack: Scratch, leader: int) -> None:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_stops_cleanly(start_stack: StartStack, number: signal.Signals) -> None:
     """Ctrl-C and SIGTERM end every process and exit with 0."""
     stack = start_stack()
@@ -195,7 +197,13 @@ def kill_both_and_stop(stack: Scratch, leader: int) -> None:
     assert result.stdout == "stopped\n"
 
 
-@pytest.mark.parametrize("kill", [kill_run, kill_supervisord, kill_both_and_stop])
+@pytest.mark.parametrize(
+    "kill",
+    [
+        kill_both_and_stop,
+        *(pytest.param(kill, marks=pytest.mark.long) for kill in (kill_run, kill_supervisord)),
+    ],
+)
 def test_killed(start_stack: StartStack, kill: Callable[[Scratch, int], None]) -> None:
     """Whichever of `run` and supervisord is killed, the rest ends; of both, `stop` clears up."""
     stack = start_stack()
@@ -230,7 +238,9 @@ def private_folders() -> set[Path]:
     return set(Path("/tmp").glob(f"stack-{os.getuid()}-*"))
 
 
-@pytest.mark.parametrize("name", ["a folder with spaces", "long-" + "x" * 120])
+@pytest.mark.parametrize(
+    "name", ["a folder with spaces", pytest.param("long-" + "x" * 120, marks=pytest.mark.long)]
+)
 def test_any_folder(start_stack: StartStack, tmp_path: Path, name: str) -> None:
     """The stack runs in a folder whose name has spaces, or is too long for a socket file."""
     before = private_folders()

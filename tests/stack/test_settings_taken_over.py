@@ -81,6 +81,7 @@ def test_wrong_settings_restart_nobody(start_stack: StartStack, env_file: Path) 
         assert "1 of 4" not in said
 
 
+@pytest.mark.long
 def test_later_workers_get_the_settings_of_the_others(
     start_stack: StartStack, env_file: Path
 ) -> None:

@@ -56,7 +56,7 @@ def pages(visitor: Visitor, count: int, **query: Any) -> list[httpx.Response]:
         return [page.result() for page in begun]
 
 
-@pytest.mark.parametrize("kind", ["wait", "block"])
+@pytest.mark.parametrize("kind", ["wait", pytest.param("block", marks=pytest.mark.long)])
 def test_slow(stack: Scratch, kind: str) -> None:
     """Pages of four seconds, eight at once and without a location of their own, run once and are answered."""
     with new_visitor(stack.url) as member:

@@ -36,6 +36,7 @@ def supervisord(tmp_path: Path) -> Iterator[Supervisord]:
         found.shut_down(process)
 
 
+@pytest.mark.long
 def test_program_that_dies_is_removed(supervisord: Supervisord) -> None:
     """Removing a program ends it for good, also when it is just being started again after its death."""
     pids = set()
