@@ -36,8 +36,6 @@ function show(session) {
   tick();
 }
 
-const created = document.querySelector("#created");
-created.textContent = new Date(created.dateTime).toLocaleString();
 for (const timer of timers) setTimer(timer, Number(timer.dataset.seconds));
 tick();
 setInterval(tick, 1000);

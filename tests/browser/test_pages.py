@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.browser.steps import (
 )
 
 LONG_NAME = "W" * 64
+TOKYO = timezone(timedelta(hours=9))
 NO_STREAMS = "delete window.EventSource"
 
 # Of every piece of visible text: the contrast with what lies behind it, by WCAG's formula.
@@ -151,6 +153,21 @@ def test_end_the_other_devices(open_page: OpenPage) -> None:
     expect(here.get_by_role("heading", name="Another device")).to_have_count(0)
     expect(there.get_by_role("heading", name="Log in")).to_be_visible()
     expect(there.get_by_role("status")).to_contain_text("from another of your devices")
+
+
+def test_devices_in_local_time(open_page: OpenPage) -> None:
+    """The list shows the browser's own time, and a screen reader is told which session a button ends."""
+    page = open_page(timezone_id="Asia/Tokyo", locale="en-GB")
+    log_in(page, "Traveller")
+    page.get_by_role("link", name="Devices").click()
+    since = page.locator("dd time").first
+    moment = datetime.fromisoformat(since.get_attribute("datetime") or "")
+    local = f"{moment.astimezone(TOKYO):%d/%m/%Y, %H:%M:%S}"
+    expect(since).to_have_text(local)
+    browser = page.locator("dd").first.inner_text()
+    session = page.get_by_role("region", name=f"This device {browser} {local}", exact=True)
+    ends = f"End this session of {browser}, logged in {local}"
+    expect(session.get_by_role("button", name=ends, exact=True)).to_be_visible()
 
 
 # ---- the balancing
