@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 from collections.abc import Callable
 
+from deploy.output import outlive_readers
 from deploy.paths import ROOT
 from deploy.refused import Refused
 
@@ -18,9 +18,7 @@ Command = Callable[[argparse.Namespace], int | None]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the return value is the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that has no … shows ? instead
-            stream.reconfigure(errors="replace")
+    outlive_readers()
     given = _parser().parse_args(arguments)
     try:
         return int(given.command(given) or 0)

@@ -180,6 +180,16 @@ def test_stops_cleanly(start_stack: StartStack, number: signal.Signals) -> None:
     assert not any(map(is_listening, (stack.http_port, *stack.worker_ports)))
 
 
+def test_output_that_nobody_reads(start_stack: StartStack) -> None:
+    """Where whoever read the output has gone, as in `make run | head`, the stack serves on, and stops cleanly."""
+    stack = start_stack()
+    assert stack.process.stdout is not None
+    stack.process.stdout.close()
+    stack.process.send_signal(signal.SIGTERM)
+
+    assert stack.process.wait(GONE_SECONDS) == 0
+
+
 def kill_run(stack: Scratch, leader: int) -> None:
     stack.process.kill()
 
