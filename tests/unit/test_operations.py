@@ -201,18 +201,19 @@ def test_nginx_processes_of_a_container() -> None:
 
 
 def test_keys_are_counted_by_kind() -> None:
-    """Sessions and users are told apart by the beginning of their keys."""
-    keys = [b"session:{ab}:1", b"user:{ab}:ann", b"session:{ab}:2"]
+    """Sessions and users are told apart by what follows the prefix; what lacks it is another application's."""
+    keys = [b"session:{ab}:1", b"user:{ab}:ann", b"session:{ab}:2", b"shop:session:{ab}:3"]
 
-    assert count_keys(keys, 3) == (Counter(session=2, user=1), True)
+    assert count_keys(keys, 4, b"") == (Counter({b"session": 2, b"user": 1, b"shop": 1}), True)
+    assert count_keys(keys, 4, b"shop:") == (Counter({b"": 3, b"session": 1}), True)
 
 
 def test_too_many_keys_are_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
     """When counting takes too long, the share seen so far stands for all, and is called an estimate."""
     monkeypatch.setattr("deploy.operations.store.COUNT_SECONDS", 0.0)
 
-    assert count_keys(iter([b"session:{a}:1", b"session:{a}:2"]), 1000) == (
-        Counter(session=1000),
+    assert count_keys(iter([b"session:{a}:1", b"session:{a}:2"]), 1000, b"") == (
+        Counter({b"session": 1000}),
         False,
     )
 
