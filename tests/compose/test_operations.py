@@ -225,6 +225,14 @@ def test_status(operated: Operated) -> None:
     assert facts["redis"]["version"]
 
 
+def test_found_without_being_named(operated: Operated) -> None:
+    """A load test without HOST or STACK meets the running containers of this folder, and knows their workers."""
+    show = 'echo "load: $HOST $WORKERS"'
+    said = operated.done("with-stack", "--", "sh", "-c", show, STACK="")
+
+    assert f"load: {operated.stack.url} 4\n" in said
+
+
 def test_more_containers(operated: Operated) -> None:
     """A second container is followed without a loss, and so is its end; a reload changes both."""
     workers: list[dict[str, object]] = []
