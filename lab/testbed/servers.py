@@ -61,10 +61,8 @@ class RedisServer:
         self._command = [
             *(binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)),
             *("--save", "", "--appendonly", "no", "--logfile", str(self.log_path)),
-            *(
-                "--repl-diskless-sync-delay",
-                "0",
-            ),  # a replica is sent the data at once, not after 5 s
+            # A replica is sent the data at once, not after 5 s.
+            *("--repl-diskless-sync-delay", "0"),
             *(("--requirepass", password) if password else ()),
             *options,
         ]
