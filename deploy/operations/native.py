@@ -26,7 +26,7 @@ from deploy.native.store import redis_url
 from deploy.native.worker import read_applied, with_changes
 from deploy.operations.elsewhere import answers
 from deploy.operations.stack import NginxProcess, resolves
-from deploy.operations.store import store_figures
+from deploy.operations.store import given_url, store_figures
 from deploy.operations.visit import begin_session
 from deploy.supervisor.workers import Workers
 
@@ -115,10 +115,8 @@ class NativeStack:
         return begin_session(with_changes(self._environ, read_applied(self.state)))
 
     def store(self) -> dict[str, Any]:
-        if not self.options.redis_url:
-            return store_figures(redis_url(self.options, "status"), self.options.session_prefix)
-        path = self._environ.get("REDIS_URL_FILE")
-        url = Path(path).read_text(encoding="utf-8").strip() if path else self._environ["REDIS_URL"]
+        own = not self.options.redis_url
+        url = redis_url(self.options, "status") if own else given_url(self._environ)
         return store_figures(url, self.options.session_prefix)
 
     def _nginx_children(self) -> list[psutil.Process]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -35,6 +36,12 @@ CODES: dict[type[Exception], str] = {
     ClusterDownError: "CLUSTERDOWN",
 }
 WRITER = "#!lua\nreturn 1"
+
+
+def given_url(environ: Mapping[str, str]) -> str:
+    """Where the settings say that Redis is."""
+    path = environ.get("REDIS_URL_FILE")
+    return Path(path).read_text(encoding="utf-8").strip() if path else environ["REDIS_URL"]
 
 
 def store_figures(url: str, prefix: str = "") -> dict[str, Any]:

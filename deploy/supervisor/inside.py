@@ -11,7 +11,7 @@ from typing import Any
 from deploy.digest import digest
 from deploy.operations.elsewhere import answers
 from deploy.operations.stack import resolves
-from deploy.operations.store import store_figures
+from deploy.operations.store import given_url, store_figures
 from deploy.operations.visit import begin_session
 from deploy.refused import Refused
 from deploy.supervisor.container import container_workers
@@ -35,9 +35,7 @@ def secrets() -> dict[str, str]:
 
 def _redis_url() -> str:
     """Where the workers' Redis is; of the stack's own, as the user that may ask for figures."""
-    path = os.environ.get("REDIS_URL_FILE")
-    url = Path(path).read_text(encoding="utf-8").strip() if path else os.environ["REDIS_URL"]
-    return url.replace("://sessions@", "://status@")
+    return given_url(os.environ).replace("://sessions@", "://status@")
 
 
 ACTIONS: dict[str, Callable[[Workers, list[str]], Any]] = {

@@ -91,7 +91,8 @@ async def test_deletes_stay(workers: list[Worker], new_visitor: NewVisitor) -> N
     "way",
     [
         "/logout",
-        *(pytest.param(way, marks=pytest.mark.long) for way in ("/devices/end-all", "/login")),
+        pytest.param("/devices/end-all", marks=pytest.mark.long),
+        pytest.param("/login", marks=pytest.mark.long),
     ],
 )
 async def test_late_write_after_the_end(

@@ -247,10 +247,8 @@ class Machine(RuleBasedStateMachine):
     ("place", "examples"),
     [
         ("single", 40),
-        *(
-            pytest.param(*more, marks=pytest.mark.long)
-            for more in (("single", 150), ("cluster", 40))
-        ),
+        pytest.param("single", 150, marks=pytest.mark.long),
+        pytest.param("cluster", 40, marks=pytest.mark.long),
     ],
     indirect=["place"],
 )

@@ -211,7 +211,8 @@ def kill_both_and_stop(stack: Scratch, leader: int) -> None:
     "kill",
     [
         kill_both_and_stop,
-        *(pytest.param(kill, marks=pytest.mark.long) for kill in (kill_run, kill_supervisord)),
+        pytest.param(kill_run, marks=pytest.mark.long),
+        pytest.param(kill_supervisord, marks=pytest.mark.long),
     ],
 )
 def test_killed(start_stack: StartStack, kill: Callable[[Scratch, int], None]) -> None:

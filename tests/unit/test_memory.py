@@ -18,8 +18,6 @@ from tests.unit.test_session import session_of
 class NobodyElse:
     """Notices of a worker that has no Redis."""
 
-    subscribed_now = True
-
     def subscribe(self, *_: object) -> None:
         pass
 
