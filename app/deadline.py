@@ -9,24 +9,41 @@ import asyncio
 import signal
 import time
 
-from app.handlers.base import Worker
+from app.handlers.base import BaseHandler, Worker
 from app.watched import blocking_page
 
 LOOK_SECONDS = 0.2
 TURN_SECONDS = 2 * LOOK_SECONDS  # a look that comes later was held up by a page that blocked
+TICK_SECONDS = 0.5  # while the event loop is blocked
 
 
 async def end_late_pages(worker: Worker, page_seconds: float) -> None:
     """Look at the oldest pages now and then, until cancelled; costs nothing a request.
 
-    Time in which a page blocks the event loop counts for that page alone.
+    Time in which a page blocks the event loop counts for that page alone.  Several may do so one after the
+    other before the next look; each has its own time, and learns that it took too long when it answers.
     """
-    signal.signal(signal.SIGALRM, lambda *_: _note_blocking_page(worker))
+    page: BaseHandler | None = (
+        None  # the one that blocks, if any, and since when it was seen doing so
+    )
+    since = 0.0
+
+    def note_blocking_page(*_: object) -> None:
+        nonlocal page, since
+        now = time.monotonic()
+        seen = blocking_page(worker)
+        if seen is not page:
+            page, since = seen, now
+        elif page is not None and now - since >= page_seconds:
+            page.is_late = True
+
+    signal.signal(signal.SIGALRM, note_blocking_page)
     before = time.monotonic()
     try:
         while True:
-            signal.setitimer(signal.ITIMER_REAL, page_seconds)
+            signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
             await asyncio.sleep(LOOK_SECONDS)
+            page = None
             now = time.monotonic()
             worker.clock += min(now - before, TURN_SECONDS)
             before = now
@@ -44,9 +61,3 @@ def _end(worker: Worker, before: float) -> None:
         late.append(page)
     for page in late:
         page.end_late_page()
-
-
-def _note_blocking_page(worker: Worker) -> None:
-    """Runs inside the page that has blocked the event loop for PAGE_SECONDS: it learns so when it answers."""
-    if page := blocking_page(worker):
-        page.is_late = True
