@@ -21,10 +21,10 @@ FROM_FILE = "SETTINGS_FROM_FILE"
 # What nginx, supervisord or Redis are started with: workers alone cannot take it over.
 NEEDS_A_START = frozenset(
     {
-        *("BIND", "HTTP_PORT", "HTTPS_PORT", "HTTPS_ONLY", "HTTP2", "HTTPS_NAMES"),
+        *("BIND", "HTTP_PORT", "HTTPS_PORT", "HTTPS_ONLY", "HTTP2", "TLS13", "HTTPS_NAMES"),
         *("TLS_CERT", "TLS_KEY", "APP_ENV", "USERS_FILE", "REDIS_URL", "REDIS_URL_FILE"),
         *("REPLICAS", "SESSION_PREFIX", "DRAIN_SECONDS", "STACK_DIR", "UPSTREAM_CONF"),
-        *("NGINX_PROCESSES", "NGINX_LEAVES_SECONDS", "ALLOWED_HOSTS", "TRUSTED_PROXIES"),
+        *("NGINX", "NGINX_PROCESSES", "NGINX_LEAVES_SECONDS", "ALLOWED_HOSTS", "TRUSTED_PROXIES"),
         *("PAGE_SECONDS", "WATCHDOG_SECONDS", "DEV"),
     }
 )

@@ -9,9 +9,9 @@ from pathlib import Path
 from deploy.refused import Refused
 
 
-def nginx() -> Path:
-    """The nginx to run; Refused when there is none."""
-    return _first("nginx", _wheel_nginx, ["nginx"])
+def nginx(given: Path | None = None) -> Path:
+    """The nginx to run, `given` if there is one; Refused when there is none."""
+    return given or _first("nginx", _wheel_nginx, ["nginx"])
 
 
 def redis() -> Path:

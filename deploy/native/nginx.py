@@ -16,18 +16,21 @@ from deploy.native.render import render_nginx
 from deploy.paths import ROOT, shown
 from deploy.refused import Refused
 
+OLDEST = (1, 29, 3)  # has add_header_inherit and $is_request_port
 # Variables, quotes and patterns of files; nginx has no way to write them as themselves.
 UNUSABLE = re.compile(r"[$\"\\*?\[\x00-\x1f\x7f]|[\ud800-\udfff]")
 
 
 def nginx_command(options: Options) -> list[str]:
     """The command line of nginx, on the files render_nginx wrote."""
-    return nginx_in(options.nginx)
+    return nginx_in(options.nginx, binaries.nginx(options.nginx_program))
 
 
-def nginx_in(folder: Path) -> list[str]:
+def nginx_in(folder: Path, program: Path | None = None) -> list[str]:
     """The command line of nginx for the configuration in `folder`/conf; it writes into `folder`."""
-    command = [str(binaries.nginx()), "-p", f"{folder}/", "-e", "stderr"]
+    # nginx takes a variable NGINX for sockets that it inherits.
+    command = ["env", "-u", "NGINX", str(program or binaries.nginx())]
+    command += ["-p", f"{folder}/", "-e", "stderr"]
     if os.geteuid() == 0:
         # nginx as root hands its work to `nobody`, who may not read a checkout in root's home.
         user, group = pwd.getpwuid(0).pw_name, grp.getgrgid(0).gr_name
@@ -50,14 +53,35 @@ def prepare_nginx(options: Options) -> None:
     check_name("this folder", ROOT)
     check_name("STACK_DIR", options.stack_dir)
     options.nginx.mkdir(parents=True, exist_ok=True)
-    write_https(options.https, options.tls)
-    rendered = render_nginx(options, options.nginx / "conf").parent
+    rendered = write_files(options).parent
     command = [*nginx_command(options), "-t"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     complaints = [line for line in result.stderr.splitlines() if "] " in line]
     if result.returncode or complaints:
         text = _original(complaints, rendered, options)
         raise Refused(f"nginx refuses its configuration\n{text}")
+
+
+def write_files(options: Options) -> Path:
+    """Everything that nginx reads, as its version needs it; returns its nginx.conf."""
+    version = nginx_version(binaries.nginx(options.nginx_program))
+    write_https(options.https, options.tls, nginx=version)
+    return render_nginx(options, options.nginx / "conf")
+
+
+def nginx_version(program: Path) -> str:
+    """The version it gives of itself; Refused when it is too old for nginx/, or no nginx."""
+    try:
+        said = subprocess.run([program, "-v"], capture_output=True, text=True, check=False).stderr
+    except OSError as error:
+        raise Refused(f"{program} cannot be started: {error.strerror}") from None
+    found = re.search(r"nginx/((\d+)\.(\d+)\.(\d+))", said)
+    if not found:
+        raise Refused(f"{program} is no nginx: {said.strip()[:80]!r} is what it says to -v")
+    if tuple(map(int, found.groups()[1:])) < OLDEST:
+        least = ".".join(map(str, OLDEST))
+        raise Refused(f"{program} is nginx {found[1]}, and {least} or later is needed")
+    return found[1]
 
 
 def _original(complaints: list[str], rendered: Path, options: Options) -> str:

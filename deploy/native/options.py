@@ -34,6 +34,7 @@ class Options:
     dev: bool = False
     session_prefix: str = ""
     replicas: int = 0  # of the stack's own Redis
+    nginx_program: Path | None = None  # instead of the packaged one
 
     @property
     def logs(self) -> Path:
@@ -103,6 +104,7 @@ def read_options(environ: Mapping[str, str]) -> Options:
         dev=_dev(environ),
         session_prefix=environ.get("SESSION_PREFIX") or "",
         replicas=_replicas(environ),
+        nginx_program=_program(environ, "NGINX"),
     )
 
 
@@ -115,6 +117,13 @@ def _number(environ: Mapping[str, str], name: str, default: float, *, most: floa
     if not 1 <= number <= most:
         raise Refused(f"{name}={value} must be between 1 and {most:g}")
     return number
+
+
+def _program(environ: Mapping[str, str], name: str) -> Path | None:
+    value = environ.get(name)
+    if value and not (os.path.isabs(value) and os.access(value, os.X_OK)):
+        raise Refused(f"{name}={value} is not the full path of a program")
+    return Path(value) if value else None
 
 
 def _processes(environ: Mapping[str, str]) -> str:

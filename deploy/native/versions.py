@@ -15,7 +15,11 @@ from deploy.native.options import Options
 def versions(options: Options) -> str:
     """Names and versions, such as `Tornado 6.6.1, nginx 1.31.3, Valkey 9.1.2, Python 3.11.7`."""
     redis = "a Redis elsewhere" if options.redis_url else _said(binaries.redis(), "--version")
-    parts = [f"Tornado {version('tornado')}", _said(binaries.nginx(), "-v"), redis]
+    parts = [
+        f"Tornado {version('tornado')}",
+        _said(binaries.nginx(options.nginx_program), "-v"),
+        redis,
+    ]
     return ", ".join([*parts, f"Python {platform.python_version()}"])
 
 

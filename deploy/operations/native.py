@@ -12,13 +12,11 @@ from typing import Any
 
 import psutil
 
-from deploy.https import write_https
 from deploy.native.address import site_url
 from deploy.native.applied import Changes, keep_applied, look
-from deploy.native.nginx import prepare_nginx
+from deploy.native.nginx import prepare_nginx, write_files
 from deploy.native.options import Options
 from deploy.native.programs import native_workers, supervisord_of
-from deploy.native.render import render_nginx
 from deploy.native.running import find_running
 from deploy.native.settings_check import check_settings
 from deploy.native.site import NativeSite
@@ -86,8 +84,7 @@ class NativeStack:
             prepare_nginx(replace(self.options, stack_dir=Path(folder)))
 
     def reload_nginx(self) -> None:
-        write_https(self.options.https, self.options.tls)
-        render_nginx(self.options, self.options.nginx / "conf")
+        write_files(self.options)
         self.supervisord.signal_program("nginx", "HUP")
 
     def nginx_processes(self) -> list[NginxProcess]:

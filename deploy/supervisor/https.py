@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.https import read_https, write_https
+from deploy.https import read_https, write_https_for_container
 
 FOLDER = Path("/etc/nginx/https")  # in both containers, so that the paths in site.conf are nginx's
-GROUP_MAY_READ = 0o640  # nginx runs under another user, with this one's group
 
 
 def prepare_https(environ: Mapping[str, str]) -> None:
     """Refused says what is wrong with the settings or with the certificate."""
-    write_https(read_https(environ), FOLDER, key_mode=GROUP_MAY_READ)
+    write_https_for_container(read_https(environ), FOLDER)

@@ -20,14 +20,10 @@ from tests.conftest import UPSTREAM, StartStack
 from tests.stack.conftest import ChangedNginx
 from tests.stack.operating import done
 from tests.stack.processes import wait_until
+from tests.stack.tls import handshake, trusting
 from tests.stack.visitor import Visitor, new_visitor
 
 pytestmark = pytest.mark.native
-
-
-def trusting(stack: Scratch) -> ssl.SSLContext:
-    """Checks certificates as a browser does, and trusts the stack's own."""
-    return ssl.create_default_context(cafile=str(stack.folder / "state/https/certificate.pem"))
 
 
 @pytest.fixture
@@ -96,21 +92,6 @@ def test_other_names_need_refusing(changed_nginx: ChangedNginx, stack: Scratch) 
     url = changed_nginx("site.conf", "if ($misdirected) { return 421; }", "", https=True)
     with new_visitor(url, verify=trusting(stack)) as browser:
         assert browser.get("/login", headers={"Host": "evil.example"}).status_code == 200
-
-
-def handshake(stack: Scratch, version: ssl.TLSVersion) -> str | None:
-    """The protocol agreed on with a client that speaks `version` alone; None when there is none."""
-    context = ssl.create_default_context(cafile=str(stack.folder / "state/https/certificate.pem"))
-    context.minimum_version = context.maximum_version = version
-    context.set_ciphers("ALL:@SECLEVEL=0")  # the client must not be the one that refuses
-    try:
-        with (
-            socket.create_connection(("127.0.0.1", stack.https_port), timeout=5) as raw,
-            context.wrap_socket(raw, server_hostname="localhost") as tls,
-        ):
-            return tls.version()
-    except (ssl.SSLError, ConnectionError):
-        return None
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1")

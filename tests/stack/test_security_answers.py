@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from ssl import TLSVersion
 
 import httpx
 import pytest
 
 from app.accounts import hash_password
+from deploy.native import binaries
+from deploy.native.nginx import nginx_version
 from deploy.native.scratch import Scratch, scratch_stack
 from deploy.paths import ROOT
+from deploy.protocols import is_mended
 from tests.conftest import UPSTREAM
 from tests.stack.conftest import ChangedNginx
 from tests.stack.processes import members, supervisord_pid
 from tests.stack.test_headers import missing_security
+from tests.stack.tls import handshake, trusting
 from tests.stack.visitor import Visitor, new_visitor
 
 pytestmark = pytest.mark.native
@@ -40,8 +44,7 @@ ANSWERS: dict[int, Callable[[Visitor], httpx.Response]] = {
 @pytest.mark.parametrize("status", ANSWERS)
 def test_https_answers(stack: Scratch, status: int) -> None:
     """Over https each kind of answer, errors included, carries the security headers once."""
-    trusted = ssl.create_default_context(cafile=str(stack.folder / "state/https/certificate.pem"))
-    with new_visitor(stack.https_url, verify=trusted) as visitor:
+    with new_visitor(stack.https_url, verify=trusting(stack)) as visitor:
         answer = ANSWERS[status](visitor)
 
     assert answer.status_code == status
@@ -171,6 +174,15 @@ def test_nothing_of_the_demo(client: Visitor) -> None:
     assert wrong.status_code == 401
     assert "Demo" not in form
     assert client.get("/slow?ms=1").status_code == 404
+
+
+def test_no_protocol_with_known_holes(production: Scratch, stack: Scratch) -> None:
+    """Production speaks TLS 1.2 alone with an nginx that has a known hole in 1.3; the demo shows that 1.3 is seen."""
+    tried = (TLSVersion.TLSv1_2, TLSVersion.TLSv1_3)
+    newest = "TLSv1.3" if is_mended(nginx_version(binaries.nginx())) else None
+
+    assert [handshake(production, version) for version in tried] == ["TLSv1.2", newest]
+    assert [handshake(stack, version) for version in tried] == ["TLSv1.2", "TLSv1.3"]
 
 
 def test_served_by_can_be_switched_off(client: Visitor) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import pytest
 
 import deploy.certificate
 from deploy.certificate import make_pair, read_pair
-from deploy.https import Https, read_https, write_https
+from deploy.https import Https, read_https, write_https, write_https_for_container
+from deploy.paths import ROOT
+from deploy.protocols import MENDED, is_mended
 from deploy.refused import Refused
 
 HOME = {"127.0.0.1", "localhost", "::1"}
@@ -129,6 +133,7 @@ def refusals(tmp_path: Path) -> dict[str, tuple[dict[str, str], str]]:
         "port": ({"HTTPS_PORT": "x"}, "HTTPS_PORT=x is not a number"),
         "port 0": ({"HTTPS_PORT": "0"}, "between 1 and 65535"),
         "both": ({"HTTPS_PORT": "8080"}, "both 8080"),
+        "tls": ({"TLS13": "2"}, "TLS13=2 is neither 1 nor 0"),
         "only": ({"HTTPS_ONLY": "maybe"}, "HTTPS_ONLY=maybe is neither 1 nor 0"),
         "names": ({"HTTPS_NAMES": 'a"; return 200;'}, "neither a host name nor an address"),
         "proxy": ({"TRUSTED_PROXIES": "10.0.0.1/8"}, "10.0.0.1/8 is not a network"),
@@ -140,7 +145,7 @@ def refusals(tmp_path: Path) -> dict[str, tuple[dict[str, str], str]]:
     "kind",
     [
         "half", "missing", "other key", "no certificate", "no key",
-        "port", "port 0", "both", "only", "names", "proxy", "proxies",
+        "port", "port 0", "both", "tls", "only", "names", "proxy", "proxies",
     ],
 )  # fmt: skip
 def test_refused(tmp_path: Path, kind: str) -> None:
@@ -164,20 +169,86 @@ def test_expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_https(settings, tmp_path / "out")
 
 
+DEMO = {"APP_ENV": "demo"}
+PRODUCTION = {"APP_ENV": "production"}
+AFFECTED, NEWER = "1.31.3", "1.31.9"
+BOTH = "http2 on;\nssl_protocols TLSv1.2 TLSv1.3;\n"
+NEITHER = "http2 off;\nssl_protocols TLSv1.2;\n"
+
+
 @pytest.mark.parametrize(
-    ("settings", "line"),
+    ("settings", "nginx", "lines"),
     [
-        ({}, "http2 on;"),
-        ({"APP_ENV": "production"}, "http2 off;"),
-        ({"APP_ENV": "production", "HTTP2": "1"}, "http2 on;"),
-        ({"HTTP2": "0"}, "http2 off;"),
+        (DEMO, AFFECTED, BOTH),
+        (PRODUCTION, AFFECTED, NEITHER),
+        (PRODUCTION, NEWER, BOTH),
+        (PRODUCTION, "", NEITHER),
+        (PRODUCTION | {"HTTP2": "1", "TLS13": "1"}, AFFECTED, BOTH),
+        (DEMO | {"HTTP2": "0", "TLS13": "0"}, NEWER, NEITHER),
     ],
 )
-def test_http2(tmp_path: Path, settings: dict[str, str], line: str) -> None:
-    """HTTP/2 is on in demo and off in production, unless HTTP2 says otherwise."""
-    write_https(read_https(settings), tmp_path)
+def test_protocols(tmp_path: Path, settings: dict[str, str], nginx: str, lines: str) -> None:
+    """Production speaks HTTP/2 and TLS 1.3 with an nginx without known holes there; a setting overrules that."""
+    write_https(read_https(settings), tmp_path, nginx=nginx)
 
-    assert line in (tmp_path / "site.conf").read_text().splitlines()
+    assert f"\n{lines}" in (tmp_path / "site.conf").read_text()
+
+
+VERSIONS = {
+    **dict.fromkeys(("1.30.7", "1.30.10", "1.30.23", "1.31.9", "1.31.10", "1.32.0"), True),
+    **dict.fromkeys(("1.39.1", "1.40.0", "1.100.0", "2.0.0", "10.1.0"), True),
+    **dict.fromkeys(("1.30.6", "1.30.1", "1.31.0", "1.31.3", "1.31.8", "1.29.10"), False),
+    **dict.fromkeys(("1.3.7", "1.9.9", "0.8.54", "1.27.99", "", "x"), False),
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_mended_versions(version: str) -> None:
+    """1.30.7, 1.31.9 and what follows are without the holes, for Python as for the shell of nginx/start."""
+    script = "while read -r p; do case $1 in $p) echo True; exit;; esac; done; echo False"
+    patterns = "\n".join(MENDED) + "\n"
+    shell = subprocess.run(
+        ["sh", "-c", script, "sh", version],
+        input=patterns,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert is_mended(version) is VERSIONS[version]
+    assert shell.stdout.strip() == str(VERSIONS[version])
+
+
+@pytest.mark.parametrize(
+    ("version", "lines"), [(AFFECTED, NEITHER), (NEWER, BOTH), (f"{NEWER} (Debian)", BOTH)]
+)
+def test_container_asks_its_own_nginx(tmp_path: Path, version: str, lines: str) -> None:
+    """In Docker the nginx that starts decides: nginx/start takes the lines for its version, and becomes nginx."""
+    write_https_for_container(read_https(PRODUCTION), tmp_path)
+    program = tmp_path / "nginx"
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" = -v ] && echo "nginx version: nginx/{version}" >&2 || echo started "$@"\n'
+    )
+    program.chmod(0o755)
+    script = (ROOT / "nginx/start").read_text().replace("/etc/nginx/https", str(tmp_path))
+    done = subprocess.run(
+        [
+            "sh",
+            "-c",
+            script.replace("/tmp/protocols", f"{tmp_path}/protocols"),
+            "start",
+            "-p",
+            "/x",
+        ],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == "started -p /x\n"
+    assert (tmp_path / "protocols.conf").read_text() == lines
+    assert "include /tmp/protocols.conf;" in (tmp_path / "site.conf").read_text()
 
 
 PORTS = [

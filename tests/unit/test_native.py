@@ -14,7 +14,9 @@ import pytest
 from app.accounts import Accounts, read_users
 from deploy.__main__ import main
 from deploy.lock import Held, held, holder
+from deploy.native import binaries
 from deploy.native.leftovers import session_members
+from deploy.native.nginx import nginx_command, prepare_nginx
 from deploy.native.options import Options, read_environ, read_options
 from deploy.native.render import frame_line, render_nginx, site_line, upstream_line
 from deploy.paths import ROOT
@@ -81,6 +83,42 @@ def test_site_line(options: Options, bind: str, address: str) -> None:
         site_line("    listen 8080 default_server;", chosen)
         == f"    listen {address} default_server;"
     )
+
+
+def nginx_that_says(folder: Path, version: str) -> Path:
+    """The packaged nginx under another version."""
+    program = folder / "nginx-here"
+    real = shlex.quote(str(binaries.nginx()))
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" = -v ] || exec {real} "$@"\necho "nginx version: nginx/{version}" >&2\n'
+    )
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize(
+    ("version", "line"), [("1.31.3", "ssl_protocols TLSv1.2;"), ("1.31.9", "TLSv1.2 TLSv1.3;")]
+)
+def test_protocols_follow_the_nginx_that_runs(tmp_path: Path, version: str, line: str) -> None:
+    """With NGINX the production stack runs that one, and its version decides which protocols are spoken."""
+    given = {"STACK_DIR": str(tmp_path / "s"), "APP_ENV": "production"}
+    given["NGINX"] = str(nginx_that_says(tmp_path, version))
+    chosen = read_options(given)
+    prepare_nginx(chosen)
+
+    assert nginx_command(chosen)[3] == given["NGINX"]
+    assert line in (chosen.tls / "site.conf").read_text()
+
+
+def test_old_nginx_is_refused(tmp_path: Path) -> None:
+    """An nginx that lacks what nginx/ is written for is refused with its version, and so is another program."""
+    old = {"STACK_DIR": str(tmp_path / "s"), "NGINX": str(nginx_that_says(tmp_path, "1.26.3"))}
+    with pytest.raises(Refused, match=r"is nginx 1\.26\.3, and 1\.29\.3 or later is needed"):
+        prepare_nginx(read_options(old))
+    with pytest.raises(Refused, match="is no nginx"):
+        prepare_nginx(read_options(old | {"NGINX": "/bin/true"}))
+    with pytest.raises(Refused, match="NGINX=nginx is not the full path"):
+        read_options(old | {"NGINX": "nginx"})
 
 
 def test_frame_line(options: Options) -> None:
