@@ -36,6 +36,7 @@ UNSET = (
         "DEMO_PASSWORD_FILE",
     ),
     *("TLS_CERT", "TLS_KEY", "HTTPS_NAMES", "ALLOWED_HOSTS", "HTTPS_ONLY", "HTTP2", "TLS13", "DEV"),
+    "HSTS_SUBDOMAINS",
     *("TRUSTED_PROXIES", "NGINX"),
 )
 

@@ -38,6 +38,7 @@ def main() -> None:
         users = Path(folder) / "users"
         users.write_text(f"ann:{hash_password(PASSWORD)}\n")
         given = {"APP_ENV": "production", "USERS_FILE": str(users), "SESSION_SECRETS": "s" * 40}
+        given["HTTPS_ONLY"] = "0"  # the generator speaks plain http
         with scratch_stack(ROOT / "nginx/upstream.conf", os.environ, **given) as stack:
             compare(stack.url, stack.http_port, seconds)
 

@@ -83,9 +83,12 @@ class Stack:
         return [" ".join(line.split()) for line in listing.splitlines()[1:]]
 
     @contextmanager
-    def visitor(self, name: str = "ann", password: str = "demo") -> Iterator[httpx.Client]:
-        """A browser that has just logged in."""
-        with httpx.Client(base_url=self.url, timeout=10, trust_env=False) as browser:
+    def visitor(
+        self, name: str = "ann", password: str = "demo", *, https: bool = False
+    ) -> Iterator[httpx.Client]:
+        """A browser that has just logged in; over https it accepts any certificate."""
+        url = self.https_url if https else self.url
+        with httpx.Client(base_url=url, verify=False, timeout=10, trust_env=False) as browser:
             form = {"username": name, "password": password, "next": "/"}
             answer = browser.post("/login", data=form)
             assert answer.status_code == 302, f"{answer.status_code} {answer.text}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import socket
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,11 +66,12 @@ def test_container_ends_when_a_worker_cannot_be_kept_running(stack: Stack) -> No
         assert "worker-8001 could not be kept running" in container.said()
 
 
-@pytest.fixture
-def production(tmp_path: Path) -> Iterator[Stack]:
+@pytest.fixture(scope="module")
+def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The stack with a secret and one account, each from a file on the host."""
-    # tmp_path has mode 700; inside, the container's user must be able to read.
-    secret, users = tmp_path / "secret", tmp_path / "users"
+    # The folder has mode 700; inside, the container's user must be able to read.
+    folder = tmp_path_factory.mktemp("production")
+    secret, users = folder / "secret", folder / "users"
     secret.write_text(SECRET + "\n")
     users.write_text(f"ann:{hash_password(PASSWORD)}\n")
     for file in (secret, users):
@@ -86,11 +89,38 @@ def production(tmp_path: Path) -> Iterator[Stack]:
 
 def test_production_with_files(production: Stack) -> None:
     """With both files given, the account logs in, the demo password does not, and no secret is in the environment."""
-    with production.visitor("ann", PASSWORD) as browser:
+    with production.visitor("ann", PASSWORD, https=True) as browser:
         assert browser.get("/api/session").json()["user"] == "ann"
-    form = {"username": "ann", "password": "demo", "next": "/"}
-    assert httpx.post(f"{production.url}/login", data=form, trust_env=False).status_code == 401
+        form = {"username": "ann", "password": "demo", "next": "/"}
+        assert browser.post("/login", data=form).status_code == 401
     assert SECRET not in str(production.container("app")["Config"]["Env"])
+
+
+def test_production_is_https_only(production: Stack) -> None:
+    """Without being told to, production leads from http to https."""
+    answer = httpx.get(f"{production.url}/login", trust_env=False)
+
+    assert answer.headers["Location"] == f"{production.https_url}/login"
+
+
+def test_no_protocol_with_known_holes(production: Stack, stack: Stack) -> None:
+    """Production speaks TLS 1.2 alone with the pinned nginx, which has a known hole in 1.3; the demo speaks 1.3."""
+    assert [spoken(production), spoken(stack)] == ["TLSv1.2", "TLSv1.3"]
+
+
+def spoken(stack: Stack) -> str | None:
+    """The newest TLS that a stack agrees to."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", port_of(stack)), timeout=5) as raw,
+        context.wrap_socket(raw, server_hostname="localhost") as tls,
+    ):
+        return tls.version()
+
+
+def port_of(stack: Stack) -> int:
+    return int(stack.https_url.rpartition(":")[2])
 
 
 def test_demo_password_from_a_file(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from deploy.native.scratch import Scratch, scratch_settings
 from deploy.paths import ROOT
 from tests.conftest import UPSTREAM, StartStack
 from tests.stack.processes import is_listening, members, supervisord_pid, wait_until
+from tests.stack.tls import trusting
 from tests.stack.visitor import new_visitor
 
 pytestmark = pytest.mark.native
@@ -275,7 +276,7 @@ def test_given_user(start_stack: StartStack, tmp_path: Path) -> None:
     stack = start_stack(
         APP_ENV="production", USERS_FILE=str(users), SESSION_SECRETS="s" * 32, DEMO_ENDPOINTS=""
     )
-    with new_visitor(stack.url) as visitor:
+    with new_visitor(stack.https_url, verify=trusting(stack)) as visitor:
         wrong = visitor.post("/login", data={"username": "ann", "password": "demo"})
         visitor.log_in("ann", "a good password")
 

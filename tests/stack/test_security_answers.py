@@ -161,7 +161,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
 
 @pytest.fixture
 def client(production: Scratch) -> Iterator[Visitor]:
-    with new_visitor(production.url) as client:
+    with new_visitor(production.https_url, verify=trusting(production)) as client:
         yield client
 
 
@@ -174,6 +174,14 @@ def test_nothing_of_the_demo(client: Visitor) -> None:
     assert wrong.status_code == 401
     assert "Demo" not in form
     assert client.get("/slow?ms=1").status_code == 404
+
+
+def test_production_is_https_only(production: Scratch, stack: Scratch) -> None:
+    """Production leads from http to https without being told to; the demo serves both."""
+    answers = [httpx.get(f"{site.url}/login", trust_env=False) for site in (production, stack)]
+
+    assert [answer.status_code for answer in answers] == [301, 200]
+    assert answers[0].headers["Location"] == f"{production.https_url}/login"
 
 
 def test_no_protocol_with_known_holes(production: Scratch, stack: Scratch) -> None:

@@ -194,6 +194,25 @@ def test_protocols(tmp_path: Path, settings: dict[str, str], nginx: str, lines: 
     assert f"\n{lines}" in (tmp_path / "site.conf").read_text()
 
 
+@pytest.mark.parametrize(
+    ("settings", "only"),
+    [(DEMO, 0), (PRODUCTION, 1), (PRODUCTION | {"HTTPS_ONLY": "0"}, 0), ({"HTTPS_ONLY": "1"}, 1)],
+)
+def test_https_only(tmp_path: Path, settings: dict[str, str], only: int) -> None:
+    """HTTPS_ONLY is on in production and off in demo, unless it is given."""
+    write_https(read_https(settings), tmp_path)
+
+    assert f"$https_only {{ default {only}; }}" in (tmp_path / "site.conf").read_text()
+
+
+@pytest.mark.parametrize(("given", "more"), [("", ""), ("0", ""), ("1", "; includeSubDomains")])
+def test_hsts_of_subdomains(tmp_path: Path, given: str, more: str) -> None:
+    """HSTS is for this host alone, and with HSTS_SUBDOMAINS=1 for those under it."""
+    write_https(read_https({"HSTS_SUBDOMAINS": given}), tmp_path)
+
+    assert f'default "max-age=31536000{more}";' in (tmp_path / "site.conf").read_text()
+
+
 VERSIONS = {
     **dict.fromkeys(("1.30.7", "1.30.10", "1.30.23", "1.31.9", "1.31.10", "1.32.0"), True),
     **dict.fromkeys(("1.39.1", "1.40.0", "1.100.0", "2.0.0", "10.1.0"), True),
