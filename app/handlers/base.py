@@ -86,6 +86,8 @@ class BaseHandler(RequestHandler):
 
     session_use = "none"  # "none" | "if given" | "required"
     touches = True  # whether a request keeps the session alive; what a page asks by itself does not
+    # How old the login may be, in seconds, before the password is asked for again; None: as old as the session.
+    password_within_seconds: float | None = None
     answers_json = False
     is_counted = True  # in the worker's figures; probes are not
     # The largest request that a handler takes; one with a larger form has its own.  What is larger than that of
@@ -146,6 +148,8 @@ class BaseHandler(RequestHandler):
         self.session = await self.load_session()
         if self.session_use == "required" and not self.logged_in:
             self.answer_anonymous()
+        elif self.session_use == "required" and not self.gave_password_lately:
+            self.ask_password()
 
     def _refuse_downgrade(self) -> None:
         """Refuse a form that an http page sends to https: anybody on the way may have written that page.
@@ -192,6 +196,23 @@ class BaseHandler(RequestHandler):
         """The session of a handler that requires one."""
         assert self.session is not None, "session_use is not 'required'"
         return self.session
+
+    @property
+    def gave_password_lately(self) -> bool:
+        """Whether the session began within `password_within_seconds`: only a password begins one.
+
+        When it began is a field of the engine's own, which the data of a session cannot reach.
+        """
+        times, limit = self.visitor.times, self.password_within_seconds
+        return limit is None or times.now - times.created <= limit
+
+    def ask_password(self) -> None:
+        """Send the visitor to give the password again, and then back here (ASVS 5.0 7.5.2)."""
+        if self.answers_json:
+            self.answer_json(403, {"error": "give your password again first, at /login?again=1"})
+            return
+        here = self.request.uri if self.request.method in ("GET", "HEAD") else self.request.path
+        self.redirect("/login?" + urlencode({"again": 1, "next": here}))
 
     def answer_anonymous(self) -> None:
         """Send a visitor without a session to log in and then back here.  The cookie is left alone."""

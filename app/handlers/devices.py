@@ -1,4 +1,7 @@
-"""This user's sessions on every device: see them, and end one, the others or all."""
+"""This user's sessions on every device: see them, and end one, the others or all.
+
+Whoever finds a browser that was left logged in can do none of it: the password is asked for again (ASVS 5.0 7.5.2).
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,12 @@ from app.handlers.agents import in_plain_words
 
 from .base import BaseHandler
 
+PASSWORD_WITHIN_SECONDS = 600
+
 
 class _Listing(BaseHandler):
     session_use = "required"
+    password_within_seconds = PASSWORD_WITHIN_SECONDS
 
     async def devices(self) -> list[dict[str, Any]]:
         """The user's live sessions, the newest login first; times are Unix seconds."""
@@ -46,6 +52,7 @@ class DevicesJson(_Listing):
 
 class _Ending(BaseHandler):
     session_use = "required"
+    password_within_seconds = PASSWORD_WITHIN_SECONDS
 
     def get(self, *ref: str) -> None:
         """A page that is loaded again after a failure: back to the list, and nothing ends."""

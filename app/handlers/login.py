@@ -39,7 +39,7 @@ class Login(BaseHandler):
     session_use = "if given"
 
     async def get(self) -> None:
-        if self.logged_in:
+        if self.logged_in and not self._again:
             self.redirect(local_path(self.get_argument("next", "/")))
             return
         self._form(self.get_argument("next", "/"))
@@ -62,6 +62,11 @@ class Login(BaseHandler):
             await attempt.failed()
             self._refuse(401, WRONG)
 
+    @property
+    def _again(self) -> bool:
+        """Whether a visitor who is logged in gives the password once more, and goes on with the same data."""
+        return self.logged_in and bool(self.get_argument("again", ""))
+
     async def _is_right(self, name: str, attempt: Attempt) -> bool:
         try:
             return await self.services.accounts.verify(name, self._as_received("password"))
@@ -76,11 +81,13 @@ class Login(BaseHandler):
 
     async def _begin_session(self, name: str, address: str) -> None:
         limits, stay = self.services.sessions.limits, bool(self.get_body_argument("stay", ""))
+        again = self._again and self.visitor.user == name
+        stay = self.visitor.lasting if again else stay
         lasting = max(STAY_ABSOLUTE_SECONDS, limits.absolute_seconds) if stay else None
         session_id = await self.services.sessions.create(
             name,
             replacing=self.session,
-            keep=KEEP_AT_LOGIN,
+            keep=None if again else KEEP_AT_LOGIN,
             agent=self.request.headers.get("User-Agent", ""),
             address=address,
             idle_seconds=max(STAY_IDLE_SECONDS, limits.idle_seconds) if stay else None,
@@ -98,7 +105,8 @@ class Login(BaseHandler):
             "login.html",
             error=error,
             notice=WHY_ENDED.get(self.get_query_argument("ended", "")),
-            name=self.get_body_argument("username", ""),
+            name=self.visitor.user if self._again else self.get_body_argument("username", ""),
+            again=self._again,
             next=local_path(next_path),
             demo_hint=demo_hint(self.services.settings),
         )

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from .codec import MAX_EXACT_INTEGER, spell
 from .limits import Limits
 from .lua import SCRIPTS
-from .store import ANY_ID, Event, RedisSessions
+from .store import ANY_ID, KEEP_ALL, Event, RedisSessions
 from .wire.calls import Command, Request, Script
 
 Texts = dict[str, bytes]
@@ -284,7 +284,8 @@ class Memory:
         replaced: Any, agent: Any, address: Any, *words: Any,
     ) -> list[Any]:  # fmt: skip
         now, listed = _now(), kind == "user"
-        kept, rest = _counted(words, 1)
+        keeps_all = words[0] == KEEP_ALL
+        kept, rest = ((), words[1:]) if keeps_all else _counted(words, 1)
         initial, known = _counted(rest, 2)
         key_of = dict(zip(known, keys[2::2], strict=True))
         index = self._indexes.setdefault(keys[0], {}) if listed else {}
@@ -296,6 +297,7 @@ class Memory:
         old = self._at(key_of[replaced]) if replaced else None
         if self._life(old, idle, absolute) is None:
             old = None
+        kept = list(old.data) if old and keeps_all else kept
         data = {key: old.data[key] for key in kept if old and key in old.data} | _pairs(initial)
         own = (int(own_idle) if own_idle else None, int(own_absolute) if own_absolute else None)
         deadline = now + (own[1] or int(absolute))

@@ -31,6 +31,7 @@ OPERATIONS_REMEMBERED = 256
 LABEL_CHARACTERS = 256
 NEVER_MS = 1 << 52  # as a throttle: longer than any session lives
 ANY_ID = "*"  # as the proof of an id, for a request that has shown its own
+KEEP_ALL = "*"  # instead of the number of keys to keep
 PLACES_REMEMBERED = 4096  # of visitors who may come again, about 1 KiB each
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ class RedisSessions:
         data: Mapping[str, Any] | None = None,
         *,
         replacing: Session | None = None,
-        keep: Collection[str] = (),
+        keep: Collection[str] | None = (),
         agent: str = "",
         address: str = "",
         idle_seconds: float | None = None,
@@ -155,15 +156,16 @@ class RedisSessions:
 
         The session `replacing` is dead when this returns (ASVS 5.0 7.2.4: a new token at login).  Of
         its data only the keys in `keep` move over, where `data` has none, and only if it was the same
-        user's or nobody's.  The oldest sessions beyond the cap per user end.  `user` None begins a
-        session before login: no list and no cap knows it, so do this only where a visitor writes.
+        user's or nobody's; `keep` None moves all the data of the same user's, and is for somebody who
+        has given the password again.  The oldest sessions beyond the cap per user end.  `user` None
+        begins a session before login: no list and no cap knows it, so do this only where a visitor writes.
 
         `idle_seconds` and `absolute_seconds` are lifetimes of this session alone, whatever Limits say.
         Two round trips; one for nobody's session, one or two more to replace another user's or nobody's.
         Raises SessionTooLarge over the caps, NotPlainJson and BadKey, with nothing changed.
         """
         check_name(user or "")
-        for key in keep:
+        for key in keep or ():
             check_key(key)
         texts = _texts_of(data or {})
         own = (
@@ -172,13 +174,13 @@ class RedisSessions:
         )
         here, there = replacing, None
         if replacing is not None and (replacing.anonymous or replacing.user != user):
-            here, there = None, replacing  # in a slot of its own
-        carried = there.texts_of(keep) if there is not None and there.anonymous else {}
+            here, there, keep = None, replacing, keep or ()  # in a slot of its own
+        carried = there.texts_of(keep or ()) if there is not None and there.anonymous else {}
         self._check_size(carried | texts)
         session_id = identity.new_id(user)
         await self._create(session_id, user, carried | texts, here, (own, keep, agent, address))
         if there is not None:
-            await self._end_elsewhere(there, session_id, set(keep) - set(texts), carried)
+            await self._end_elsewhere(there, session_id, set(keep or ()) - set(texts), carried)
         return session_id
 
     async def save(self, session: Session) -> bool:
@@ -363,7 +365,7 @@ class RedisSessions:
         user: str | None,
         texts: Mapping[str, bytes],
         replaced: Session | None,
-        given: tuple[tuple[str | int, str | int], Collection[str], str, str],
+        given: tuple[tuple[str | int, str | int], Collection[str] | None, str, str],
     ) -> None:
         (own, keep, agent, address), tag = given, identity.tag_in(session_id)
         digest = identity.digest_of(session_id)
@@ -375,7 +377,7 @@ class RedisSessions:
                 digest, *(("anonymous", "1") if user is None else ("user", user)),
                 *self._lifetimes, *own, self.limits.max_per_user, *self._caps,
                 "" if replaced is None else replaced.digest, _label(agent), _label(address),
-                len(keep), *keep, len(texts), *_flat(texts), *known,
+                *_kept(keep), len(texts), *_flat(texts), *known,
             ]  # fmt: skip
             keys = [self._index(tag, user or ""), self._key(tag, digest), *self._pairs(tag, known)]
             answer = self._outcome(await self._run("create", keys, args))
@@ -586,6 +588,10 @@ def _texts_of(data: Mapping[str, Any]) -> dict[str, bytes]:
     for key in data:
         check_key(key)
     return {key: encode(value) for key, value in data.items()}
+
+
+def _kept(keep: Collection[str] | None) -> list[str | int]:
+    return [KEEP_ALL] if keep is None else [len(keep), *keep]
 
 
 def _flat(texts: Mapping[str, bytes]) -> list[str | bytes]:

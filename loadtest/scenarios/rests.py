@@ -20,6 +20,7 @@ LAST_LOOKS = 300  # at ended sessions, when the load is over
 AT_ONCE = 6
 SPACING = 0.55  # of the idle timeout: two uses further apart than that must keep a session alive
 LONGEST_TRIED_SECONDS = 60.0
+LONGEST_LIFE_SECONDS = 540.0  # of a session that lists devices: ten minutes after the login /devices asks for the password
 WAYS = ("read", "page", "visit", "put", "devices")
 NEEDED = {"put": "data", "devices": "devices"}
 Over = Callable[[], bool]
@@ -119,7 +120,8 @@ def use_in_one_way(visitor: Visitor, way: str, over: Over) -> None:
     }
     while not over():
         session = visitor.log_in()
-        last = session.begun + int((lifetimes.absolute_seconds - 2) * 1e9)
+        life = min(lifetimes.absolute_seconds - 2, LONGEST_LIFE_SECONDS)
+        last = session.begun + int(life * 1e9)
         pause = int(SPACING * lifetimes.idle_seconds * 1e9)
         while time.monotonic_ns() + pause < last:
             if not wait_until(time.monotonic_ns() + pause, over):

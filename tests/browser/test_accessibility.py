@@ -37,7 +37,13 @@ def test_nothing_serious(open_page: OpenPage, problems: Any, scheme: str) -> Non
     expect(page.locator("#live-lines li").first).to_be_visible()
     send(page)
     assert serious(page) == []
-    for path in ("/devices", "/logout", "/no-such-page", "/static/errors/502.html"):
+    for path in (
+        "/devices",
+        "/login?again=1",
+        "/logout",
+        "/no-such-page",
+        "/static/errors/502.html",
+    ):
         page.goto(path)
         assert serious(page) == [], path
     problems.expect("404")

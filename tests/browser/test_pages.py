@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Route, expect
+from redis import Redis
 
+from deploy.native.options import read_options
+from deploy.native.scratch import Scratch
+from deploy.native.store import redis_url
 from tests.browser.steps import (
     OpenPage,
     Picture,
@@ -152,6 +156,41 @@ def test_end_the_other_devices(open_page: OpenPage) -> None:
     here.get_by_role("button", name="End all others").click()
     expect(here.get_by_role("heading", name="Another device")).to_have_count(0)
     expect(there.get_by_role("heading", name="Log in")).to_be_visible()
+    expect(there.get_by_role("status")).to_contain_text("from another of your devices")
+
+
+def logged_in_before(stack: Scratch, name: str, seconds: float) -> None:
+    """Move each login of a user into the past, in the stack's own Redis."""
+    options = read_options(stack.settings)
+    admin = Redis.from_url(redis_url(options, "admin"))
+    for key in admin.scan_iter("session:*"):
+        if admin.hget(key, "user") == name.encode():
+            admin.hset(key, "created", int(admin.hget(key, "created") or 0) - int(seconds * 1000))
+    admin.close()
+
+
+def test_password_once_more(
+    open_page: OpenPage, stack: Scratch, problems: Any, picture: Picture
+) -> None:
+    """Long after the login the list asks for the password; with it the visitor ends another browser's session."""
+    here, there = open_page(base_url=stack.url), open_page(base_url=stack.url)
+    log_in(there, "Careful")
+    log_in(here, "Careful")
+    logged_in_before(stack, "Careful", seconds=3600)
+    here.get_by_role("link", name="Devices").click()
+    expect(here.get_by_role("heading", name="Your password, once more")).to_be_visible()
+    picture(here, "password-again")
+    expect(here.get_by_label("Name")).not_to_be_editable()
+    here.get_by_label("Password").fill("wrong")
+    here.get_by_role("button", name="Go on").click()
+    expect(here.get_by_role("alert")).to_be_visible()
+    problems.expect("401")
+    here.get_by_label("Password").fill("demo")
+    here.get_by_role("button", name="Go on").click()
+    other = here.get_by_role("region", name="Another device")
+    other.get_by_role("button", name=re.compile("^End this session")).click()
+    expect(other).to_have_count(0)
+    expect(here.get_by_role("heading", name="This device")).to_be_visible()
     expect(there.get_by_role("status")).to_contain_text("from another of your devices")
 
 

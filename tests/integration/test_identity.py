@@ -26,6 +26,21 @@ async def test_new_id_at_login(store: RedisSessions) -> None:
     assert len(await store.devices("ann")) == 1
 
 
+async def test_all_data_moves(engines: Engines) -> None:
+    """A login that keeps everything takes over what others wrote until then, of the same user's session only."""
+    here, there = engines(2)
+    old = await here.create("ann", {"theme": "dark", "cart": [1]})
+    stale, other = await load(here, old), await load(there, old)
+    other["late"] = other["*"] = 1
+    await there.save(other)
+    new = await load(here, await here.create("ann", {"cart": []}, replacing=stale, keep=None))
+    assert dict(new) == {"theme": "dark", "cart": [], "late": 1, "*": 1}
+    assert await here.load(old) is None
+    foreign = await load(here, await here.create("bob", replacing=new, keep=None))
+    assert dict(foreign) == {}
+    assert dict(await load(here, await here.create("bob", keep=None))) == {}
+
+
 async def test_nothing_of_another_user_moves(store: RedisSessions) -> None:
     """A login over somebody else's session ends that one and takes nothing from it."""
     old = await store.create("ann", {"theme": "dark"})

@@ -20,6 +20,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "error": "Wrong.",
         "notice": None,
         "name": EVIL,
+        "again": False,
         "next": EVIL,
         "demo_hint": EVIL,
     },

@@ -7,7 +7,7 @@
 --       4 idle timeout   5 absolute timeout   6 and 7 its own ones, or ''; in ms
 --       8 most sessions a user   9 most bytes and 10 most fields of data
 --       11 digest of the session this login replaces, or ''   12 agent   13 address
---       14 n, number of keys kept of the replaced one, followed by them
+--       14 n, number of keys kept of the replaced one, followed by them; or '*', and it keeps all
 --       m, number of initial key, value pairs, followed by them; they win over what is kept
 --       the digests that KEYS 3.. belong to: all the caller found in the index
 -- Whoever watches a session that this ends gets `ended login` or `ended limit`.
@@ -20,12 +20,12 @@ local now = clock()
 
 local at = 14
 local function take_list(width)
-    local n, items = tonumber(ARGV[at]) * width, {}
+    local n, items = (tonumber(ARGV[at]) or 0) * width, {}
     for i = 1, n do items[i] = ARGV[at + i] end
     at = at + n + 1
     return items
 end
-local kept, initial = take_list(1), take_list(2)
+local kept, initial, keeps_all = take_list(1), take_list(2), ARGV[14] == '*'
 local position_of = {}
 for i = at, #ARGV do position_of[ARGV[i]] = 3 + 2 * (i - at) end
 local function lives(member)
@@ -46,6 +46,12 @@ if replaced ~= '' and not lives(replaced) then replaced = '' end
 local texts, data = {}, {}
 for _, key in ipairs(replaced ~= '' and kept or {}) do
     texts[field_of(key)] = redis.call('HGET', KEYS[position_of[replaced]], field_of(key)) or nil
+end
+if replaced ~= '' and keeps_all then
+    local all = redis.call('HGETALL', KEYS[position_of[replaced]])
+    for i = 1, #all, 2 do
+        if key_of(all[i]) then texts[all[i]] = all[i + 1] end
+    end
 end
 for i = 1, #initial, 2 do texts[field_of(initial[i])] = initial[i + 1] end
 for field, text in pairs(texts) do data[#data + 1], data[#data + 2] = field, text end
