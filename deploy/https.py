@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.certificate import Pair, PairError, make_pair, names_of, read_pair
+from deploy.networks import own_networks, proxies_conf, read_bind, read_networks
 from deploy.protocols import MENDED, is_mended, protocols_conf
-from deploy.proxies import proxies_conf, read_proxies
 from deploy.refused import Refused
 from deploy.replace_file import replace_file
 from deploy.times import DEFAULT_TIMES, Times, read_times
@@ -22,7 +22,7 @@ from deploy.times import DEFAULT_TIMES, Times, read_times
 DEFAULT_PORT = 8443
 OFFSET = DEFAULT_PORT - 8080  # to HTTP_PORT, where HTTPS_PORT is not given
 ALWAYS = ("localhost", "127.0.0.1", "::1")
-ANY_ADDRESS = ("0.0.0.0", "::", "")
+ANY_ADDRESS = ("0.0.0.0", "::")
 ADDRESSES = (r"~^[0-9.]+$", r"~^\[[0-9a-f:.]+\]$")  # as nginx's map takes them
 RENEW_DAYS = 30.0
 NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
@@ -46,6 +46,8 @@ class Https:
     proxies: tuple[str, ...] = ()  # networks whose X-Forwarded-* are believed
     tls13: bool | None = True  # None: as for http2
     hsts_subdomains: bool = False
+    exempt: tuple[str, ...] = ()  # from nginx's limits; empty: this machine
+    bind: str = "127.0.0.1"
 
     def protocols(self, *, mended: bool) -> str:
         """Lines for an nginx with or without the known holes."""
@@ -68,12 +70,14 @@ def read_https(environ: Mapping[str, str], http_port: int = 8080) -> Https:
         names=_names(environ),
         times=read_times(environ),
         hosts=_hosts(environ),
-        proxies=read_proxies(environ),
+        proxies=read_networks(environ, "TRUSTED_PROXIES"),
+        exempt=read_networks(environ, "EXEMPT_NETWORKS"),
+        bind=read_bind(environ),
     )
 
 
 def write_https(https: Https, folder: Path, *, nginx: str = "") -> None:
-    """Put certificate.pem, key.pem and site.conf into `folder`, which an nginx of version `nginx` reads.
+    """Put certificate.pem, key.pem, site.conf and exempt.conf into `folder`, which an nginx of version `nginx` reads.
 
     A certificate that was made here before is kept while it fits the names and has a month to go.
     Refused when the given one cannot be used.
@@ -82,19 +86,31 @@ def write_https(https: Https, folder: Path, *, nginx: str = "") -> None:
 
 
 def write_https_for_container(https: Https, folder: Path) -> None:
-    """The same for an nginx that nginx/start starts: it finds out the version, and the group reads the key."""
+    """The same for an nginx that nginx/start starts: it finds out the version and the gateway,
+    and the group reads the key.
+    """
     for name, mended in (("mended", True), ("affected", False)):
         lines = https.protocols(mended=mended)
         replace_file(folder / f"protocols-{name}.conf", lines, mode=0o644)
     replace_file(folder / "mended.txt", "\n".join(MENDED) + "\n", mode=0o644)
-    _write(https, folder, "include /tmp/protocols.conf;\n", key_mode=0o640)
+    _write(
+        https,
+        folder,
+        "include /tmp/protocols.conf;\n",
+        key_mode=0o640,
+        more_exempt="" if https.exempt else "include /tmp/gateway.conf;\n",
+    )
 
 
-def _write(https: Https, folder: Path, protocols: str, *, key_mode: int) -> None:
+def _write(
+    https: Https, folder: Path, protocols: str, *, key_mode: int, more_exempt: str = ""
+) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     pair = _given_pair(*https.given) if https.given else _own_pair(folder, https.names)
     replace_file(folder / "key.pem", pair.key, mode=key_mode)
     replace_file(folder / "certificate.pem", pair.chain, mode=0o644)
+    exempt = [f"{network} 1;\n" for network in https.exempt or own_networks(https.bind)]
+    replace_file(folder / "exempt.conf", "".join(exempt) + more_exempt, mode=0o644)
     text = _site_conf(https, pair.names, folder, protocols)
     replace_file(folder / "site.conf", text, mode=0o644)
 
@@ -220,7 +236,7 @@ def _given(environ: Mapping[str, str]) -> tuple[Path, Path] | None:
 def _names(environ: Mapping[str, str]) -> tuple[str, ...]:
     """What a certificate made here is for: HTTPS_NAMES, this machine, and BIND where it is one address."""
     names = re.split(r"[\s,]+", environ.get("HTTPS_NAMES", "").lower().strip())
-    bind = environ.get("BIND", "")
+    bind = read_bind(environ)
     names += [*ALWAYS, *([] if bind in ANY_ADDRESS else [bind])]
     for name in filter(None, names):
         if not _is_name(name):
@@ -238,7 +254,7 @@ def _hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
     for name in filter(None, given):
         if name != "*" and not _is_name(name):
             raise Refused(f"ALLOWED_HOSTS: {name} is neither a host name nor an address, nor *")
-    bind = environ.get("BIND") or "127.0.0.1"
+    bind = read_bind(environ)
     own = [*ALWAYS, *(ADDRESSES if bind in ANY_ADDRESS else [bind])]
     return tuple(map(_as_host, [*own, *filter(None, given)]))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from deploy.https import Https, read_https
 from deploy.native.env_file import read_env_file
+from deploy.networks import read_bind
 from deploy.paths import ROOT
 from deploy.refused import Refused
 
@@ -92,7 +92,7 @@ def read_options(environ: Mapping[str, str]) -> Options:
     redis_url = environ.get("REDIS_URL") or environ.get("REDIS_URL_FILE") or None
     http_port = int(_number(environ, "HTTP_PORT", 8080, most=65535))
     return Options(
-        bind=_address(environ, "BIND", "127.0.0.1"),
+        bind=read_bind(environ),
         http_port=http_port,
         https=read_https(environ, http_port),
         stack_dir=Path(environ.get("STACK_DIR") or ROOT / ".stack").resolve(),
@@ -147,15 +147,6 @@ def _dev(environ: Mapping[str, str]) -> bool:
     if value == "1" and environ.get("APP_ENV") == "production":
         raise Refused("DEV=1 is for development, and APP_ENV=production is not: unset one of them")
     return value == "1"
-
-
-def _address(environ: Mapping[str, str], name: str, default: str) -> str:
-    value = environ.get(name) or default
-    try:
-        return str(ipaddress.ip_address(value))
-    except ValueError:
-        remedy = "write 127.0.0.1, or 0.0.0.0 for all"
-        raise Refused(f"{name}={value} is not an address: {remedy}") from None
 
 
 def _private_folder(stack_dir: Path) -> Path:

@@ -17,7 +17,7 @@ from deploy.upstream.read import OUR_HOST, text_of
 
 WORKER = re.compile(rf"(\bserver\s+){OUR_HOST}(?=:)")
 RESOLVE = re.compile(r"\s+resolve(?=[\s;])")
-LISTEN = re.compile(r"(\blisten\s+)(8080|8443)\b")
+LISTEN = re.compile(r"\blisten\s+(8080|8443)\b([^;]*;)")
 HTTPS = re.compile(r"(\binclude\s+)/etc/nginx/https/([\w.]+);")
 STATIC = re.compile(r"(\balias\s+)/srv/static/([\w/]*);")
 PROCESSES = re.compile(r"(\bworker_processes\s+)auto;")
@@ -34,7 +34,8 @@ def render_nginx(options: Options, folder: Path) -> Path:
     _rewrite(draft / "upstream.conf", upstream_line)
     for name in ("site.conf", "snippets/error-files.conf"):
         _rewrite(draft / name, lambda code: site_line(code, options))
-    _rewrite(draft / "snippets/tls.conf", lambda code: tls_line(code, options))
+    for name in ("snippets/tls.conf", "snippets/limits.conf"):
+        _rewrite(draft / name, lambda code: tls_line(code, options))
     _rewrite(draft / "nginx.conf", lambda code: frame_line(code, most_files(), options))
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -51,10 +52,15 @@ def upstream_line(code: str) -> str:
 
 def site_line(code: str, options: Options) -> str:
     """Listen where BIND, HTTP_PORT and HTTPS_PORT say; static files come from the source tree."""
-    host = f"[{options.bind}]" if ":" in options.bind else options.bind
     ports = {"8080": options.http_port, "8443": options.https.port}
-    code = LISTEN.sub(lambda match: f"{match[1]}{host}:{ports[match[2]]}", code)
+    code = LISTEN.sub(lambda match: _listen(options.bind, ports[match[1]], match[2]), code)
     return STATIC.sub(lambda match: f'{match[1]}"{ROOT}/app/static/{match[2]}";', code)
+
+
+def _listen(bind: str, port: int, rest: str) -> str:
+    """`::` is every address of this machine, those of IPv4 too: they get a socket of their own."""
+    hosts = {"::": ("[::]", "0.0.0.0")}.get(bind, (f"[{bind}]" if ":" in bind else bind,))
+    return " ".join(f"listen {host}:{port}{rest}" for host in hosts)
 
 
 def tls_line(code: str, options: Options) -> str:

@@ -161,7 +161,15 @@ def find_docker(state: Path) -> DockerStack | None:
     if _compose("ps", "--quiet", "nginx", check=False).stdout.strip() == "":
         return None
     address = _compose("port", "nginx", "8080").stdout.strip()
-    return DockerStack(f"http://{address.replace('0.0.0.0', '127.0.0.1')}", state)
+    return DockerStack(published_url(address), state)
+
+
+def published_url(address: str) -> str:
+    """Where this machine reaches what Compose says is published at `address`; every address is loopback, too."""
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _outdated(containers: Sequence[Labels], made_with: Sequence[str]) -> list[str]:

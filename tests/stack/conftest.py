@@ -30,6 +30,8 @@ def member(site: str) -> Iterator[Visitor]:
 
 
 ChangedNginx = Callable[..., str]
+# Nobody is exempt from the limits, except who claims an address that is: the change for changed_nginx.
+NOBODY_EXEMPT = ("limits.conf", "geo $exempt {", "geo $http_x_address $exempt {")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from deploy.native.scratch import Scratch, scratch_stack
 from deploy.paths import ROOT
 from deploy.protocols import is_mended
 from tests.conftest import UPSTREAM
-from tests.stack.conftest import ChangedNginx
+from tests.stack.conftest import NOBODY_EXEMPT, ChangedNginx
 from tests.stack.processes import members, supervisord_pid
 from tests.stack.test_headers import missing_security
 from tests.stack.tls import handshake, trusting
@@ -53,7 +53,7 @@ def test_https_answers(stack: Scratch, status: int) -> None:
 
 def test_refusals_of_the_limit(changed_nginx: ChangedNginx) -> None:
     """The 429 of nginx carries them too."""
-    url = changed_nginx("limits.conf", "    127.0.0.0/8 1;\n", "")
+    url = changed_nginx(*NOBODY_EXEMPT)
     with new_visitor(url) as visitor:
         answers = [visitor.post("/login", data={"username": ""}) for _ in range(14)]
 

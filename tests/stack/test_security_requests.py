@@ -19,7 +19,7 @@ import pytest
 from app.settings import COOKIE_NAME
 from deploy.native.scratch import Scratch
 from lab.mutants.stack import workers
-from tests.stack.conftest import ChangedNginx
+from tests.stack.conftest import NOBODY_EXEMPT, ChangedNginx
 from tests.stack.raw import ask, request
 from tests.stack.visitor import Visitor, new_visitor
 
@@ -387,7 +387,6 @@ def test_idle_ones_make_room(changed_nginx: ChangedNginx) -> None:
 
 ONE_ADDRESS = "127.0.0.9"
 MOST = 1000  # limit_conn in nginx/snippets/limits.conf
-NOT_EXEMPT = ("limits.conf", "    127.0.0.0/8 1;\n", "    127.0.0.1 1;\n")
 # Its last byte never comes.
 HALF = request("PUT", "/api/data/k", "Content-Length: 2") + b"1"
 
@@ -411,7 +410,7 @@ def refused_of(port: int, count: int, everything: ExitStack) -> int:
 
 def test_one_address_has_its_share(changed_nginx: ChangedNginx) -> None:
     """Of 1,050 requests that one address keeps open, 50 get 429, and another address logs in."""
-    port = int(changed_nginx(*NOT_EXEMPT).rpartition(":")[2])
+    port = int(changed_nginx(*NOBODY_EXEMPT).rpartition(":")[2])
     with open_files(2_000), ExitStack() as everything:
         assert refused_of(port, MOST + 50, everything) == 50
 

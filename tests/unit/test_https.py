@@ -136,6 +136,9 @@ def refusals(tmp_path: Path) -> dict[str, tuple[dict[str, str], str]]:
         "tls": ({"TLS13": "2"}, "TLS13=2 is neither 1 nor 0"),
         "only": ({"HTTPS_ONLY": "maybe"}, "HTTPS_ONLY=maybe is neither 1 nor 0"),
         "names": ({"HTTPS_NAMES": 'a"; return 200;'}, "neither a host name nor an address"),
+        "exempt": ({"EXEMPT_NETWORKS": "10.0.0.1/8"}, "EXEMPT_NETWORKS: 10.0.0.1/8 is not a net"),
+        "exempt all": ({"EXEMPT_NETWORKS": "0.0.0.0/0"}, "EXEMPT_NETWORKS: 0.0.0.0/0 is everybody"),
+        "bind": ({"BIND": "here"}, "BIND=here is not an address"),
         "proxy": ({"TRUSTED_PROXIES": "10.0.0.1/8"}, "10.0.0.1/8 is not a network"),
         "proxies": ({"TRUSTED_PROXIES": "10.0.0.1, ::/0"}, "::/0 is everybody"),
     }
@@ -145,7 +148,7 @@ def refusals(tmp_path: Path) -> dict[str, tuple[dict[str, str], str]]:
     "kind",
     [
         "half", "missing", "other key", "no certificate", "no key",
-        "port", "port 0", "both", "tls", "only", "names", "proxy", "proxies",
+        "port", "port 0", "both", "tls", "only", "names", "exempt", "exempt all", "bind", "proxy", "proxies",
     ],
 )  # fmt: skip
 def test_refused(tmp_path: Path, kind: str) -> None:
@@ -205,6 +208,36 @@ def test_https_only(tmp_path: Path, settings: dict[str, str], only: int) -> None
     assert f"$https_only {{ default {only}; }}" in (tmp_path / "site.conf").read_text()
 
 
+def exempt(folder: Path, **settings: str) -> list[str]:
+    """The networks that nginx's limits do not count."""
+    write_https(read_https(settings), folder)
+    return [line.removesuffix(" 1;") for line in (folder / "exempt.conf").read_text().splitlines()]
+
+
+def test_exempt_networks(tmp_path: Path) -> None:
+    """Exempt are loopback and a single address of BIND, or exactly what EXEMPT_NETWORKS names."""
+    loopback = ["127.0.0.0/8", "::1/128"]
+
+    assert exempt(tmp_path) == loopback
+    assert exempt(tmp_path, BIND="::") == loopback
+    assert exempt(tmp_path, BIND="192.0.2.7") == [*loopback, "192.0.2.7/32"]
+    assert exempt(tmp_path, BIND="192.0.2.7", EXEMPT_NETWORKS="10.1.0.0/16, ::1") == [
+        "10.1.0.0/16",
+        "::1/128",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "gateway"), [("", "include /tmp/gateway.conf;"), ("10.0.0.0/8", "10.0.0.0/8")]
+)
+def test_container_exempts_its_gateway(tmp_path: Path, given: str, gateway: str) -> None:
+    """In Docker this machine is the gateway, which nginx/start finds; not with EXEMPT_NETWORKS."""
+    write_https_for_container(read_https({"EXEMPT_NETWORKS": given}), tmp_path)
+    (*_, last) = (tmp_path / "exempt.conf").read_text().splitlines()
+
+    assert last.removesuffix(" 1;") == gateway
+
+
 @pytest.mark.parametrize(("given", "more"), [("", ""), ("0", ""), ("1", "; includeSubDomains")])
 def test_hsts_of_subdomains(tmp_path: Path, given: str, more: str) -> None:
     """HSTS is for this host alone, and with HSTS_SUBDOMAINS=1 for those under it."""
@@ -238,36 +271,51 @@ def test_mended_versions(version: str) -> None:
     assert shell.stdout.strip() == str(VERSIONS[version])
 
 
+def started_in_container(folder: Path, version: str, **settings: str) -> str:
+    """What nginx/start becomes where nginx has this version and the gateway is 172.18.0.1; its files are in `folder`."""
+    write_https_for_container(read_https(settings), folder)
+    program = folder / "nginx"
+    says = f'[ "$1" = -v ] && echo "nginx version: nginx/{version}" >&2 || echo started "$@"'
+    program.write_text(f"#!/bin/sh\n{says}\n")
+    program.chmod(0o755)
+    routes = folder / "route"
+    routes.write_text(
+        "Iface\tDestination\tGateway \tFlags\t\n"
+        "eth0\t000012AC\t00000000\t0001\neth0\t00000000\t010012AC\t0003\n"
+    )
+    script = (ROOT / "nginx/start").read_text()
+    moved = {"/tmp/": f"{folder}/", "/etc/nginx/https": folder, "/proc/net/route": routes}
+    for name, here in moved.items():
+        script = script.replace(name, str(here))
+    done = subprocess.run(
+        ["sh", "-c", script, "start", "-p", "/x"],
+        env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", **settings},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
 @pytest.mark.parametrize(
     ("version", "lines"), [(AFFECTED, NEITHER), (NEWER, BOTH), (f"{NEWER} (Debian)", BOTH)]
 )
 def test_container_asks_its_own_nginx(tmp_path: Path, version: str, lines: str) -> None:
     """In Docker the nginx that starts decides: nginx/start takes the lines for its version, and becomes nginx."""
-    write_https_for_container(read_https(PRODUCTION), tmp_path)
-    program = tmp_path / "nginx"
-    program.write_text(
-        f'#!/bin/sh\n[ "$1" = -v ] && echo "nginx version: nginx/{version}" >&2 || echo started "$@"\n'
-    )
-    program.chmod(0o755)
-    script = (ROOT / "nginx/start").read_text().replace("/etc/nginx/https", str(tmp_path))
-    done = subprocess.run(
-        [
-            "sh",
-            "-c",
-            script.replace("/tmp/protocols", f"{tmp_path}/protocols"),
-            "start",
-            "-p",
-            "/x",
-        ],
-        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    assert done.stdout == "started -p /x\n"
+    assert started_in_container(tmp_path, version, **PRODUCTION) == "started -p /x\n"
     assert (tmp_path / "protocols.conf").read_text() == lines
     assert "include /tmp/protocols.conf;" in (tmp_path / "site.conf").read_text()
+
+
+@pytest.mark.parametrize(
+    ("bind", "is_exempt"),
+    [("127.0.0.1", True), ("0.0.0.0", True), ("::1", True), ("::", False), ("2001:db8::7", False)],
+)
+def test_gateway_is_this_machine(tmp_path: Path, bind: str, is_exempt: bool) -> None:
+    """nginx/start exempts the gateway, unless all visitors over IPv6 would come from it."""
+    started_in_container(tmp_path, AFFECTED, BIND=bind)
+
+    assert (tmp_path / "gateway.conf").read_text() == ("172.18.0.1 1;\n" if is_exempt else "")
 
 
 PORTS = [

@@ -74,7 +74,10 @@ def test_upstream_line(line: str) -> None:
     assert upstream_line(line) == RENDERED[line]
 
 
-@pytest.mark.parametrize(("bind", "address"), [("0.0.0.0", "0.0.0.0:9090"), ("::1", "[::1]:9090")])
+@pytest.mark.parametrize(
+    ("bind", "address"),
+    [("0.0.0.0", "0.0.0.0:9090"), ("::1", "[::1]:9090"), ("[::1]", "[::1]:9090")],
+)
 def test_site_line(options: Options, bind: str, address: str) -> None:
     """nginx listens where BIND and HTTP_PORT say."""
     chosen = read_options({"STACK_DIR": str(options.stack_dir), "HTTP_PORT": "9090", "BIND": bind})
@@ -82,6 +85,15 @@ def test_site_line(options: Options, bind: str, address: str) -> None:
     assert (
         site_line("    listen 8080 default_server;", chosen)
         == f"    listen {address} default_server;"
+    )
+
+
+def test_every_address_is_ipv4_too(options: Options) -> None:
+    """With BIND=:: nginx has a socket for IPv6 and one for IPv4, as no setting of the kernel is to decide that."""
+    chosen = read_options({"STACK_DIR": str(options.stack_dir), "HTTP_PORT": "9090", "BIND": "::"})
+
+    assert site_line("    listen 8080 backlog=9;", chosen) == (
+        "    listen [::]:9090 backlog=9; listen 0.0.0.0:9090 backlog=9;"
     )
 
 
