@@ -9,17 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from app.accounts import (
-    MAX_PASSWORD_CHARACTERS,
     UsersFileError,
     hash_password,
     normalise,
     read_users,
 )
 from deploy.native.options import Options
+from deploy.native.passwords import check_password
 from deploy.refused import Refused
 from deploy.replace_file import replace_file
-
-MIN_PASSWORD_CHARACTERS = 8  # ASVS 6.2.1
 
 
 def set_user(
@@ -43,7 +41,9 @@ def set_user(
     if remove:
         del users[name]
     else:
-        users[name] = hash_password(_checked(_password()))
+        password = _password()
+        check_password(password, name, (*options.https.names, *options.https.hosts))
+        users[name] = hash_password(password)
     _write(path, users)
     print(f"{name}: {'removed' if remove else 'changed' if known else 'added'} in {path}")
     return path, known
@@ -56,13 +56,6 @@ def _password() -> str:
     password = getpass.getpass("password: ")
     if getpass.getpass("again: ") != password:
         raise Refused("the two differ; nothing was changed")
-    return password
-
-
-def _checked(password: str) -> str:
-    if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS:
-        bounds = f"{MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS}"
-        raise Refused(f"a password has {bounds} characters")
     return password
 
 

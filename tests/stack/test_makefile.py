@@ -127,6 +127,17 @@ def test_user(settings: dict[str, str], tmp_path: Path) -> None:
     assert "make user NAME=ann" in unnamed.stderr
 
 
+@pytest.mark.parametrize("password", ["ann", "password", "roundrobin1"])
+def test_user_with_a_weak_password(password: str, tmp_path: Path) -> None:
+    """`make user` refuses a short, a common and a predictable password, and writes nothing."""
+    file = tmp_path / "users"
+    refused = make("user", "NAME=ann", typed=f"{password}\n", USERS_FILE=str(file))
+
+    assert refused.returncode != 0
+    assert "this password is" in refused.stderr or "8 to 1024" in refused.stderr
+    assert not file.exists()
+
+
 def test_user_changed_and_removed(stack: Scratch, tmp_path: Path) -> None:
     """A new password ends the account's sessions, and so does REMOVE=1, which takes it away; others' live on."""
     file, name = tmp_path / "users", "carl of this test"
