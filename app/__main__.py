@@ -23,6 +23,7 @@ from tornado.netutil import bind_sockets
 
 from app import throttle
 from app.accounts import Accounts, UsersFile, UsersFileError
+from app.audit import Audit
 from app.cookie import SessionCookie
 from app.deadline import end_late_pages
 from app.drain import drain
@@ -147,7 +148,8 @@ async def serve(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     answer_hanging(worker, options.watched)
     services, pipeline = _services(settings, accounts, worker)
-    hub = services.hub
+    hub, audit = services.hub, services.audit
+    audit.write("start", settings=settings.shown())
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, hub.move)
     server = _server(services, keep_alive=handover is None)
     rights = partial(_check_rights, pipeline, settings)
@@ -168,6 +170,8 @@ async def serve(
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
     await pipeline.close()
+    audit.write("stop")
+    audit.close()
 
 
 def _services(settings: Settings, accounts: Accounts, worker: Worker) -> tuple[Services, Pipeline]:
@@ -181,7 +185,8 @@ def _services(settings: Settings, accounts: Accounts, worker: Worker) -> tuple[S
         acknowledged_by=settings.writes_acknowledged_by,
     )
     prefix = settings.session_prefix
-    sessions = RedisSessions(pipeline, settings.limits, prefix=prefix)
+    audit = Audit(settings.stack_dir, worker.name)
+    sessions = RedisSessions(pipeline, settings.limits, prefix=prefix, on_event=audit.of_session)
     notices = Notices(
         pipeline,
         Subscription(url, timeout_seconds=timeout),
@@ -205,7 +210,9 @@ def _services(settings: Settings, accounts: Accounts, worker: Worker) -> tuple[S
         settings.session_cookie_name,
     )
     slowed = Throttle(pipeline, Rules(free_failures=settings.login_tries), prefix)
-    return Services(worker, settings, sessions, cookie, accounts, hub, slowed, metrics), pipeline
+    return Services(
+        worker, settings, sessions, cookie, accounts, hub, slowed, metrics, audit
+    ), pipeline
 
 
 async def _check_rights(pipeline: Pipeline, settings: Settings) -> None:

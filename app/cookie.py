@@ -7,7 +7,7 @@ keys rotate without logging anybody out, and a forged id costs no call to Redis.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tornado.web import RequestHandler, create_signed_value, decode_signed_value
@@ -47,14 +47,21 @@ class SessionCookie:
         """The first session id in the request's cookies, or None for no, a forged or a foreign one."""
         return next(iter(self.ids(handler)), None)
 
-    def ids(self, handler: RequestHandler) -> list[str]:
-        """Each well signed session id in the request's cookies, in their order; usually one or none."""
+    def ids(
+        self, handler: RequestHandler, note_forged: Callable[[], object] = lambda: None
+    ) -> list[str]:
+        """Each well signed session id in the request's cookies, in their order; usually one or none.
+
+        `note_forged` is called for each value that is not ours: made up, damaged, or signed with a key that is gone.
+        """
         found: list[str] = []
         name = self._name(handler)
         header = handler.request.headers.get("Cookie")
         for value in _values(header, name) if header else ():
             session_id = self._verified.get((name, value)) or self._verify(name, value)
-            if session_id is not None and session_id not in found:
+            if session_id is None and value:
+                note_forged()
+            elif session_id is not None and session_id not in found:
                 found.append(session_id)
         return found
 

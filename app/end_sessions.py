@@ -10,6 +10,7 @@ import asyncio
 import sys
 
 from app.accounts import normalise
+from app.audit import OPERATOR, Audit
 from app.sessions import Pipeline, RedisSessions, StoreUnavailable
 from app.settings import Settings, SettingsError, read_settings
 
@@ -38,9 +39,11 @@ async def end_sessions(settings: Settings, user: str) -> int:
         acknowledged_by=settings.writes_acknowledged_by,
     )
     try:
-        return await RedisSessions(pipeline, prefix=settings.session_prefix).end_all(
-            user, reason="administrator"
+        audit = Audit(settings.stack_dir, OPERATOR)
+        sessions = RedisSessions(
+            pipeline, prefix=settings.session_prefix, on_event=audit.of_session
         )
+        return await sessions.end_all(user, reason="administrator")
     finally:
         await pipeline.close()
 

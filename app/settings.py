@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from app.accounts import UsersFileError, read_users
 from app.sessions import BadAddress, Limits, read_address
@@ -52,6 +52,7 @@ class Settings:
     demo_password: str | None
     demo_endpoints: bool
     users_file: Path | None
+    stack_dir: Path
     login_tries: int
     served_by: bool
     drain_seconds: float
@@ -61,6 +62,13 @@ class Settings:
 
     def __repr__(self) -> str:
         return f"Settings(production={self.production})"
+
+    def shown(self) -> dict[str, Any]:
+        """What may be written down: names, numbers and switches.  Other texts may be secrets, and stay out."""
+        values = {**vars(self), **vars(self.limits)}
+        names = ("session_cookie_name", "session_prefix", "users_file", "stack_dir")
+        figures = {k: v for k, v in values.items() if isinstance(v, bool | int | float)}
+        return figures | {name: str(values[name]) for name in names if values[name]}
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -83,6 +91,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         demo_password=values.get("DEMO_PASSWORD") or (None if production else "demo"),
         demo_endpoints=env.flag("DEMO_ENDPOINTS", default=not production),
         users_file=Path(users_file) if users_file else None,
+        stack_dir=Path(values.get("STACK_DIR") or ".stack"),
         login_tries=env.count("LOGIN_TRIES", 10, least=0, most=1000),
         served_by=env.flag("SERVED_BY", default=True),
         drain_seconds=env.number("DRAIN_SECONDS", 10, least=1, most=300),

@@ -22,6 +22,7 @@ import ujson
 from tornado.web import HTTPError, RequestHandler
 
 from app.accounts import Accounts
+from app.audit import Audit, asking
 from app.cookie import SessionCookie
 from app.events.hub import Hub
 from app.handlers.errors import PageTooLate, explain, log_error, status_of
@@ -78,6 +79,7 @@ class Services:
     hub: Hub
     throttle: Throttle
     metrics: Metrics
+    audit: Audit
     strict: bool = False  # tests: an answer with unsaved changes is an error, not a log line
 
 
@@ -137,6 +139,7 @@ class BaseHandler(RequestHandler):
 
     async def prepare(self) -> None:
         self.task = asyncio.current_task()
+        asking.set(self)  # each request is a task, and has a context of its own
         if self.request.method not in self.methods:
             raise HTTPError(405)
         self._refuse_downgrade()
@@ -160,7 +163,12 @@ class BaseHandler(RequestHandler):
         if self.request.method in ("GET", "HEAD", "OPTIONS") or self.request.protocol != "https":
             return
         if self.request.headers.get("Origin", "").lower().startswith("http:"):
+            self._note_cross_site()
             raise HTTPError(403)
+
+    def _note_cross_site(self) -> None:
+        origin = self.request.headers.get("Origin", "")
+        self.services.audit.write("cross_site_refused", self, origin=origin, path=self.request.path)
 
     def _refuse_large_forms(self) -> None:
         """Refuse what another handler would take and this one does not."""
@@ -180,11 +188,14 @@ class BaseHandler(RequestHandler):
 
     async def load_session(self) -> Session | None:
         """The visitor's session, or None for an anonymous one; costs nothing without a cookie."""
-        for session_id in self.services.cookie.ids(self):
+        for session_id in self.services.cookie.ids(self, self._note_forged):
             session = await self.services.sessions.load(session_id, touch=self.touches)
             if session is not None:
                 return session
         return None
+
+    def _note_forged(self) -> None:
+        self.services.audit.write("cookie_forged", self, path=self.request.path)
 
     @property
     def logged_in(self) -> bool:
@@ -310,6 +321,8 @@ class BaseHandler(RequestHandler):
             )
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
+        if self.task is None and isinstance(value, HTTPError) and value.status_code == 403:
+            self._note_cross_site()  # refused by Tornado, before prepare()
         log_error(self.request, value, self.request_id)
 
 

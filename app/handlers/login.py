@@ -10,7 +10,7 @@ from app.sessions import StoreUnavailable
 from app.settings import Settings
 from app.throttle import Attempt
 
-from .base import BaseHandler
+from .base import RETRY_AFTER_SECONDS, BaseHandler
 
 KEEP_AT_LOGIN = ("theme",)  # of the same user's, or nobody's, older session; all else begins anew
 # "Stay logged in": 30 days is the most that NIST SP 800-63B allows without a second factor, to which ASVS 5.0
@@ -46,19 +46,23 @@ class Login(BaseHandler):
 
     async def post(self) -> None:
         """Log in afresh, whoever was logged in before: a new id, and the old session dies."""
-        name = normalise(self._as_received("username"))
+        given = self._as_received("username")
+        name = normalise(given)
         if name is None:
+            self._note("login_refused", given, reason="no name")
             self._refuse(401, WRONG)
             return
         address = self.request.remote_ip or ""
         attempt = self.services.throttle.attempt(name, address, self.session)
         if seconds := math.ceil(await attempt.wait()):
+            self._note("login_delayed", name, reason="tries", seconds=seconds)
             self.set_header("Retry-After", str(seconds))
             self._refuse(429, TOO_MANY.format(seconds=seconds))
         elif await self._is_right(name, attempt):
             await attempt.succeeded()
             await self._begin_session(name, address)
         else:
+            self._note("login_refused", name, reason="wrong")
             await attempt.failed()
             self._refuse(401, WRONG)
 
@@ -71,8 +75,12 @@ class Login(BaseHandler):
         try:
             return await self.services.accounts.verify(name, self._as_received("password"))
         except AccountsBusy:
+            self._note("login_delayed", name, reason="busy", seconds=RETRY_AFTER_SECONDS)
             await attempt.give_back()
             raise
+
+    def _note(self, event: str, name: str, **facts: object) -> None:
+        self.services.audit.write(event, self, user=name, **facts)
 
     def _as_received(self, field: str) -> str:
         """A field of the form.  Tornado's get_body_argument makes control characters spaces (ASVS 5.0 6.2.8)."""

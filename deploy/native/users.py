@@ -14,6 +14,7 @@ from app.accounts import (
     normalise,
     read_users,
 )
+from app.audit import OPERATOR, Audit, operator
 from deploy.native.options import Options
 from deploy.native.passwords import check_password
 from deploy.refused import Refused
@@ -45,7 +46,10 @@ def set_user(
         check_password(password, name, (*options.https.names, *options.https.hosts))
         users[name] = hash_password(password)
     _write(path, users)
-    print(f"{name}: {'removed' if remove else 'changed' if known else 'added'} in {path}")
+    done = "removed" if remove else "changed" if known else "added"
+    event = "password_changed" if done == "changed" else f"account_{done}"
+    Audit(options.stack_dir, OPERATOR).write(event, user=name, by=operator())
+    print(f"{name}: {done} in {path}")
     return path, known
 
 

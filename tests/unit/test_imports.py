@@ -11,10 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HOUSES = ("app", "deploy", "loadtest", "lab", "tests")
-# What a house may import of the others.  A longer name narrows: deploy knows nothing of app but its accounts.
+# What a house may import of the others.  A longer name narrows: deploy knows nothing of app but its accounts and its audit.
 MAY_KNOW = {
     "app": (),
-    "deploy": ("app.accounts",),
+    "deploy": ("app.accounts", "app.audit"),
     "loadtest": (),
     "lab": ("loadtest", "deploy", "app"),
     "tests": ("app", "deploy", "loadtest", "lab"),
@@ -25,7 +25,7 @@ LAB_OF_APP = ("lab.mutants.workers", "lab.cost")
 FLOORS = {
     "app": (
         "app.dev", "app.__main__", "app.end_sessions", "app.drain", "app.web", "app.handlers", "app.events", "app.metrics",
-        "app.throttle", "app.cookie", "app.settings", "app.accounts", "app.sessions",
+        "app.throttle", "app.audit", "app.cookie", "app.settings", "app.accounts", "app.sessions",
     ),
     "loadtest": (
         "loadtest.__main__", "loadtest.report", "loadtest.locustfile", "loadtest.scenarios", "loadtest.load",
