@@ -19,6 +19,7 @@ from deploy.native.scratch import Scratch, scratch_settings
 from deploy.paths import ROOT
 from tests.conftest import UPSTREAM, StartStack
 from tests.stack.processes import is_listening, members, supervisord_pid, wait_until
+from tests.stack.test_login_limit import try_passwords
 from tests.stack.tls import trusting
 from tests.stack.visitor import new_visitor
 
@@ -265,6 +266,22 @@ def test_any_folder(start_stack: StartStack, tmp_path: Path, name: str) -> None:
 
     assert stack.process.wait(GONE_SECONDS) == 0
     assert private_folders() <= before
+
+
+@pytest.mark.long
+def test_every_address(start_stack: StartStack) -> None:
+    """BIND=:: serves IPv6 and IPv4, over http and https, and visitors of this machine are exempt on both."""
+    stack = start_stack(BIND="::")
+    found = {}
+    for host in ("[::1]", "127.0.0.1"):
+        for site in (f"http://{host}:{stack.http_port}", f"https://{host}:{stack.https_port}"):
+            with new_visitor(site, verify=trusting(stack)) as visitor:
+                found[site] = try_passwords(visitor)[-1].status_code
+                visitor.log_in("ann")
+                shown = visitor.get("/api/devices").json()["devices"]
+                assert host.strip("[]") in {device["address"] for device in shown}
+
+    assert set(found.values()) == {401}, found
 
 
 def test_given_user(start_stack: StartStack, tmp_path: Path) -> None:
