@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 
 import uvloop
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from app import throttle
@@ -28,6 +27,7 @@ from app.cookie import SessionCookie
 from app.deadline import end_late_pages
 from app.drain import drain
 from app.events.hub import CHANNEL, Hub
+from app.from_nginx import Server
 from app.handlers.base import Services, Worker
 from app.handlers.login import STAY_ABSOLUTE_SECONDS
 from app.logs import write_logs
@@ -232,25 +232,27 @@ def _log_failure(task: asyncio.Task[None]) -> None:
         log.error("a background task failed", exc_info=task.exception())
 
 
-def _server(services: Services, *, keep_alive: bool) -> HTTPServer:
+def _server(services: Services, *, keep_alive: bool) -> Server:
     app = make_app(services)
     body_bytes = app.settings["body_bytes"]
-    return HTTPServer(
+    server = Server(
         app,
         no_keep_alive=not keep_alive,
-        xheaders=True,  # nginx overwrites them, and only nginx can reach this port
+        xheaders=True,  # nginx overwrites them
         max_body_size=body_bytes,
         max_header_size=HEADER_BYTES,
         max_buffer_size=4 * body_bytes,
         body_timeout=10,
         idle_connection_timeout=3600,  # longer than nginx's 60 s: nginx closes first, no 502 race
     )
+    server.secret = services.settings.nginx_secret
+    return server
 
 
 async def _become_ready(
     worker: Worker,
     check: Callable[[], Awaitable[None]],
-    server: HTTPServer,
+    server: Server,
     handover: Handover | None,
 ) -> None:
     """Take traffic once Redis allows all that is needed; later outages leave the worker in the rotation."""

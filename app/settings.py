@@ -18,10 +18,11 @@ from typing import Any, TypeVar
 from app.accounts import UsersFileError, read_users
 from app.sessions import BadAddress, Limits, read_address
 
+NGINX_SECRET_FORM = re.compile(r"([A-Za-z0-9_-]{32,128})?")
 PREFIX_FORM = re.compile(r"[A-Za-z0-9_.:-]{0,64}")
 T = TypeVar("T")
 N = TypeVar("N", int, float)
-SECRET_NAMES = ("SESSION_SECRETS", "DEMO_PASSWORD", "REDIS_URL")
+SECRET_NAMES = ("SESSION_SECRETS", "DEMO_PASSWORD", "REDIS_URL", "NGINX_SECRET")
 COOKIE_NAME = "sid"  # unless SESSION_COOKIE_NAME says another
 MIN_SECRET_CHARACTERS = 32
 
@@ -46,6 +47,7 @@ class Settings:
     redis_timeout_seconds: float
     session_secrets: tuple[str, ...]
     session_cookie_name: str
+    nginx_secret: str  # of requests that come through nginx; empty: all do
     limits: Limits  # of sessions
     writes_acknowledged_by: int  # replicas
     session_prefix: str
@@ -85,6 +87,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         if "SESSION_SECRETS" in env.unread
         else env.kept(lambda: _session_secrets(values, production), ()),
         session_cookie_name=env.kept(lambda: _cookie_name(values), COOKIE_NAME),
+        nginx_secret=env.secret("NGINX_SECRET", NGINX_SECRET_FORM),
         limits=_limits(env),
         writes_acknowledged_by=env.count("SESSION_WRITES_ACKNOWLEDGED_BY", 0, least=0, most=5),
         session_prefix=env.text("SESSION_PREFIX", "", PREFIX_FORM),
@@ -268,6 +271,13 @@ class _Reader:
         if not form.fullmatch(value):
             return self._wrong(f"{name}={value} must match {form.pattern}", default)
         return value
+
+    def secret(self, name: str, form: re.Pattern[str]) -> str:
+        """A text that no message repeats."""
+        value = self.values.get(name, "")
+        return (
+            value if form.fullmatch(value) else self._wrong(f"{name} must match {form.pattern}", "")
+        )
 
     def flag(self, name: str, *, default: bool) -> bool:
         words = {"1": True, "true": True, "yes": True, "on": True} | dict.fromkeys(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from deploy.certificate import Pair, PairError, make_pair, names_of, read_pair
 from deploy.networks import own_networks, proxies_conf, read_bind, read_networks
+from deploy.nginx_secret import read_nginx_secret
 from deploy.protocols import MENDED, is_mended, protocols_conf
 from deploy.refused import Refused
 from deploy.replace_file import replace_file
@@ -48,6 +49,7 @@ class Https:
     hsts_subdomains: bool = False
     exempt: tuple[str, ...] = ()  # from nginx's limits; empty: this machine
     bind: str = "127.0.0.1"
+    nginx_secret: str = ""  # that nginx tells the workers
 
     def protocols(self, *, mended: bool) -> str:
         """Lines for an nginx with or without the known holes."""
@@ -73,11 +75,12 @@ def read_https(environ: Mapping[str, str], http_port: int = 8080) -> Https:
         proxies=read_networks(environ, "TRUSTED_PROXIES"),
         exempt=read_networks(environ, "EXEMPT_NETWORKS"),
         bind=read_bind(environ),
+        nginx_secret=read_nginx_secret(environ),
     )
 
 
 def write_https(https: Https, folder: Path, *, nginx: str = "") -> None:
-    """Put certificate.pem, key.pem, site.conf and exempt.conf into `folder`, which an nginx of version `nginx` reads.
+    """Put certificate.pem, key.pem, site.conf, exempt.conf and secret.conf into `folder`, which an nginx of version `nginx` reads.
 
     A certificate that was made here before is kept while it fits the names and has a month to go.
     Refused when the given one cannot be used.
@@ -111,6 +114,8 @@ def _write(
     replace_file(folder / "certificate.pem", pair.chain, mode=0o644)
     exempt = [f"{network} 1;\n" for network in https.exempt or own_networks(https.bind)]
     replace_file(folder / "exempt.conf", "".join(exempt) + more_exempt, mode=0o644)
+    secret = f'map $scheme $nginx_secret {{ default "{https.nginx_secret}"; }}\n'
+    replace_file(folder / "secret.conf", secret, mode=key_mode)
     text = _site_conf(https, pair.names, folder, protocols)
     replace_file(folder / "site.conf", text, mode=0o644)
 

@@ -7,12 +7,14 @@ import os
 import pwd
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from deploy.https import write_https
 from deploy.native import binaries
 from deploy.native.options import Options
 from deploy.native.render import render_nginx
+from deploy.nginx_secret import kept_nginx_secret
 from deploy.paths import ROOT, shown
 from deploy.refused import Refused
 
@@ -65,7 +67,9 @@ def prepare_nginx(options: Options) -> None:
 def write_files(options: Options) -> Path:
     """Everything that nginx reads, as its version needs it; returns its nginx.conf."""
     version = nginx_version(binaries.nginx(options.nginx_program))
-    write_https(options.https, options.tls, nginx=version)
+    secret = options.https.nginx_secret or kept_nginx_secret(options.nginx_secret_file)
+    https = replace(options.https, nginx_secret=secret)
+    write_https(https, options.tls, nginx=version)
     return render_nginx(options, options.nginx / "conf")
 
 

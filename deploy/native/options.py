@@ -50,6 +50,11 @@ class Options:
         return self.stack_dir / "https"
 
     @property
+    def nginx_secret_file(self) -> Path:
+        """Where the secret between nginx and the workers is kept, unless one is given."""
+        return self.stack_dir / "nginx-secret"
+
+    @property
     def url_host(self) -> str:
         return f"[{self.visible_host}]" if ":" in self.visible_host else self.visible_host
 

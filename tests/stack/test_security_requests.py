@@ -7,8 +7,10 @@ import resource
 import select
 import socket
 import ssl
+import stat
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -140,6 +142,26 @@ def test_forwarded_headers_are_ignored(visitor: Visitor) -> None:
     assert answer.headers["Set-Cookie"].startswith(f"{COOKIE_NAME}=")
     assert answer.headers["Location"] == "/"
     assert {device["address"] for device in devices} == {"127.0.0.1"}
+
+
+def address_seen_by_a_worker(stack: Scratch, secret: str) -> str:
+    """What a worker, asked on its own port with this secret, shows of a login that claims to come from 6.6.6.6."""
+    name = f"test-{uuid.uuid4().hex}"
+    headers = LIES | {"X-Scheme": "http", "X-Forwarded-Proto": "http", "X-Nginx-Secret": secret}
+    with new_visitor(f"http://127.0.0.1:{stack.worker_ports[0]}", headers=headers) as client:
+        client.log_in(name)
+        (device,) = client.get("/api/devices").json()["devices"]
+    return str(device["address"])
+
+
+def test_a_worker_believes_nginx_alone(stack: Scratch) -> None:
+    """Who asks a worker's port without the secret of nginx comes from where he comes from, whatever he claims."""
+    secret_file = stack.state / "nginx-secret"
+
+    assert address_seen_by_a_worker(stack, "x" * 43) == "127.0.0.1"
+    assert address_seen_by_a_worker(stack, secret_file.read_text().strip()) == "6.6.6.6"
+    assert stat.S_IMODE(secret_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE((stack.state / "https/secret.conf").stat().st_mode) == 0o600
 
 
 PATHS = [

@@ -9,7 +9,13 @@ from deploy.paths import ROOT
 
 MANUAL = (ROOT / ".env.example").read_text()
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
-READERS = ("app/settings.py", "deploy/native/options.py", "deploy/https.py", "deploy/networks.py")
+READERS = (
+    "app/settings.py",
+    "deploy/native/options.py",
+    "deploy/https.py",
+    "deploy/networks.py",
+    "deploy/nginx_secret.py",
+)
 NAME = r"[A-Z][A-Z0-9_]+"
 OF_PYTHON = {"PYTHONMALLOC"}  # read by the interpreter
 # Of the load test (loadtest/README.md) and of the offline build, which writes them itself; ENV_FILE names the file.

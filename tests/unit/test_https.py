@@ -136,6 +136,7 @@ def refusals(tmp_path: Path) -> dict[str, tuple[dict[str, str], str]]:
         "tls": ({"TLS13": "2"}, "TLS13=2 is neither 1 nor 0"),
         "only": ({"HTTPS_ONLY": "maybe"}, "HTTPS_ONLY=maybe is neither 1 nor 0"),
         "names": ({"HTTPS_NAMES": 'a"; return 200;'}, "neither a host name nor an address"),
+        "secret": ({"NGINX_SECRET": 'x"; return 200; #' * 3}, "NGINX_SECRET must be 32 to 128"),
         "exempt": ({"EXEMPT_NETWORKS": "10.0.0.1/8"}, "EXEMPT_NETWORKS: 10.0.0.1/8 is not a net"),
         "exempt all": ({"EXEMPT_NETWORKS": "0.0.0.0/0"}, "EXEMPT_NETWORKS: 0.0.0.0/0 is everybody"),
         "bind": ({"BIND": "here"}, "BIND=here is not an address"),
@@ -148,7 +149,7 @@ def refusals(tmp_path: Path) -> dict[str, tuple[dict[str, str], str]]:
     "kind",
     [
         "half", "missing", "other key", "no certificate", "no key",
-        "port", "port 0", "both", "tls", "only", "names", "exempt", "exempt all", "bind", "proxy", "proxies",
+        "port", "port 0", "both", "tls", "only", "names", "secret", "exempt", "exempt all", "bind", "proxy", "proxies",
     ],
 )  # fmt: skip
 def test_refused(tmp_path: Path, kind: str) -> None:
