@@ -67,7 +67,7 @@ class DockerStack:
         return bool(self._any_place().ask("secrets").get("users") == digest(path))
 
     def resolves(self, host: str) -> bool:
-        return bool(self._any_place().ask("resolves", host))
+        return not _compose("exec", "-T", "nginx", "getent", "hosts", host, check=False).returncode
 
     def test_nginx(self) -> None:
         result = _compose("exec", "-T", "nginx", *NGINX, "-t", check=False)
@@ -89,7 +89,18 @@ class DockerStack:
         return _compose("logs", "--no-log-prefix", "--tail", LOG_LINES, "nginx").stdout
 
     def answers(self, host: str, port: int) -> bool:
-        return bool(self._any_place().ask("answers", host, str(port)))
+        curl = (
+            "curl",
+            "--silent",
+            "--output",
+            "/dev/null",
+            "--connect-timeout",
+            "1",
+            "--max-time",
+            "2",
+        )
+        ask = ("--write-out", "%{num_connects}", f"http://{host}:{port}/")
+        return _compose("exec", "-T", "nginx", *curl, *ask, check=False).stdout.strip() == "1"
 
     def begin_session(self) -> dict[str, str]:
         cookies: dict[str, str] = self._any_place().ask("begin-session")

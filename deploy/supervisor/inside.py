@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from deploy.digest import digest
-from deploy.operations.elsewhere import answers
-from deploy.operations.stack import resolves
 from deploy.operations.store import given_url, store_figures
 from deploy.operations.visit import begin_session
 from deploy.refused import Refused
@@ -49,8 +47,6 @@ ACTIONS: dict[str, Callable[[Workers, list[str]], Any]] = {
     "applied": lambda workers, argv: workers.applied(),
     "keep": lambda workers, argv: workers.keep(argv[0]),
     "secrets": lambda workers, argv: secrets(),
-    "resolves": lambda workers, argv: resolves(argv[0]),
-    "answers": lambda workers, argv: answers(argv[0], int(argv[1])),
     "begin-session": lambda workers, argv: begin_session(os.environ),
     "store": lambda workers, argv: store_figures(
         _redis_url(), os.environ.get("SESSION_PREFIX", "")

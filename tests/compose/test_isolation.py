@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from deploy.operations.elsewhere import answers
 from tests.compose.stack import SERVICES, Stack
 
 
@@ -54,12 +55,25 @@ def test_redis_is_on_a_network_of_its_own(stack: Stack) -> None:
     assert not networks["redis"] & networks["nginx"]
 
 
-def test_redis_has_no_way_out(stack: Stack) -> None:
-    """Redis has no default route, while nginx has one."""
+def test_only_nginx_has_a_way_out(stack: Stack) -> None:
+    """Redis and the workers have no default route, while nginx has one."""
     # Destination 00000000 in the second column is the default route.
     routes = "cut -f2 /proc/net/route"
     assert "00000000" in stack.shell("nginx", routes).split()
     assert "00000000" not in stack.shell("redis", routes).split()
+    assert "00000000" not in stack.shell("app", routes).split()
+    assert "from app" in stack.shell("app", "echo from app")  # the shell is there
+
+
+def test_host_does_not_reach_a_worker(stack: Stack) -> None:
+    """A worker's port answers nginx, and not the users of the host, who could say they are nginx."""
+    edge = next(name for name in _networks(stack, "app") if name.endswith("_edge"))
+    address = _networks(stack, "app")[edge]["IPAddress"]
+
+    code = stack.shell("nginx", f"curl -s -o /dev/null -w '%{{http_code}}' {address}:8001/livez")
+
+    assert code == "200"
+    assert not answers(address, 8001)
 
 
 def test_redis_has_no_port(stack: Stack) -> None:
