@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deploy.https import Https, read_https
 from deploy.native.env_file import read_env_file
+from deploy.native.worker import NGINX_SECRET
 from deploy.networks import read_bind
 from deploy.paths import ROOT
 from deploy.refused import Refused
@@ -52,7 +53,7 @@ class Options:
     @property
     def nginx_secret_file(self) -> Path:
         """Where the secret between nginx and the workers is kept, unless one is given."""
-        return self.stack_dir / "nginx-secret"
+        return self.stack_dir / NGINX_SECRET
 
     @property
     def url_host(self) -> str:

@@ -23,7 +23,6 @@ from deploy.native.running import find_running
 from deploy.native.settings_check import check_settings
 from deploy.native.stop import is_left, stop_left
 from deploy.native.store import redis_url
-from deploy.nginx_secret import kept_nginx_secret
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.programs import write_programs
@@ -110,9 +109,6 @@ def _supervise(options: Options, upstream: Upstream, environ: Mapping[str, str])
 def _environ(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
     """What the programs see: the settings as given, and what only this stack can know."""
     known = {"STACK_DIR": str(options.stack_dir), "PYTHONUNBUFFERED": "1"}
-    if not options.https.nginx_secret:
-        kept_nginx_secret(options.nginx_secret_file)
-        known["NGINX_SECRET_FILE"] = str(options.nginx_secret_file)
     if not options.redis_url:
         known["REDIS_URL"] = redis_url(options)
     if not environ.get("USERS_FILE"):

@@ -11,10 +11,17 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+NGINX_SECRET = "nginx-secret"
+
 
 def main() -> None:
     """Replace this process."""
-    environ = with_changes(os.environ, read_applied(Path(os.environ["STACK_DIR"])))
+    stack_dir = Path(os.environ["STACK_DIR"])
+    environ = with_changes(os.environ, read_applied(stack_dir))
+    if not (environ.get("NGINX_SECRET") or environ.get("NGINX_SECRET_FILE")):
+        environ["NGINX_SECRET_FILE"] = str(
+            stack_dir / NGINX_SECRET
+        )  # written by deploy/native/nginx.py
     os.execve(sys.executable, [sys.executable, "-m", *sys.argv[1:]], environ)
 
 
