@@ -114,6 +114,7 @@ async def test_by_whom(
     told = {"session": ref_of(there), "by": ref_of(here), "user": here.user, "reason": "device"}
     told |= {"request_id": answer.headers["X-Request-ID"], "address": "127.0.0.1"}
     assert line.items() >= told.items()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
 
 
 async def test_hostile_name(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app import accounts
+from app import accounts, visitor
 from app.accounts import (
     Accounts,
     AccountsBusy,
@@ -197,6 +197,11 @@ def test_names_kept(typed: str, kept: str) -> None:
 def test_names_refused(typed: str) -> None:
     """Empty, overlong, control and invisible characters are no name."""
     assert normalise(typed) is None
+
+
+def test_the_name_of_make_status() -> None:
+    """Nobody can have the name under which `make status` makes itself a session."""
+    assert normalise(visitor.NAME) != visitor.NAME
 
 
 def test_hashes_are_salted_argon2id() -> None:

@@ -155,6 +155,7 @@ def test_login_form() -> None:
     }
     assert shown.by_id("username")["autocomplete"] == "username"
     assert shown.by_id("password")["autocomplete"] == "current-password"
+    assert shown.by_id("password")["type"] == "password"
     assert shown.by_id("password").get("value") is None
     assert shown.all("form") == [{"method": "post", "action": "/login"}]
 
