@@ -11,7 +11,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-NGINX_SECRET = "nginx-secret"
+NGINX_SECRET = (
+    "nginx-secret"  # the file that deploy/native/nginx.py writes, unless a secret is given
+)
 
 
 def main() -> None:
@@ -19,9 +21,7 @@ def main() -> None:
     stack_dir = Path(os.environ["STACK_DIR"])
     environ = with_changes(os.environ, read_applied(stack_dir))
     if not (environ.get("NGINX_SECRET") or environ.get("NGINX_SECRET_FILE")):
-        environ["NGINX_SECRET_FILE"] = str(
-            stack_dir / NGINX_SECRET
-        )  # written by deploy/native/nginx.py
+        environ["NGINX_SECRET_FILE"] = str(stack_dir / NGINX_SECRET)
     os.execve(sys.executable, [sys.executable, "-m", *sys.argv[1:]], environ)
 
 

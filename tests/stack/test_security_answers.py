@@ -94,6 +94,23 @@ def test_policy(visitor: Visitor) -> None:
     assert not re.search(r"unsafe|https?:|\*|data:|nonce", policy)
 
 
+@pytest.mark.parametrize(
+    ("path", "is_data"),
+    [
+        ("/api/session", True),
+        ("/api/none", True),
+        ("/healthz", True),
+        ("/login", False),
+        ("/none", False),
+    ],
+)
+def test_data_is_no_page(member: Visitor, path: str, is_data: bool) -> None:
+    """JSON, errors included, is sandboxed for a browser that opens it by itself; pages are not."""
+    policy = member.get(path).headers["Content-Security-Policy"]
+
+    assert policy.endswith("; sandbox") is is_data
+
+
 CHANGING = ["/login", "/logout", "/api/visits", "/devices/end-all", "/devices/end-others"]
 
 
