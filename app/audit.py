@@ -35,6 +35,7 @@ OF_STRANGERS = ("login_refused", "login_delayed", "cross_site_refused", "cookie_
 AT_ONCE, EVERY_SECONDS = 60, 10.0
 COUNT_SECONDS = 60.0
 OPERATOR = "operator"  # instead of a worker: a command such as `make user`
+OPERATOR_REASONS = ("administrator", "password", "account")  # for which a command ends sessions
 ON_ITS_OWN = ("expired", "unreadable")  # reasons for which nobody ended a session
 
 log = logging.getLogger("app")
@@ -80,7 +81,7 @@ class Audit:
             self.write("login_accepted", asking.get(), **facts)
         elif event.reason in ON_ITS_OWN:
             self.write("session_ended", **facts)
-        elif event.reason == "administrator":
+        elif event.reason in OPERATOR_REASONS:
             self.write("session_ended", by=operator(), **facts)
         else:
             name = "logout" if event.reason == "logout" else "session_ended"

@@ -191,7 +191,7 @@ def user(given: argparse.Namespace) -> int:
     if not known:
         return 0
     try:
-        return end_sessions(known, options, environ)
+        return end_sessions(known, options, environ, "account" if remove else "password")
     except Refused:
         print("no stack runs here, so no session was ended")
         return 0

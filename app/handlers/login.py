@@ -27,6 +27,8 @@ WHY_ENDED = {
     "logout": "You are logged out: this session was ended in another tab or window.",
     "device": "This session was ended from another of your devices.",
     "administrator": "An administrator has ended this session.",
+    "password": "The password of this account was changed, so its sessions have ended. Log in with the new one.",
+    "account": "This account was removed, so its sessions have ended.",
     "login": "Somebody logged in again in this browser, so the previous session has ended.",
     "limit": "You have logged in on too many devices at once, so the oldest session has ended.",
     "expired": "This session has expired: it was not used for a while, or it reached its longest lifetime.",

@@ -17,7 +17,9 @@ from deploy.refused import Refused
 COMMAND = ("-m", "app.end_sessions")
 
 
-def end_sessions(name: str, options: Options, environ: Mapping[str, str]) -> int:
+def end_sessions(
+    name: str, options: Options, environ: Mapping[str, str], reason: str = "administrator"
+) -> int:
     """The exit code of `python -m app.end_sessions NAME`, run where the workers' Redis can be reached.
 
     That is beside `make run`, or inside the app container.  Refused when neither runs and no REDIS_URL
@@ -27,10 +29,11 @@ def end_sessions(name: str, options: Options, environ: Mapping[str, str]) -> int
         own = {"STACK_DIR": str(options.stack_dir)}
         if running and not options.redis_url and (found := find_running(options)):
             own["REDIS_URL"] = redis_url(found.options)
-        command = [sys.executable, *COMMAND, name]
+        command = [sys.executable, *COMMAND, "--reason", reason, "--", name]
         return subprocess.run(command, cwd=ROOT, env={**environ, **own}, check=False).returncode
     if _app_container_runs(environ):
-        command = ["docker", "compose", "exec", "-T", "app", "python", *COMMAND, name]
+        command = ["docker", "compose", "exec", "-T", "app", "python"]
+        command += [*COMMAND, "--reason", reason, "--", name]
         return subprocess.run(command, cwd=ROOT, env=dict(environ), check=False).returncode
     raise Refused("no stack runs here: `make run` or `docker compose up` first, or give REDIS_URL")
 

@@ -141,7 +141,8 @@ async def test_no_alert(workers: list[Worker], visitor: Visitor, body: bytes) ->
 
 
 async def administrator(visitor: Visitor, worker: Worker, place: Place) -> None:
-    settings = clean_environment(REDIS_URL=place.url, SESSION_SECRETS=SECRET)
+    own = {"SESSION_SECRETS": SECRET, "STACK_DIR": str(worker.log_path.parent)}
+    settings = clean_environment(REDIS_URL=place.url, **own)
     command = [sys.executable, "-m", "app.end_sessions", visitor.user]
     await asyncio.to_thread(subprocess.run, command, env=settings, cwd=ROOT, check=True)
 

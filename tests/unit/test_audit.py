@@ -45,6 +45,8 @@ def test_hostile_names(tmp_path: Path, name: str) -> None:
     assert all(32 <= byte < 127 for byte in text[:-1])
     assert len(text) < 1500
     assert json.loads(text)["user"][:100] == name[:100]
+    plain = name.encode(errors="surrogatepass")
+    assert len(plain) > 1500 or '"' in name or not all(32 <= byte < 127 for byte in plain)
 
 
 async def test_a_flood_is_counted(tmp_path: Path) -> None:
