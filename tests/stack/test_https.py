@@ -104,6 +104,16 @@ def test_protocols(stack: Scratch) -> None:
     assert old == [None, None]
 
 
+WEAK = "ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA384:ECDHE-ECDSA-AES128-CCM8:@SECLEVEL=0"
+STRONG = "ECDHE-ECDSA-AES128-GCM-SHA256"
+
+
+def test_ciphers(stack: Scratch) -> None:
+    """In TLS 1.2 only forward secrecy with authenticated encryption will do."""
+    assert handshake(stack, ssl.TLSVersion.TLSv1_2, WEAK) is None
+    assert handshake(stack, ssl.TLSVersion.TLSv1_2, STRONG) == "TLSv1.2"
+
+
 def test_http2(stack: Scratch) -> None:
     """HTTP/2 is chosen by those who offer it, and its Host and Origin are checked alike."""
     ask = ["curl", "--silent", "--insecure", "--http2", "--output", "-", "--write-out"]

@@ -111,6 +111,23 @@ def test_data_is_no_page(member: Visitor, path: str, is_data: bool) -> None:
     assert policy.endswith("; sandbox") is is_data
 
 
+@pytest.mark.parametrize("path", ["/", "/api/session", "/static/style.css", "/none"])
+def test_no_other_site_reads(member: Visitor, path: str) -> None:
+    """No answer allows another origin to read it (CORS), whoever asks."""
+    for origin in ("https://evil.example", "null"):
+        answer = member.get(path, headers={"Origin": origin})
+
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+@pytest.mark.parametrize(
+    "path", ["/static/", "/static/errors/", "/static/.git/config", "/.git/config"]
+)
+def test_no_listing(visitor: Visitor, path: str) -> None:
+    """No folder is listed, and there is no source control on the site."""
+    assert visitor.get(path).status_code in (403, 404)
+
+
 CHANGING = ["/login", "/logout", "/api/visits", "/devices/end-all", "/devices/end-others"]
 
 

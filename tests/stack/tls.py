@@ -13,11 +13,16 @@ def trusting(stack: NativeSite) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(stack.state / "https/certificate.pem"))
 
 
-def handshake(stack: NativeSite, version: ssl.TLSVersion) -> str | None:
-    """The protocol agreed on with a client that speaks `version` alone; None when there is none."""
+def handshake(
+    stack: NativeSite, version: ssl.TLSVersion, ciphers: str = "ALL:@SECLEVEL=0"
+) -> str | None:
+    """The protocol agreed on with a client that speaks `version` alone; None when there is none.
+
+    Any cipher suits the client, or `ciphers` do: it must not be the one that refuses.
+    """
     context = trusting(stack)
     context.minimum_version = context.maximum_version = version
-    context.set_ciphers("ALL:@SECLEVEL=0")  # the client must not be the one that refuses
+    context.set_ciphers(ciphers)
     try:
         with (
             socket.create_connection(("127.0.0.1", stack.https_port), timeout=5) as raw,

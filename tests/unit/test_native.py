@@ -133,6 +133,14 @@ def test_old_nginx_is_refused(tmp_path: Path) -> None:
         read_options(old | {"NGINX": "nginx"})
 
 
+def test_no_dev_in_production() -> None:
+    """DEV=1 is refused in production, and taken in demo."""
+    with pytest.raises(Refused, match="DEV=1 is for development"):
+        read_options({"DEV": "1", "APP_ENV": "production"})
+
+    assert read_options({"DEV": "1"}).dev
+
+
 def test_frame_line(options: Options) -> None:
     """Files and connections are lowered to what the machine allows, and never raised."""
     line = "worker_connections 16384;"

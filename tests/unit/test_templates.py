@@ -135,6 +135,22 @@ def test_scripts_import_nothing() -> None:
         assert not re.search(r"^\s*import\b|\bimport\(", script.read_text(), re.MULTILINE)
 
 
+WRITES_MARKUP = (
+    r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|srcdoc"
+)
+STORES = r"localStorage|sessionStorage|indexedDB|document\.cookie|\bcaches\."
+
+
+def test_scripts_write_text() -> None:
+    """Scripts put no markup into a page, and nothing into the browser's storage; doing so would be seen."""
+    scripts = [path.read_text() for path in (APP / "static").glob("*.js")]
+    assert scripts
+    for pattern in (WRITES_MARKUP, STORES):
+        assert not [script for script in scripts if re.search(pattern, script)]
+    assert re.search(WRITES_MARKUP, "row.innerHTML = name")
+    assert re.search(STORES, "localStorage.setItem('user', name)")
+
+
 @pytest.mark.parametrize("template", EXAMPLES)
 def test_frame(template: str) -> None:
     """Each page has a language, one heading of the first rank, one main part and a way to skip to it."""
