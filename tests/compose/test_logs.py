@@ -32,6 +32,23 @@ def test_no_session_id_in_any_log(stack: Stack, browser: httpx.Client) -> None:
         assert secret not in written
 
 
+def test_security_log(stack: Stack) -> None:
+    """Who did what is in a file of the volume, which outlives the container, and holds no session id."""
+    with stack.visitor("name-of-this-test") as browser:
+        cookie = browser.cookies[COOKIE_NAME].strip('"')
+        browser.post("/logout")
+    read = "cat /var/lib/stack/logs/security.log; stat -c %a /var/lib/stack/logs/security.log"
+    *lines, mode = stack.shell("app", read).splitlines()
+    written = [json.loads(line) for line in lines]
+    told = [line["event"] for line in written if line.get("user") == "name-of-this-test"]
+    assert told == ["login_accepted", "logout"]
+    assert {line["event"] for line in written} >= {"start"}
+    assert mode == "600"
+    assert base64.b64decode(cookie.split("|")[4].partition(":")[2]).decode() not in "".join(lines)
+    mounts = stack.container("app")["Mounts"]
+    assert [m["Type"] for m in mounts if m["Destination"] == "/var/lib/stack"] == ["volume"]
+
+
 def test_logs_are_rotated(stack: Stack) -> None:
     """Each container's log is bounded: three files of 10 MB."""
     for service in SERVICES:

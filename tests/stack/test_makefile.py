@@ -118,7 +118,8 @@ def first_line_with(words: str, settings: Mapping[str, str]) -> str:
 def test_user(settings: dict[str, str], tmp_path: Path) -> None:
     """`make user NAME=ann` adds the account under its hash; without a name it says what to write."""
     file = tmp_path / "users"
-    added = make("user", "NAME=ann", typed="correct horse battery\n", USERS_FILE=str(file), **{})
+    own = {"USERS_FILE": str(file), "STACK_DIR": str(tmp_path / "state")}
+    added = make("user", "NAME=ann", typed="correct horse battery\n", **own)
     unnamed = make("user", NAME="", **settings)
 
     assert added.returncode == 0, added.stderr

@@ -288,7 +288,8 @@ def test_given_user(start_stack: StartStack, tmp_path: Path) -> None:
     """An account made with `user` logs in, in production too, where the demo password does not."""
     users = tmp_path / "users"
     command = [sys.executable, "-m", "deploy", "user", "ann"]
-    environ = {**os.environ, "ENV_FILE": "", "USERS_FILE": str(users)}
+    own = {"ENV_FILE": "", "USERS_FILE": str(users), "STACK_DIR": str(tmp_path / "state")}
+    environ = {**os.environ, **own}
     subprocess.run(command, cwd=ROOT, env=environ, input="a good password\n", text=True, check=True)
     stack = start_stack(
         APP_ENV="production", USERS_FILE=str(users), SESSION_SECRETS="s" * 32, DEMO_ENDPOINTS=""

@@ -280,6 +280,7 @@ def test_foreign_session_is_left_alone() -> None:
 
 def add_user(monkeypatch: pytest.MonkeyPatch, path: Path, name: str, password: str) -> int:
     monkeypatch.setenv("USERS_FILE", str(path))
+    monkeypatch.setenv("STACK_DIR", str(path.parents[1] / "state"))
     monkeypatch.setenv("ENV_FILE", "")
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{password}\n"))
     return main(["user", name])
