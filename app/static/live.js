@@ -90,7 +90,8 @@ function openAfter(milliseconds) {
 function showLogin(reason) {
   close();
   const next = new URLSearchParams({ ended: reason, next: location.pathname });
-  location.replace(`/login?${next}`);
+  // After a login in another tab the new cookie is still on its way; with it /login leads straight back here.
+  setTimeout(() => location.replace(`/login?${next}`), reason === "login" ? OWN_MS : 0);
 }
 
 // ---- one stream a page, and not too many a browser

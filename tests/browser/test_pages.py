@@ -19,6 +19,7 @@ from tests.browser.steps import (
     fill_in,
     log_in,
     press_log_in,
+    second_tab,
     send,
     visit_numbers,
     write_in,
@@ -176,6 +177,7 @@ def test_password_once_more(
     here, there = open_page(base_url=stack.url), open_page(base_url=stack.url)
     log_in(there, "Careful")
     log_in(here, "Careful")
+    tab = second_tab(here)
     logged_in_before(stack, "Careful", seconds=3600)
     here.get_by_role("link", name="Devices").click()
     expect(here.get_by_role("heading", name="Your password, once more")).to_be_visible()
@@ -186,7 +188,9 @@ def test_password_once_more(
     expect(here.get_by_role("alert")).to_be_visible()
     problems.expect("401")
     here.get_by_label("Password").fill("demo")
-    here.get_by_role("button", name="Go on").click()
+    with tab.expect_navigation(url="**/"):  # its stream has ended with the old id
+        here.get_by_role("button", name="Go on").click()
+    expect(tab.get_by_role("heading", level=1)).to_have_text("What's up, Careful?")
     other = here.get_by_role("region", name="Another device")
     other.get_by_role("button", name=re.compile("^End this session")).click()
     expect(other).to_have_count(0)
