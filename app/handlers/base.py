@@ -214,8 +214,10 @@ class BaseHandler(RequestHandler):
 
         When it began is a field of the engine's own, which the data of a session cannot reach.
         """
-        times, limit = self.visitor.times, self.password_within_seconds
-        return limit is None or times.now - times.created <= limit
+        if self.password_within_seconds is None:
+            return True
+        times = self.visitor.times
+        return times.now - times.created <= self.password_within_seconds
 
     def ask_password(self) -> None:
         """Send the visitor to give the password again, and then back here (ASVS 5.0 7.5.2)."""
