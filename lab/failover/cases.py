@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lab.failover.two_hosts import Divided, cut
 from lab.testbed.hop import LossyHop
-from lab.testbed.replicated import Replicated
+from lab.testbed.replicated import Replicated, Sentinel
 from lab.testbed.servers import ClusterOfThree, RedisServer, wait_until
 
 DOWN_AFTER_MS = 2000
 PAUSED_SECONDS = 4.0  # at least; longer than DOWN_AFTER_MS, and until another is the master
 PROMOTION_SECONDS = 15.0
 DIVIDED_SECONDS = 6.0  # in all
+
+
+class VoteFailed(Exception):
+    """The Sentinels elected none of them: what was to be measured did not happen."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,8 @@ def partition(place: Divided) -> Case:
     def divided() -> Moments:
         began = time.monotonic()
         cut(place.hosts)
-        wait_until(place.promoted, seconds=PROMOTION_SECONDS, what="another master")
+        with votes_of(place.sentinels):
+            wait_until(place.promoted, seconds=PROMOTION_SECONDS, what="another master")
         moments = Moments(began, time.monotonic())
         time.sleep(max(0.0, began + DIVIDED_SECONDS - time.monotonic()))
         cut(place.hosts, mend=True)
@@ -114,5 +120,17 @@ def _until_promoted(place: Replicated, break_: Callable[[RedisServer], object]) 
     old = place.master
     began = time.monotonic()
     break_(old)
-    place.wait_for_another(old, seconds=PROMOTION_SECONDS)
+    with votes_of(place.sentinels):
+        place.wait_for_another(old, seconds=PROMOTION_SECONDS)
     return Moments(began, time.monotonic())
+
+
+@contextmanager
+def votes_of(sentinels: Sequence[Sentinel]) -> Iterator[None]:
+    """VoteFailed instead of the error of a wait that has ended because they elected nobody."""
+    try:
+        yield
+    except AssertionError:
+        if any(sentinel.vote_failed for sentinel in sentinels):
+            raise VoteFailed from None
+        raise

@@ -33,6 +33,15 @@ class Sentinel(RedisServer):
         return cast(dict[str, Any], self.admin.sentinel_master(NAME))
 
     @property
+    def vote_failed(self) -> bool:
+        """Whether it once stood for election and was not elected.
+
+        Two that stand at the same moment may each vote for itself; the next try comes after two times
+        failover-timeout.
+        """
+        return "-failover-abort-not-elected" in self.log_path.read_text()
+
+    @property
     def named(self) -> int:
         """The port of the server that it calls the master."""
         _, port = cast(tuple[bytes, int], self.admin.sentinel_get_master_addr_by_name(NAME))

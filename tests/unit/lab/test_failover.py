@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from lab.failover.cases import Case, Moments
+from lab.failover.cases import Case, Moments, VoteFailed, votes_of
 from lab.failover.prove import CONTROL, Row, judge
 from lab.failover.traffic import Loss, lost_writes
+from lab.testbed.replicated import Sentinel
 from loadtest.check.op import Kind, Op, Outcome
 
 CASE = Case("the master is killed", lambda: Moments(0, 0), lambda: None, 4.0)
@@ -37,6 +39,17 @@ def ops(*seen: tuple[Kind, int | None]) -> list[Op]:
 def test_lost_writes(seen: list[tuple[Kind, int | None]], lost: int) -> None:
     """A raise is lost when a later answer shows a count below it, or another raise is given its number."""
     assert lost_writes(ops(*seen)) == lost
+
+
+def test_no_sentinel_elected(tmp_path: Path) -> None:
+    """A wait that ends because the Sentinels elected nobody is told from one that ends for another reason."""
+    sentinel = Sentinel(tmp_path)
+    sentinel.log_path.write_text("+try-failover\n")
+    with pytest.raises(AssertionError, match="no master"), votes_of([sentinel]):
+        raise AssertionError("no master")
+    sentinel.log_path.write_text("+try-failover\n-failover-abort-not-elected\n")
+    with pytest.raises(VoteFailed), votes_of([sentinel]):
+        raise AssertionError("no master")
 
 
 def test_goals() -> None:
