@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from deploy.native.nginx import nginx_command
 from deploy.native.options import Options
 from deploy.native.store import store_programs
@@ -25,18 +27,20 @@ def native_programs(options: Options, upstream: Upstream) -> list[Program]:
     redis = [] if options.redis_url else store_programs(options)
     watches = bool(options.https.times.watchdog_seconds)
     watchdog = [watchdog_program(options.logs / "watchdog.log")] if watches else []
-    return [*redis, *workers, _nginx(options), *watchdog]
+    return [*workers, *(_appending(program) for program in (*redis, _nginx(options), *watchdog))]
 
 
 def native_worker(options: Options, server: Server) -> Program:
     """One worker, with a log of its own."""
-    return worker_program(
-        server,
-        host="127.0.0.1",
-        drain_seconds=options.drain_seconds,
-        output=options.logs / f"{server.name}.log",
-        watched=None if options.dev else supervisord_of(options).watched(server.name),
-        start=("deploy.native.worker", "app.dev" if options.dev else "app"),
+    return _appending(
+        worker_program(
+            server,
+            host="127.0.0.1",
+            drain_seconds=options.drain_seconds,
+            output=options.logs / f"{server.name}.log",
+            watched=None if options.dev else supervisord_of(options).watched(server.name),
+            start=("deploy.native.worker", "app.dev" if options.dev else "app"),
+        )
     )
 
 
@@ -50,6 +54,11 @@ def native_workers(options: Options) -> Workers:
     return Workers(
         supervisord_of(options), "127.0.0.1", lambda server: native_worker(options, server)
     )
+
+
+def _appending(program: Program) -> Program:
+    """With the log files for its own; deploy/native/attend.py keeps them from growing for ever."""
+    return replace(program, piped=False)
 
 
 def _nginx(options: Options) -> Program:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 
 from deploy.native.options import Options
 from deploy.refused import Refused
@@ -13,6 +14,7 @@ from deploy.supervisor.health import readiness
 from deploy.upstream.read import Upstream
 
 START_SECONDS = 30.0
+SILENT_SECONDS = 5.0  # the longest that nothing is printed
 SPAWN_FAILED = {"BACKOFF", "EXITED", "FATAL"}
 
 
@@ -36,13 +38,14 @@ def wait_until_ready(
     Refused when something is not ready in time.
     """
     deadline = time.monotonic() + START_SECONDS
+    shown = Shown()
     while True:
         problems = {server.name: readiness(server.port) for server in upstream.workers}
         # nginx last: asked earlier, it would try the workers, find them away, and not ask again at once.
         early = any(problems.values())
         problems["nginx"] = "waits for the workers" if early else _nginx_problem(options)
         waiting = {name: problem for name, problem in problems.items() if problem}
-        _show(len(problems) - len(waiting), len(problems))
+        shown.show(len(problems), waiting)
         if not waiting:
             return
         for name, state in supervisord.states().items():
@@ -51,10 +54,37 @@ def wait_until_ready(
         if process.poll() is not None:
             raise StartFailed("supervisord")
         if time.monotonic() > deadline:
-            name, problem = next(iter(waiting.items()))
             where = _store_named(options.redis_url or "")
-            raise Refused(f"{name} is not ready after {START_SECONDS:g} s: {problem}{where}")
+            raise Refused(f"{_first(waiting)}; not ready after {START_SECONDS:g} s{where}")
         time.sleep(0.05)
+
+
+class Shown:
+    """What somebody who waits sees: a line that is redrawn, and every five seconds one that says why."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+
+    def show(self, total: int, waiting: Mapping[str, str]) -> None:
+        """Of `total` servers these are waited for, each with its reason."""
+        now = time.monotonic()
+        told = f"starting: {total - len(waiting)} of {total} servers ready"
+        if waiting and now - self._since >= SILENT_SECONDS:
+            self._since = now
+            print(f"{_again()}{told}; {_first(waiting)}", flush=True)
+        elif sys.stdout.isatty():
+            print(f"{_again()}{told}", end="" if waiting else "\n", flush=True)
+
+
+def _first(waiting: Mapping[str, str]) -> str:
+    """The first that is waited for, and its reason."""
+    name, problem = next(iter(waiting.items()))
+    return f"{name}: {problem}"
+
+
+def _again() -> str:
+    """To the begin of the line on a terminal; a log file or pipe gets lines only."""
+    return "\r" if sys.stdout.isatty() else ""
 
 
 def _store_named(url: str) -> str:
@@ -65,10 +95,3 @@ def _store_named(url: str) -> str:
 
 def _nginx_problem(options: Options) -> str | None:
     return readiness(options.http_port, host=options.visible_host, path="/healthz")
-
-
-def _show(ready: int, total: int) -> None:
-    """Redraw the one line of progress; a log file or pipe gets only what follows."""
-    if sys.stdout.isatty():
-        end = "\n" if ready == total else ""
-        print(f"\rstarting: {ready} of {total} servers ready", end=end, flush=True)

@@ -12,7 +12,7 @@ from types import FrameType
 from deploy.lock import Held, held
 from deploy.native.address import https_url, site_url
 from deploy.native.applied import forget_applied
-from deploy.native.changes import report_changes
+from deploy.native.attend import attend
 from deploy.native.leftovers import kill_session
 from deploy.native.nginx import prepare_nginx
 from deploy.native.options import Options
@@ -93,9 +93,7 @@ def _supervise(options: Options, upstream: Upstream, environ: Mapping[str, str])
         process = supervisord.start(environ, log=log, quiet=True)
         wait_until_ready(options, upstream, supervisord, process)
         print(_welcome(options, environ), flush=True)
-        if options.dev:
-            report_changes(options.logs, process)
-        process.wait()
+        attend(options, process)
         raise Refused(_last_words(supervisord.given_up or "supervisord", options))
     except Stop:
         print("\nstopping", flush=True)
@@ -126,6 +124,9 @@ def _stop_everything(
 ) -> None:
     """nginx first, then the workers together, then Redis; a second Ctrl-C kills what is left."""
     try:
+        process.send_signal(
+            signal.SIGCONT
+        )  # somebody may have stopped it, and then it does nothing
         supervisord.stop(["nginx"])
         supervisord.stop(server.name for server in upstream.workers)
         supervisord.shut_down(process)

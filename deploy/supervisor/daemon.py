@@ -20,6 +20,7 @@ from typing import Any
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from deploy.paths import ROOT
+from deploy.refused import Refused
 from deploy.upstream.read import worker_port
 
 FRAME = Path(__file__).with_name("supervisord.conf")
@@ -83,6 +84,22 @@ class Supervisord:
     def given_up(self) -> str | None:
         """The program that could not be kept running, once listener.py has named one."""
         return self._fatal.read_text(encoding="utf-8") if self._fatal.exists() else None
+
+    @property
+    def stopped(self) -> str | None:
+        """What to do when somebody has stopped it, as `kill -STOP` does: it would never answer.
+
+        Linux only: elsewhere this is never noticed.
+        """
+        try:
+            pid = int((self.folder / "supervisord.pid").read_text(encoding="utf-8"))
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except (OSError, ValueError):
+            return None
+        if stat.rpartition(")")[2].split()[0] != "T":
+            return None
+        text = f"supervisord (process {pid}) is stopped and restarts nothing"
+        return f"{text}: `kill -CONT {pid}` lets it go on"
 
     def states(self) -> dict[str, str]:
         """Each program's state, by name; empty while supervisord takes no commands."""
@@ -172,7 +189,9 @@ class Supervisord:
             pass  # not running, or supervisord is already going: both are what was wanted
 
     def _ask(self, method: str, *arguments: object) -> Any:
-        """Call one of supervisord's methods (supervisord.org/api.html)."""
+        """Call one of supervisord's methods (supervisord.org/api.html); Refused while it is stopped."""
+        if self.stopped:
+            raise Refused(self.stopped)
         transport = SupervisorTransport(serverurl=f"unix://{self.socket}")
         with xmlrpc.client.ServerProxy("http://localhost", transport) as server:
             return getattr(server.supervisor, method)(*arguments)

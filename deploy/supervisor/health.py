@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -19,13 +20,18 @@ LOOK_UP_SECONDS = 0.5
 
 
 def readiness(port: int, *, host: str = "127.0.0.1", path: str = "/readyz") -> str | None:
-    """None when GET `path` answers 200 within a second; otherwise what came instead."""
+    """None when GET `path` answers 200 within a second; otherwise what came instead.
+
+    A worker that is not ready says itself what it waits for.
+    """
     origin = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     try:
         answer = ask(origin, path, seconds=1)
     except NoAnswer as error:
         return str(error)
-    return None if answer.status == 200 else f"{answer.status} {answer.text[:500]}"
+    if answer.status == 200:
+        return None
+    return _waits_for(answer.text) or f"{answer.status} {answer.text[:500]}"
 
 
 def check_health(folder: Path, nginx_runs: Callable[[], bool]) -> int:
@@ -40,6 +46,14 @@ def check_health(folder: Path, nginx_runs: Callable[[], bool]) -> int:
     if problems or not ports:
         return 1
     return 0 if _is_noticed(folder / "ready", nginx_runs) else 1
+
+
+def _waits_for(text: str) -> str | None:
+    try:
+        reason = json.loads(text)["waits_for"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return f"waits for Redis: {reason}"
 
 
 def nginx_is_named() -> bool:

@@ -25,7 +25,9 @@ REDIS_PRIORITY, WORKER_PRIORITY, NGINX_PRIORITY, WATCHDOG_PRIORITY = 10, 20, 30,
 class Program:
     """What supervisord must know to keep one process running.
 
-    `output` and `errors` are log files; errors go to `output` when none is given.
+    `output` and `errors` are log files; errors go to `output` when none is given.  With `piped` supervisord
+    writes them, from a pipe, and rotates them.  A program whose pipe is full waits: while supervisord is
+    stopped, nginx would answer nobody.  Without, the program appends to the files by itself.
     `stop_seconds` is how long the process may take after `stop_signal` before it is killed.
     """
 
@@ -35,13 +37,14 @@ class Program:
     stop_seconds: int
     output: Path
     errors: Path | None = None
+    piped: bool = True
     stop_signal: str = "TERM"
     options: dict[str, str] = field(default_factory=dict)
 
     def section(self) -> str:
         """The text of the program's file."""
         lines = {
-            "command": shlex.join(self.command),
+            "command": shlex.join(self.command if self.piped else self._appending()),
             "directory": str(ROOT),
             "priority": str(self.priority),
             "autorestart": "unexpected",  # whatever the exit code, but for the one below
@@ -50,12 +53,23 @@ class Program:
             "stopsignal": self.stop_signal,
             "stopwaitsecs": str(self.stop_seconds),
             "killasgroup": "true",  # nothing of it may stay behind, children included
-            **_log("stdout", self.output),
-            **(_log("stderr", self.errors) if self.errors else {"redirect_stderr": "true"}),
+            **self._logs(),
             **self.options,
         }
         text = "\n".join(f"{key}={_escaped(value)}" for key, value in lines.items())
         return f"; Generated; the next start writes it again.\n[program:{self.name}]\n{text}\n"
+
+    def _appending(self) -> list[str]:
+        files = [str(self.output), str(self.errors or self.output)]
+        shell = ["/bin/sh", "-c", 'exec >>"$0" 2>>"$1"; shift; exec "$@"']
+        return [*shell, *files, *self.command]
+
+    def _logs(self) -> dict[str, str]:
+        if not self.piped:
+            return {"stdout_logfile": "NONE", "redirect_stderr": "true"}
+        if self.errors:
+            return _log("stdout", self.output) | _log("stderr", self.errors)
+        return _log("stdout", self.output) | {"redirect_stderr": "true"}
 
     def write(self, folder: Path) -> None:
         """Make or replace the program's file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -67,6 +68,18 @@ def served(*places: RedisServer | Replicated | ClusterOfThree) -> Iterator[None]
         yield
 
 
+async def test_nobody_there(tmp_path: Path) -> None:
+    """The reason names the address and what happened there: refused, silent, unknown, no such file."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        await works(f"redis://{place}/1", why_not=f"{place} is silent for 1 s")
+    await works(f"redis://{place}", why_not=f"{place}: Connect")
+    await works(f"redis+sentinel://{place}/main", why_not=f"0 of 1 Sentinels name it: {place}: ")
+    await works(f"redis+cluster://{place}", why_not=f"no connection to Redis: {place}: ")
+    path = tmp_path / "none.sock"
+    await works(f"unix://{path}", why_not=f"{path}: No such file or directory")
+
+
 async def test_one_server(tmp_path: Path) -> None:
     """redis:// with a user, a password and a database, each as given; wrong ones are refused by name."""
     server = RedisServer(tmp_path, password="s3c/ret")
@@ -74,8 +87,11 @@ async def test_one_server(tmp_path: Path) -> None:
         await works(f"redis://:s3c%2Fret@127.0.0.1:{server.port}/5")
         await works(f"redis://default:s3c%2Fret@localhost:{server.port}?db=6")
         assert server.admin.info("keyspace").keys() == {"db5", "db6"}
-        await works(f"redis://:wrong@127.0.0.1:{server.port}", why_not="WRONGPASS")
-        await works(f"redis://127.0.0.1:{server.port}", why_not="NOAUTH")
+        place = f"127.0.0.1:{server.port}"
+        await works(
+            f"redis://:wrong@{place}", why_not=f"no connection to Redis: {place}: WRONGPASS"
+        )
+        await works(f"redis://{place}", why_not=f"{place}: NOAUTH")
         await works(f"redis://:s3c%2Fret@127.0.0.1:{server.port}/99", why_not="out of range")
 
 

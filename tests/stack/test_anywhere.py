@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -13,10 +14,18 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.native.scratch import end_run, scratch_settings, start_run, wait_for_start
+from deploy.native.attend import MOST_BYTES
+from deploy.native.scratch import (
+    end_run,
+    free_ports,
+    scratch_settings,
+    start_run,
+    wait_for_start,
+)
 from deploy.paths import ROOT
 from tests.conftest import UPSTREAM, StartStack
 from tests.stack.operating import operate
+from tests.stack.processes import members, supervisord_pid, wait_until
 
 pytestmark = pytest.mark.native
 # All at once: as CI systems name checkouts, comments of supervisord's files, quotes, other letters, braces.
@@ -149,3 +158,68 @@ def test_mistyped_target(folder: Path) -> None:
     assert near.returncode == far.returncode == 2
     assert "there is no target 'stauts'; did you mean 'status'?" in near.stderr
     assert "there is no target 'nonsense': `make` lists them" in far.stderr
+
+
+def line_of(process: subprocess.Popen[str], text: str) -> str:
+    """The next line of its output that has this text in it."""
+    assert process.stdout is not None
+    return next(line for line in process.stdout if text in line)
+
+
+@pytest.mark.long
+def test_store_that_is_not_there(tmp_path: Path) -> None:
+    """While a given Redis refuses, each five seconds a line says which address did what, pipe or terminal."""
+    (port,) = free_ports(1)
+    settings = scratch_settings(tmp_path, UPSTREAM) | {"REDIS_URL": f"redis://127.0.0.1:{port}/0"}
+    process = start_run({**os.environ, **settings})
+    try:
+        why = f"waits for Redis: no connection to Redis: 127.0.0.1:{port}: Connection refused"
+        assert why in line_of(process, "starting: 0 of 5 servers ready; worker-")
+    finally:
+        assert end_run(process) == 0
+
+
+def test_folder_deleted_while_it_runs(start_stack: StartStack) -> None:
+    """After `rm -rf .stack` the stack stops and says why; nothing of it is left, and a new one starts there."""
+    stack = start_stack()
+    leader = supervisord_pid(stack)
+    shutil.rmtree(stack.state)
+
+    assert stack.process.wait(30) == 1
+    assert f"{stack.state} was deleted while the stack ran" in line_of(stack.process, "error: ")
+    assert members(stack, leader) == []
+
+
+def test_supervisord_is_stopped(start_stack: StartStack) -> None:
+    """A supervisord that is stopped takes nobody else along: pages are served, commands name the remedy."""
+    stack = start_stack()
+    leader = supervisord_pid(stack)
+    os.kill(leader, signal.SIGSTOP)
+    try:
+        remedy = (
+            f"supervisord (process {leader}) is stopped and restarts nothing: `kill -CONT {leader}`"
+        )
+        assert remedy in line_of(stack.process, "supervisord")
+        code, said = operate(stack, "status")
+        assert (code, remedy in said) == (1, True), said
+        with httpx.Client(base_url=stack.url, trust_env=False) as client:
+            address = f"/{'x' * 6000}"  # what is logged of it fills any pipe after a few
+            assert {client.get(address).status_code for _ in range(40)} == {404}
+    finally:
+        stack.process.terminate()  # `make stop`
+    assert stack.process.wait(30) == 0
+    assert members(stack, leader) == []
+
+
+def test_log_is_rotated(start_stack: StartStack) -> None:
+    """A log that has grown to its limit begins anew, and what it held stays beside it."""
+    stack = start_stack()
+    log = stack.state / "logs/access.log"
+    with httpx.Client(base_url=stack.url, trust_env=False) as client:
+        client.get("/before")
+        with open(log, "ab") as file:
+            file.write(b"x" * MOST_BYTES)
+        wait_until(lambda: log.stat().st_size < MOST_BYTES, seconds=10, what="a new log")
+        client.get("/after")
+    assert b"/before" in Path(f"{log}.1").read_bytes()
+    assert b"/after" in log.read_bytes()

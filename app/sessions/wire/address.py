@@ -48,6 +48,12 @@ class Address:
     sentinel_login: tuple[str, ...] = field(default=(), repr=False)
     tls: ssl.SSLContext | None = None
 
+    @property
+    def where(self) -> str:
+        """For a message: the socket file, or the hosts and what their Sentinels call the master."""
+        hosts = self.path or ",".join(f"{host}:{port}" for host, port in self.hosts)
+        return f"{self.master} of {hosts}" if self.master else hosts
+
 
 def read_address(url: str) -> Address:
     """Take `url` apart, and read the certificates that it names.  Raises BadAddress."""

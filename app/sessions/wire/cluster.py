@@ -106,7 +106,10 @@ class ClusterLink:
                 return await connect(exchange, self._address, place, as_master=True)
 
             unreachable = partial(self._unreachable, place)
-            self._links[place] = ServerLink(open_exchange, self._timeout_seconds, unreachable)
+            where = "{}:{}".format(*place)
+            self._links[place] = ServerLink(
+                open_exchange, where, self._timeout_seconds, unreachable
+            )
         return self._links[place]
 
     # ---- calls that did not run

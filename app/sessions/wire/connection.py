@@ -115,10 +115,11 @@ async def connect(
 ) -> C:
     """Open `connection`, to `place` or to the socket file of `address`, and log in.
 
-    With `as_master` a server that is none is refused.  Raises OSError with the reason; how long it may
-    take is for the caller to say.
+    With `as_master` a server that is none is refused.  Raises OSError with the place and the reason; how
+    long it may take is for the caller to say.
     """
     loop = asyncio.get_running_loop()
+    where = address.path if place is None else f"{place[0]}:{place[1]}"
     try:
         if place is None:
             await loop.create_unix_connection(lambda: connection, address.path)
@@ -129,12 +130,21 @@ async def connect(
         greeting += [("ROLE",)] if as_master else []
         answers = await connection.ask(*greeting) if greeting else []
         _check_greeting(answers, as_master)
-    except ValueError as error:  # a host name without the form that looking it up needs
-        raise OSError(str(error)) from error
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # ValueError: a host name without the form that looking it up needs
+        connection.close("the greeting failed")
+        raise OSError(f"{where}: {_reason(error)}") from error
     except BaseException:
         connection.close("the greeting failed")
         raise
     return connection
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """In words, without the number and the arguments of a system call."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _check_greeting(answers: Sequence[Any], as_master: bool) -> None:

@@ -131,7 +131,7 @@ class Pipeline:
 
         if self._address.scheme == "redis+cluster":
             return ClusterLink(self._address, exchange, self._timeout_seconds)
-        return ServerLink(open_exchange, self._timeout_seconds)
+        return ServerLink(open_exchange, self._address.where, self._timeout_seconds)
 
     def _follow(self) -> None:
         """The master has moved, or is about to: further calls take new connections."""

@@ -149,7 +149,9 @@ class Sentinels:
             except (OSError, TimeoutError) as error:
                 reason = str(error) or f"no answer within {self._timeout_seconds:g} s"
             if not complained:
-                log.warning("the Sentinel at %s:%d is not heard: %s", *place, reason)
+                host, port = place
+                reason = reason.removeprefix(f"{host}:{port}: ")
+                log.warning("the Sentinel at %s:%d is not heard: %s", host, port, reason)
             complained = True
             await asyncio.sleep(random.uniform(*AGAIN_SECONDS))
 

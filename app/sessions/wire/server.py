@@ -20,16 +20,18 @@ Open = Callable[[], Awaitable[Exchange]]
 class ServerLink:
     """Keeps the connection that `open_exchange` opens, which looks the server up each time.
 
-    `unreachable` is told of each call that could not be sent, and why.
+    `where` names it in errors.  `unreachable` is told of each call that could not be sent, and why.
     """
 
     def __init__(
         self,
         open_exchange: Open,
+        where: str,
         timeout_seconds: float,
         unreachable: Refusal | None = None,
     ) -> None:
         self._open = open_exchange
+        self._where = where
         self._timeout_seconds = timeout_seconds
         self._unreachable = unreachable or _fail
         self._exchange: Exchange | None = None
@@ -67,7 +69,9 @@ class ServerLink:
             async with asyncio.timeout(self._timeout_seconds):
                 self._exchange = await self._open()
         except TimeoutError:
-            reason = f"no connection to Redis within {self._timeout_seconds:g} s"
+            reason = (
+                f"no connection to Redis: {self._where} is silent for {self._timeout_seconds:g} s"
+            )
         except Exception as error:  # whatever it is: those who wait must be told
             reason = f"no connection to Redis: {error}"
         self._connecting = None

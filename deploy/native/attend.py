@@ -1,0 +1,61 @@
+"""What `make run` looks after while the stack runs: its folder, the size of its logs, and supervisord itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from deploy.native.changes import Changes
+from deploy.native.options import Options
+from deploy.native.programs import supervisord_of
+from deploy.refused import Refused
+
+LOOK_SECONDS = 0.5
+ROTATE_THEMSELVES = ("security.log", "supervisord.log")
+MOST_BYTES = 10 << 20  # of a log; as much again is kept of what it held before
+
+
+def attend(options: Options, process: subprocess.Popen[bytes]) -> None:
+    """Return when supervisord, `process`, has ended; Refused when the stack's folder was deleted meanwhile."""
+    folder = _known_by(options.stack_dir)
+    changes = Changes(options.logs) if options.dev else None
+    supervisord, told = supervisord_of(options), None
+    while not _has_ended(process):
+        if _known_by(options.stack_dir) != folder:
+            raise Refused(
+                f"{options.stack_dir} was deleted while the stack ran: it has been stopped"
+            )
+        for path in options.logs.glob("*.log"):
+            if path.name not in ROTATE_THEMSELVES:
+                rotate(path)
+        if changes:
+            changes.report()
+        if (stopped := supervisord.stopped) and stopped != told:
+            print(stopped, flush=True)
+        told = stopped
+
+
+def rotate(path: Path) -> None:
+    """Move what a log of 10 MB holds to PATH.1, which it replaces.
+
+    Whoever writes has the file open, and goes on at its new end.  What is written between the copy and
+    the cut is lost: a line at most.
+    """
+    if path.stat().st_size >= MOST_BYTES:
+        shutil.copyfile(path, f"{path}.1")
+        os.truncate(path, 0)
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(LOOK_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _known_by(folder: Path) -> int | None:
+    """The number of the folder that has this name at the moment."""
+    return folder.stat().st_ino if folder.exists() else None
