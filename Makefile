@@ -16,6 +16,12 @@ LENGTH := $(if $(filter-out 0,$(LONG)),,-m "not long")
 # What a target cannot do without, and how it is written.
 need = [ -n "$$$(1)" ] || { echo "$(2)" >&2; exit 2; }
 
+# Who waits for an install sees a dot every five seconds. NEEDS_ says what each list is for.
+DOTS := (while sleep 5 </dev/null >/dev/null 2>&1; do printf . >&2; done) & dots=$$!
+NEEDS_run := the stack
+NEEDS_loadtest := the load test
+NEEDS_test := testing
+
 # What pip and Python are told of other projects must not lead them elsewhere.
 export PIP_USER := 0
 export PIP_REQUIRE_VIRTUALENV := 0
@@ -147,8 +153,9 @@ clean: ## Stop the stack; delete its data and .venv
 # A file .venv/NAME says that deploy/requirements/NAME.txt is installed. A changed lock is newer, so it
 # is installed again. pip comes from PYTHON: some systems' Python cannot put one into a new .venv.
 $(VENV)/%: deploy/requirements/%.txt | $(PY)
-	@echo "installing $< into $(VENV) (once)"
-	@$(PYTHON) -m pip --python $(PY) install --quiet --disable-pip-version-check --require-hashes -r $<
+	@echo "installing what $(NEEDS_$*) needs ($<) into $(VENV): once, half a minute to two minutes"
+	@$(DOTS); $(PYTHON) -m pip --python $(PY) install --quiet --disable-pip-version-check --require-hashes -r $<; \
+		code=$$?; kill $$dots; [ $$code -ne 0 ] || echo installed; exit $$code
 	@touch $@
 
 # What `make bench PEERS=1` compares with: apart from .venv, and without Node no Express.

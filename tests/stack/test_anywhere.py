@@ -151,6 +151,21 @@ def test_settings_of_pip_and_python(folder: Path) -> None:
     assert "made anew" not in seen
 
 
+@pytest.mark.long
+def test_progress_of_an_install(folder: Path) -> None:
+    """An install says what it is for and how long it takes, and shows every five seconds that it goes on."""
+    shutil.copytree(ROOT / "deploy/requirements", folder / "deploy/requirements")
+    python = folder / "slow"
+    python.write_text("#!/bin/sh\ncase $* in *install*) sleep 6;; esac\n")
+    python.chmod(0o755)
+    done = make(folder, ".venv/loadtest", PYTHON=str(python))
+
+    assert done.returncode == 0, done.stderr
+    assert "installing what the load test needs" in done.stdout
+    assert "half a minute to two minutes\ninstalled\n" in done.stdout
+    assert done.stderr == "."
+
+
 def test_mistyped_target(folder: Path) -> None:
     """`make stauts` is answered with the target that was meant; one that is like none, with where they are listed."""
     near, far = make(folder, "stauts"), make(folder, "nonsense")
