@@ -18,9 +18,6 @@ def is_mended(version: str) -> bool:
 
 
 def protocols_conf(*, http2: bool | None, tls13: bool | None, mended: bool) -> str:
-    """The lines for nginx. None means: where it is safe."""
-    versions = "TLSv1.2 TLSv1.3" if (mended if tls13 is None else tls13) else "TLSv1.2"
-    return (
-        f"http2 {'on' if (mended if http2 is None else http2) else 'off'};\n"
-        f"ssl_protocols {versions};\n"
-    )
+    """The lines for nginx, beside TLS 1.2 of snippets/tls.conf. None means: where it is safe."""
+    http2, tls13 = (mended if asked is None else asked for asked in (http2, tls13))
+    return f"http2 {'on' if http2 else 'off'};\n" + ("ssl_protocols TLSv1.3;\n" if tls13 else "")
