@@ -23,9 +23,8 @@ async def end_late_pages(worker: Worker, page_seconds: float) -> None:
     Time in which a page blocks the event loop counts for that page alone.  Several may do so one after the
     other before the next look; each has its own time, and learns that it took too long when it answers.
     """
-    page: BaseHandler | None = (
-        None  # the one that blocks, if any, and since when it was seen doing so
-    )
+    # The page that blocks, if any does, and since when it was seen doing so.
+    page: BaseHandler | None = None
     since = 0.0
 
     def note_blocking_page(*_: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from deploy.native.changes import Changes
@@ -43,9 +44,10 @@ def rotate(path: Path) -> None:
     Whoever writes has the file open, and goes on at its new end.  What is written between the copy and
     the cut is lost: a line at most.
     """
-    if path.stat().st_size >= MOST_BYTES:
-        shutil.copyfile(path, f"{path}.1")
-        os.truncate(path, 0)
+    with suppress(FileNotFoundError):  # somebody is deleting the folder
+        if path.stat().st_size >= MOST_BYTES:
+            shutil.copyfile(path, f"{path}.1")
+            os.truncate(path, 0)
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

@@ -124,9 +124,8 @@ def _stop_everything(
 ) -> None:
     """nginx first, then the workers together, then Redis; a second Ctrl-C kills what is left."""
     try:
-        process.send_signal(
-            signal.SIGCONT
-        )  # somebody may have stopped it, and then it does nothing
+        # Somebody may have stopped it, and then it does nothing.
+        process.send_signal(signal.SIGCONT)
         supervisord.stop(["nginx"])
         supervisord.stop(server.name for server in upstream.workers)
         supervisord.shut_down(process)

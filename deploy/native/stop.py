@@ -39,7 +39,8 @@ def is_left(options: Options) -> bool:
 def stop_left(options: Options) -> None:
     """End those; returns when none runs any more."""
     supervisord, pid = supervisord_of(options), _leader(options)
-    os.kill(pid, signal.SIGCONT)  # somebody may have stopped it, and then it does nothing
+    if supervisord.stopped:  # it would do nothing
+        os.kill(pid, signal.SIGCONT)
     if supervisord.states():
         os.kill(pid, signal.SIGTERM)
         _wait(lambda: not session_members(pid, supervisord.mark))

@@ -11,9 +11,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-NGINX_SECRET = (
-    "nginx-secret"  # the file that deploy/native/nginx.py writes, unless a secret is given
-)
+# The file that deploy/native/nginx.py writes, unless a secret is given.
+NGINX_SECRET = "nginx-secret"
 
 
 def main() -> None:

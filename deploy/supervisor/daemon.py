@@ -105,7 +105,7 @@ class Supervisord:
         """Each program's state, by name; empty while supervisord takes no commands."""
         try:
             return {info["name"]: info["statename"] for info in self.processes()}
-        except (OSError, xmlrpc.client.Error):
+        except (OSError, xmlrpc.client.Error, Refused):
             return {}
 
     def pids(self) -> dict[str, int]:
@@ -113,7 +113,7 @@ class Supervisord:
         ours = {path.stem for path in self.programs.glob("*.conf")} - {WATCHDOG}
         try:
             known = {info["name"]: info["pid"] for info in self._ask("getAllProcessInfo")}
-        except (OSError, xmlrpc.client.Error):
+        except (OSError, xmlrpc.client.Error, Refused):
             return {}
         return {name: pid for name, pid in known.items() if pid and name in ours}
 
@@ -190,8 +190,8 @@ class Supervisord:
 
     def _ask(self, method: str, *arguments: object) -> Any:
         """Call one of supervisord's methods (supervisord.org/api.html); Refused while it is stopped."""
-        if self.stopped:
-            raise Refused(self.stopped)
+        if stopped := self.stopped:
+            raise Refused(stopped)
         transport = SupervisorTransport(serverurl=f"unix://{self.socket}")
         with xmlrpc.client.ServerProxy("http://localhost", transport) as server:
             return getattr(server.supervisor, method)(*arguments)
