@@ -1,0 +1,106 @@
+"""Several hosts on one machine: wires that can be cut, and what is left of them. Where this process is not root: why not."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.refused import Refused
+from lab.hosts.network import Host, Network, remove_left, why_not
+from lab.testbed.servers import wait_until
+
+pytestmark = pytest.mark.long  # each lost packet is waited for
+PORT = 8001
+ASK = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 0.3)"
+FORGET = "import os, sys; from lab.hosts.network import Network; Network(['edge-1']).__enter__(); os._exit(0)"
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[Network | None]:
+    """Two hosts, each with a server; None where none can be made, which is said in one line."""
+    if reason := why_not():
+        with pytest.raises(Refused, match=reason), Network(["one"]):
+            pass
+        yield None
+        return
+    servers: list[subprocess.Popen[bytes]] = []
+    with Network(["one", "other"]) as made:
+        for host in made.hosts.values():
+            servers.append(
+                subprocess.Popen(
+                    host.command(sys.executable, "-m", "http.server", str(PORT)),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+            )
+            wait_until(lambda host=host: _reaches(None, host), seconds=10, what=host.name)  # type: ignore[misc]
+        yield made
+    for server in servers:  # they have ended with their hosts
+        assert server.wait(5) == -signal.SIGKILL
+
+
+def _reaches(sender: Host | None, receiver: Host) -> bool:
+    """Whether `sender`, or this process, gets a connection to the server of `receiver`."""
+    words = (sys.executable, "-c", ASK, receiver.address, str(PORT))
+    command = sender.command(*words) if sender else list(words)
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_wires(network: Network | None) -> None:
+    """A host that is cut off is reached by nobody; two that are parted are still reached by others; all is mended."""
+    if network is None:
+        return
+    one, other = network.hosts.values()
+    network.cut(other)
+    assert not _reaches(None, other)
+    assert not _reaches(one, other)
+    network.heal()
+    wait_until(lambda: _reaches(one, other), seconds=5, what="a wire that is whole again")
+    network.partition([one], [other])
+    assert not _reaches(one, other)
+    assert not _reaches(other, one)
+    assert _reaches(None, other)
+    network.heal()
+    wait_until(lambda: _reaches(one, other), seconds=5, what="a wire that is whole again")
+
+
+def test_one_way(network: Network | None) -> None:
+    """In one direction nothing arrives; in the other what is sent does."""
+    if network is None:
+        return
+    one, other = network.hosts.values()
+    network.one_way([one], [other])
+    assert _packets_of(one, other) == 0
+    assert _packets_of(other, one) == 1
+    network.heal()
+    assert _packets_of(one, other) == 1
+
+
+def _packets_of(sender: Host, receiver: Host) -> int:
+    """How many datagrams out of one arrive."""
+    listen = "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 9)); s.settimeout(1); print(flush=True); print(len(s.recv(9)))"
+    send = f"import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('{receiver.address}', 9))"
+    with subprocess.Popen(
+        receiver.command(sys.executable, "-c", listen),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as waiting:
+        assert waiting.stdout is not None
+        waiting.stdout.readline()
+        subprocess.run(sender.command(sys.executable, "-c", send), check=True)
+        return len(waiting.stdout.readlines())
+
+
+def test_left(network: Network | None) -> None:
+    """What a killed process has left is removed by the next, and nothing of a process that lives."""
+    if network is None:
+        return
+    subprocess.run([sys.executable, "-c", FORGET], check=True)
+    removed = remove_left()
+    assert len(removed) == 2, removed  # the host and the bridge
+    assert all(_reaches(None, host) for host in network.hosts.values())
