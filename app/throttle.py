@@ -142,6 +142,8 @@ def _network(address: str) -> str:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
+    # Some proxies write IPv4 addresses as ::ffff:192.0.2.7, which would all be one network.
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
     return str(ipaddress.ip_network((parsed, NETWORK_BITS[parsed.version]), strict=False))
 
 

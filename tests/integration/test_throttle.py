@@ -131,6 +131,16 @@ async def test_networks_of_version_six(throttle: Throttle) -> None:
     assert await throttle.attempt("ann", "2001:db8:0:2::1", None).wait() > 0
 
 
+async def test_mapped_addresses(throttle: Throttle) -> None:
+    """IPv4 addresses that a proxy writes as ::ffff:192.0.2.7 are the networks that they stand for."""
+    attempt = throttle.attempt("ann", f"::ffff:{HOME}", None)
+    await attempt.succeeded()
+    await fail(throttle, FREE + 1, f"::ffff:{AWAY}")
+
+    assert await throttle.attempt("ann", HOME, None).wait() == 0
+    assert await throttle.attempt("ann", AWAY, None).wait() > 0
+
+
 async def test_live_session_is_not_delayed(throttle: Throttle, store: RedisSessions) -> None:
     """A browser that is still logged in as the account does not wait, from anywhere."""
     await fail(throttle, 50)

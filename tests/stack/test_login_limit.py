@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
+import random
 import uuid
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -19,10 +22,17 @@ BURST = 10  # as in site.conf
 TRIES = 14
 
 
-def try_passwords(visitor: Visitor) -> list[httpx.Response]:
-    """One wrong password for each of many names, so that no account's own limit is met."""
+def try_passwords(visitor: Visitor, addresses: Sequence[str] = ()) -> list[httpx.Response]:
+    """One wrong password for each of many names, so that no account's own limit is met.
+
+    Each from one of `addresses`, which the nginx of `behind_proxy` believes.
+    """
     names = [f"test-limit-{uuid.uuid4().hex}" for _ in range(TRIES)]
-    return [visitor.post("/login", data={"username": n, "password": "wrong"}) for n in names]
+    headers = [{"X-Forwarded-For": address} for address in addresses] or [{}] * TRIES
+    return [
+        visitor.post("/login", data={"username": name, "password": "wrong"}, headers=header)
+        for name, header in zip(names, headers, strict=True)
+    ]
 
 
 def test_guessing_is_slowed_down(changed_nginx: ChangedNginx) -> None:
@@ -66,3 +76,55 @@ def test_only_this_machine_is_exempt(changed_nginx: ChangedNginx, address: str, 
     """Without the setting no network but loopback is, and no private one."""
     with new_visitor(changed_nginx(*NOBODY_EXEMPT), headers={"X-Address": address}) as visitor:
         assert try_passwords(visitor)[-1].status_code == last
+
+
+@pytest.fixture(scope="module")
+def behind_proxy(stack: Scratch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An nginx that believes what addresses this test claims, and tells at /livez whom it counts."""
+    folder = tmp_path_factory.mktemp("networks")
+    write_https(read_https({"TRUSTED_PROXIES": "127.0.0.1"}), folder / "https")
+    changes = {
+        "tls.conf": replaced(f"{stack.state}/https/site.conf", f"{folder}/https/site.conf"),
+        "site.conf": replaced(
+            "/livez { return 404; }", '/livez { return 200 "$remote_addr $who"; }'
+        ),
+    }
+    with second_nginx(stack, folder, changes) as at:
+        yield at.url
+
+
+def some_addresses() -> Iterator[ipaddress.IPv6Address]:
+    """Each way in which some of eight groups are zero, twice, and as many without a pattern."""
+    dice = random.Random(64)
+    for pattern in range(512):
+        groups = [
+            dice.choice((1, 0x10, 0xABC, 0xFFFF)) if pattern >> n & 1 else 0 for n in range(8)
+        ]
+        yield ipaddress.IPv6Address(":".join(f"{group:x}" for group in groups))
+        yield ipaddress.IPv6Address(dice.getrandbits(128))
+
+
+def test_whom_nginx_counts(behind_proxy: str) -> None:
+    """Of IPv6 exactly the /64 counts, however its addresses are written; IPv4 and what begins with :: by itself."""
+    counted: dict[str, set[str]] = {}
+    with new_visitor(behind_proxy) as visitor:
+        for address in [*some_addresses(), ipaddress.IPv4Address("192.0.2.7")]:
+            answer = visitor.get("/livez", headers={"X-Forwarded-For": str(address)})
+            shown, who = answer.text.split()
+            whole = shown.startswith("::") or address.version == 4
+            network = ipaddress.ip_network(
+                (address, address.max_prefixlen if whole else 64), strict=False
+            )
+            counted.setdefault(str(network), set()).add(who)
+
+    assert {len(found) for found in counted.values()} == {1}
+    assert len({who for found in counted.values() for who in found}) == len(counted)
+
+
+@pytest.mark.parametrize(("form", "last"), [("2001:db8::{:x}", 429), ("2001:db8:0:{:x}::1", 401)])
+def test_a_network_is_one_visitor(behind_proxy: str, form: str, last: int) -> None:
+    """Who changes the address within his /64 meets the limit all the same; other networks do not."""
+    with new_visitor(behind_proxy) as visitor:
+        answers = try_passwords(visitor, [form.format(n + 1) for n in range(TRIES)])
+
+    assert answers[-1].status_code == last

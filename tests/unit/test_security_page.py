@@ -107,18 +107,25 @@ def test_figures_are_those_of_nginx() -> None:
         assert f"\n{line}" in limits or f" {line}" in limits, line
 
 
-def captures(text: str) -> list[str]:
-    """What a configuration takes out of a regular expression: $1, or a group with a name."""
+def captures(text: str) -> set[str]:
+    """What a configuration takes out of regular expressions: the names of groups, and numbers that are used."""
     code = "\n".join(line.partition("#")[0] for line in text.splitlines())
-    return re.findall(r"\$\d|\(\?P?<\w+>", code)
+    return {number or name for number, name in re.findall(r"\$\{?(\d)|\(\?P?<(\w+)>", code)}
 
 
-def test_no_captures() -> None:
-    """No text in nginx/ is made of what an expression captured; a capture would be seen."""
+def test_captures() -> None:
+    """Groups are captured in one map alone, with names, and only that map's own values use them."""
     files = {path.name: path.read_text() for path in (ROOT / "nginx").rglob("*.conf")}
+    (who,) = re.findall(
+        r"^map \$remote_addr \$who \{.+?^\}$", files["limits.conf"], re.DOTALL | re.MULTILINE
+    )
+    names = captures(who)
+    rest = "".join(files.values()).replace(who, "")
 
-    assert {name: found for name, text in files.items() if (found := captures(text))} == {}
-    assert captures('map $a $b { "~^(?<rest>.+)$" $rest; }\nroot /$1; # $2') == ["(?<rest>", "$1"]
+    assert names == {"four", "three", "two", "one", "last", "first"}
+    assert captures(rest) == set()
+    assert not re.search(rf"\$\{{?({'|'.join(names)})\b", rest)
+    assert captures('map $a $b { "~^(?<rest>.+)$" $rest; }\nroot /$1; # $2') == {"rest", "1"}
 
 
 def test_nginx_is_the_one_described() -> None:
