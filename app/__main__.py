@@ -43,7 +43,7 @@ from app.sessions import (
 )
 from app.settings import Settings, SettingsError, read_settings
 from app.throttle import Rules, Throttle
-from app.watched import answer_hanging, progress_counter
+from app.watched import answer_hanging, progress_counter, times_started
 from app.web import make_app
 
 ANY_ADDRESS = ("0.0.0.0", "::", "")
@@ -147,7 +147,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     answer_hanging(worker, options.watched)
-    services, pipeline = _services(settings, accounts, worker)
+    services, pipeline = _services(settings, accounts, worker, options.watched)
     hub, audit = services.hub, services.audit
     audit.write("start", settings=settings.shown())
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, hub.move)
@@ -174,14 +174,16 @@ async def serve(
     audit.close()
 
 
-def _services(settings: Settings, accounts: Accounts, worker: Worker) -> tuple[Services, Pipeline]:
+def _services(
+    settings: Settings, accounts: Accounts, worker: Worker, watched: Path | None
+) -> tuple[Services, Pipeline]:
     """Everything that handlers use, made once; the pipeline is to be closed at the end."""
     metrics = Metrics()
     url, timeout = settings.redis_url, settings.redis_timeout_seconds
     pipeline = Pipeline(
         url,
         timeout_seconds=timeout,
-        observe=metrics.store_latency.observe,
+        observe=metrics.store_latency.note,
         acknowledged_by=settings.writes_acknowledged_by,
     )
     prefix = settings.session_prefix
@@ -197,11 +199,21 @@ def _services(settings: Settings, accounts: Accounts, worker: Worker) -> tuple[S
     hub = Hub(notices, worker.shown)
     metrics.watch(
         sessions.counters,
-        totals={"requests": lambda: worker.answered, "requests_failed": lambda: worker.failed},
+        totals={
+            "requests": lambda: worker.answered,
+            "requests_failed": lambda: worker.failed,
+            "alerts_dropped": lambda: hub.dropped,
+            **times_started(watched),
+        },
         gauges={
             "requests_in_flight": lambda: worker.in_flight,
             "event_streams": lambda: len(hub.open),
-            "alerts_dropped": lambda: hub.dropped,
+            "password_checks_waiting": lambda: accounts.waiting,
+            "worker_ready": lambda: int(worker.ready),
+        },
+        labelled={
+            "security_events": (("event", "reason"), lambda: audit.counts),
+            "session_store_errors": (("kind",), lambda: sessions.counters.errors_by_kind),
         },
     )
     cookie = SessionCookie(

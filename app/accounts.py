@@ -83,6 +83,11 @@ class Accounts:
         # an answer takes does not tell which names exist.
         self._dummy = hash_password(secrets.token_urlsafe(32))
 
+    @property
+    def waiting(self) -> int:
+        """How many passwords are being checked, or wait for it."""
+        return self._waiting
+
     async def verify(self, name: str, password: str) -> bool:
         """Whether `password` is the right one for `name`, as `normalise` returned it.
 

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -66,9 +67,11 @@ class Audit:
         self._worker = worker
         self._clock = clock
         self._allowances: dict[str, _Allowance] = {}
+        self.counts: Counter[tuple[str, ...]] = Counter()  # by event and reason, those left out too
 
     def write(self, event: str, asker: Asker | None = None, **facts: Any) -> None:
         """One line, unless it is left out; what is empty has no field."""
+        self.counts[event, facts.get("reason", "")] += 1
         if event not in OF_STRANGERS or self._may_write(event):
             self._append(event, facts | _about(asker))
 

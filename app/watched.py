@@ -59,6 +59,24 @@ def progress_counter(path: Path) -> Callable[[], None]:
     return note_progress
 
 
+def times_started(path: Path | None) -> dict[str, Callable[[], int]]:
+    """How often supervisord has started this worker, and its watchdog replaced it; each is a file, a byte a time.
+
+    Nothing for a worker that neither looks after.
+    """
+    if path is None:
+        return {}
+    folder = path.parent.parent
+    return {
+        "worker_starts": lambda: _size(folder / "starts" / path.name),
+        "worker_hangs": lambda: _size(folder / "hangs" / path.name),
+    }
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
 def _answer(page: BaseHandler | None) -> None:
     if page is not None:
         page.end_late_page()

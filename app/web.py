@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tornado.httputil import (
@@ -18,6 +19,7 @@ from app.handlers.base import BaseHandler, NotFound, Services
 
 HERE = Path(__file__).parent
 TEMPLATES = HERE / "templates"
+PART = re.compile(r"\(.*?\)")  # of a route: what differs from request to request
 
 
 def make_app(services: Services) -> Application:
@@ -45,6 +47,7 @@ def make_app(services: Services) -> Application:
     if services.settings.demo_endpoints:
         routes.append((r"/slow", slow.Slow))
     handlers = [handler for _, handler in routes]
+    services.metrics.routes = {handler: shown(path) for path, handler in routes}
     _parse_forms_of(handlers)
     return Application(
         routes,
@@ -60,6 +63,11 @@ def make_app(services: Services) -> Application:
         # nginx writes the access log, with the same request id; here only the watchdog is told.
         log_function=lambda handler: services.worker.note_progress(),
     )
+
+
+def shown(path: str) -> str:
+    """A route as the figures name it."""
+    return PART.sub("<part>", path)
 
 
 def _templates() -> Loader:

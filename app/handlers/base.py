@@ -183,8 +183,10 @@ class BaseHandler(RequestHandler):
     def on_finish(self) -> None:
         worker = self.services.worker
         worker.pages.pop(self, None)
-        worker.answered += self.is_counted
-        worker.failed += self.is_counted and self.get_status() >= 500
+        if self.is_counted:
+            worker.answered += 1
+            worker.failed += self.get_status() >= 500
+            self.services.metrics.answered(self)
 
     async def load_session(self) -> Session | None:
         """The visitor's session, or None for an anonymous one; costs nothing without a cookie."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+
+from .wire.calls import DID_NOT_RUN, ScriptError, StoreUnavailable
 
 
 @dataclass
@@ -17,3 +20,23 @@ class Counters:
     evicted: int = 0  # sessions ended by the cap per user
     corrupt: int = 0  # sessions ended because Redis held something that is not a session
     errors: int = 0  # calls without a usable answer from Redis
+
+    def __post_init__(self) -> None:
+        self.errors_by_kind: Counter[tuple[str, ...]] = Counter()
+
+    def note_error(self, error: StoreUnavailable | ScriptError) -> None:
+        self.errors += 1
+        self.errors_by_kind[(_kind(error),)] += 1
+
+
+def _kind(error: StoreUnavailable | ScriptError) -> str:
+    """One of a few words: Redis's own code in small letters where it refused, else what went wrong."""
+    text = str(error)
+    code = text.partition(" ")[0]
+    if code in DID_NOT_RUN:
+        return code.lower()
+    if isinstance(error, ScriptError):
+        return "script"
+    if text.startswith("no answer"):
+        return "timeout"
+    return "not acknowledged" if "acknowledged" in text else "connection"

@@ -461,7 +461,9 @@ class RedisSessions:
 
     def _was_touched(self, answer: asyncio.Future[Any]) -> None:
         """The session was read all the same; a later read touches it again."""
-        self.counters.errors += not answer.cancelled() and answer.exception() is not None
+        error = None if answer.cancelled() else answer.exception()
+        if isinstance(error, StoreUnavailable | ScriptError):
+            self.counters.note_error(error)
 
     def _place_of(self, session_id: str, touch: bool) -> _Place:
         """Raises NotAnId.  Remembered, as hashing and packing cost more than the rest of a load."""
@@ -552,7 +554,7 @@ class RedisSessions:
             self._give_up(error)
 
     def _give_up(self, error: StoreUnavailable | ScriptError) -> NoReturn:
-        self.counters.errors += 1
+        self.counters.note_error(error)
         if isinstance(error, ScriptError):
             raise StoreUnavailable(str(error), may_have_happened=True) from error
         raise error

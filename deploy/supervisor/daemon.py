@@ -48,7 +48,8 @@ class Supervisord:
         With `quiet` what it says stands in `log` alone; otherwise on standard output too.
         """
         self._fatal.unlink(missing_ok=True)
-        shutil.rmtree(self.folder / "starts", ignore_errors=True)  # counted anew
+        for counted_anew in ("starts", "hangs"):
+            shutil.rmtree(self.folder / counted_anew, ignore_errors=True)
         self.socket.unlink(missing_ok=True)
         self.watched("").mkdir(exist_ok=True)
         _raise_file_limit()

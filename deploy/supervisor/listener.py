@@ -55,8 +55,16 @@ def is_attended(folder: Path, name: str) -> bool:
 
 
 def count_start(folder: Path, name: str) -> None:
-    """One byte a start: supervisord itself does not count them."""
-    path = folder / "starts" / name
+    """One byte a start: supervisord itself does not count them.  The worker shows the count, too (app/watched.py)."""
+    _count(folder / "starts" / name)
+
+
+def count_hang(folder: Path, name: str) -> None:
+    """The same for each time that the watchdog has replaced a worker."""
+    _count(folder / "hangs" / name)
+
+
+def _count(path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     with open(path, "ab") as file:
         file.write(b".")

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.supervisor.daemon import Supervisord
+from deploy.supervisor.listener import count_hang
 from deploy.times import read_times
 from deploy.upstream.read import worker_port
 
@@ -133,6 +134,7 @@ class Watchdog:
         silent, stack = worker.silent_seconds, worker.stack()
         said = f"has not answered for {silent:.0f} s: it is killed, and supervisord starts another"
         _log(f"{worker.name} (process {worker.pid}) {said}", worker=worker.name, stack=stack)
+        count_hang(self._supervisord.folder, worker.name)
         with suppress(OSError, xmlrpc.client.Error):  # it has ended since
             self._supervisord.signal_program(worker.name, "KILL")
         worker.silent_seconds = 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from app.metrics import MINUTE, Metrics
-from app.sessions import Counters
+import pytest
+
+from app.metrics import MINUTE, Durations, Metrics
+from app.sessions import Counters, StoreUnavailable
+from app.sessions.wire.calls import ScriptError
 
 
 def figure(metrics: Metrics, name: str) -> float:
@@ -32,3 +35,36 @@ def test_last_minute() -> None:
     assert figure(metrics, "requests_failed_last_minute") == 1
     assert figure(metrics, "requests_total") == 4
     assert figure(metrics, "requests_failed_total") == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (StoreUnavailable("OOM command not allowed", may_have_happened=False), "oom"),
+        (StoreUnavailable("READONLY You can't write", may_have_happened=False), "readonly"),
+        (StoreUnavailable("no answer from Redis within 0.5 s", may_have_happened=True), "timeout"),
+        (StoreUnavailable("Connection refused", may_have_happened=False), "connection"),
+        (
+            StoreUnavailable("only 0 of 1 replicas acknowledged the write", may_have_happened=True),
+            "not acknowledged",
+        ),
+        (ScriptError("ERR attempt to index nil"), "script"),
+    ],
+)
+def test_kinds_of_errors(error: StoreUnavailable | ScriptError, kind: str) -> None:
+    """Each way that Redis can fail a call is counted under one of a few words."""
+    counters = Counters()
+    counters.note_error(error)
+
+    assert counters.errors == 1
+    assert dict(counters.errors_by_kind) == {(kind,): 1}
+
+
+def test_buckets() -> None:
+    """A duration is in the bucket of its own bound and in all above, as Prometheus has it."""
+    durations = Durations((0.1, 1.0))
+    for seconds in (0.1, 0.5, 7.0):
+        durations.note(seconds)
+
+    assert durations.buckets() == [("0.1", 1), ("1.0", 2), ("+Inf", 3)]
+    assert durations.seconds == pytest.approx(7.6)

@@ -1,0 +1,78 @@
+"""What a running stack tells Prometheus: exactly what docs/watch.md lists, in a bounded number of series."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploy.native.scratch import Scratch
+from deploy.paths import ROOT
+from tests.documents import sections
+from tests.stack.visitor import new_visitor
+
+pytestmark = pytest.mark.native
+PAGE = (ROOT / "docs/watch.md").read_text()
+ROW = re.compile(r"^\| `(\w+)` \| (\w+) \|([^|]*)\| \S.* \|$", re.MULTILINE)
+Row = tuple[str, str, str]
+
+
+def documented(title: str) -> set[Row]:
+    """Name, type and labels of each metric in the table under `title`."""
+    return {
+        (name, kind, " ".join(re.findall(r"`(\w+)`", labels)))
+        for name, kind, labels in ROW.findall(sections(PAGE)[title])
+    }
+
+
+def exposed(text: str) -> set[Row]:
+    """The same of an exposition; metrics that have no sample yet are left out."""
+    found = set()
+    for family in text_string_to_metric_families(text):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        for sample in family.samples:
+            labels = sorted(sample.labels.keys() - {"le"})
+            found.add((name, family.type, " ".join(labels)))
+    return found
+
+
+def metrics(port: int) -> str:
+    return httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+
+
+def raw(port: int, line: str) -> None:
+    """One request, whatever `line` says, to its end."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(f"{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        while connection.recv(4096):
+            pass
+
+
+def test_workers_metrics(stack: Scratch) -> None:
+    """A worker exposes the metrics of the table, with their types and labels, and no other."""
+    with new_visitor(stack.url) as visitor:
+        visitor.log_in()
+    found = set().union(*(exposed(metrics(port)) for port in stack.worker_ports))
+    # Of Redis's errors there is none on a stack that is well.
+    assert found | {("session_store_errors_total", "counter", "kind")} == documented(
+        "Metrics of a worker"
+    )
+
+
+def test_strangers_add_no_series(stack: Scratch) -> None:
+    """Paths and methods that a stranger makes up are counted together: the series do not grow."""
+    port = stack.worker_ports[0]
+    for line in ("GET /nowhere", "BREW /login"):
+        raw(port, line)
+    before = metrics(port)
+    for number in range(20):
+        raw(port, f"GET /{number}")
+        raw(port, f"BREW{number} /login")
+    after = metrics(port)
+
+    assert len(after.splitlines()) == len(before.splitlines())
+    assert '{method="other",route="/login",status="405"}' in after
+    assert '{method="GET",route="other",status="404"}' in after
