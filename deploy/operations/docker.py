@@ -88,6 +88,10 @@ class DockerStack:
     def nginx_log(self) -> str:
         return _compose("logs", "--no-log-prefix", "--tail", LOG_LINES, "nginx").stdout
 
+    def openssl(self) -> dict[str, str]:
+        nginx = _compose("exec", "-T", "nginx", "nginx", "-V", check=False).stderr
+        return {"nginx": nginx, "Python": str(self._any_place().ask("openssl"))}
+
     def answers(self, host: str, port: int) -> bool:
         curl = (
             "curl",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from deploy.native import binaries
 from deploy.native.address import site_url
 from deploy.native.applied import Changes, keep_applied, look
 from deploy.native.nginx import prepare_nginx, write_files
@@ -104,6 +107,11 @@ class NativeStack:
         if not path.exists():
             return ""
         return path.read_bytes()[-LOG_BYTES:].decode("utf-8", "replace")
+
+    def openssl(self) -> dict[str, str]:
+        nginx = binaries.nginx(self.options.nginx_program)
+        said = subprocess.run([nginx, "-V"], capture_output=True, text=True, check=False)
+        return {"nginx": said.stderr, "Python": ssl.OPENSSL_VERSION}
 
     def answers(self, host: str, port: int) -> bool:
         return answers(host, port)

@@ -74,6 +74,9 @@ class Stack(Protocol):
     def nginx_log(self) -> str:
         """The end of nginx's error log."""
 
+    def openssl(self) -> dict[str, str]:
+        """What nginx and the workers' Python say of their OpenSSL, by name."""
+
     def answers(self, host: str, port: int) -> bool:
         """Whether a server that upstream.conf lists accepts connections from where nginx is."""
 

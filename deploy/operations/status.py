@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import xmlrpc.client
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from deploy.counted import counted
+from deploy.openssl import openssl_facts, openssl_line, openssl_warnings
 from deploy.operations.elsewhere import elsewhere
 from deploy.operations.find import running_stack
 from deploy.operations.judgement import problems
@@ -47,11 +48,13 @@ def collect(stack: Stack) -> dict[str, Any]:
         "servers": elsewhere(upstream, stack.answers) if upstream else [],
         "nginx": _nginx(stack),
         "redis": stack.store(),
+        "openssl": openssl_facts(stack.openssl()),
         "visitor": visit(stack),
         "edited": upstream is not None and _is_edited(stack, places),
     }
     found = problems(facts, upstream)
-    return {"healthy": not found, "problems": found, **facts}
+    warnings = list(openssl_warnings(facts["openssl"], date.today()))
+    return {"healthy": not found, "problems": found, "warnings": warnings, **facts}
 
 
 def _served(stack: Stack, places: Sequence[Place]) -> Upstream | None:
@@ -101,10 +104,12 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     if old:
         generation += f"; {old} older {'generation drains' if old == 1 else 'generations drain'}"
     lines = [facts["stack"], "", *_table(facts["workers"]), *_elsewhere(facts), "", generation]
-    lines += [_redis_line(facts["redis"]), f"upstream  {facts['algorithm'] or 'unknown'}"]
+    lines += [_redis_line(facts["redis"]), f"openssl   {openssl_line(facts['openssl'])}"]
+    lines += [f"upstream  {facts['algorithm'] or 'unknown'}"]
     if facts["edited"]:
         lines[-1] += "; the file has been edited since: `make reload` applies it"
-    return [*lines, "", *(facts["problems"] or ["healthy"])]
+    warnings = [f"warning: {warning}" for warning in facts["warnings"]]
+    return [*lines, "", *warnings, *(facts["problems"] or ["healthy"])]
 
 
 def _elsewhere(facts: dict[str, Any]) -> list[str]:

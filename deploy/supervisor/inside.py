@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ ACTIONS: dict[str, Callable[[Workers, list[str]], Any]] = {
     "applied": lambda workers, argv: workers.applied(),
     "keep": lambda workers, argv: workers.keep(argv[0]),
     "secrets": lambda workers, argv: secrets(),
+    "openssl": lambda workers, argv: ssl.OPENSSL_VERSION,
     "begin-session": lambda workers, argv: begin_session(os.environ),
     "store": lambda workers, argv: store_figures(
         _redis_url(), os.environ.get("SESSION_PREFIX", "")

@@ -223,6 +223,7 @@ def test_status(operated: Operated) -> None:
     assert [worker["ready"] for worker in facts["workers"]] == [True] * 4
     assert facts["nginx"]["processes"] >= 1
     assert facts["redis"]["version"]
+    assert [one["program"] for one in facts["openssl"] if one["version"]] == ["nginx", "Python"]
 
 
 def test_found_without_being_named(operated: Operated) -> None:

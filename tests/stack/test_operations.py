@@ -411,7 +411,7 @@ def _read_until(process: subprocess.Popen[str], words: str) -> str:
 
 
 def test_status(stack: Scratch) -> None:
-    """The table has each worker's share of the last minute, nginx, Redis with its sessions, and the policy."""
+    """The table has each worker's share of the last minute, nginx, Redis with its sessions, OpenSSL and the policy."""
     under_load(stack, lambda: None)
     facts = status(stack)
     workers = facts["workers"]
@@ -422,6 +422,9 @@ def test_status(stack: Scratch) -> None:
     assert sum(shares) == pytest.approx(1, abs=0.001)
     assert all(worker["requests_last_minute"] > 50 for worker in workers)
     assert re.search(r"valkey 9\.\S+, .* MiB, \d{2,} sessions of \d{2,} users", table)
+    assert re.search(
+        r"^openssl   nginx \S+ \(until .+\), Python \S+ \(until .+\)$", table, re.MULTILINE
+    )
     assert "upstream  round robin" in table
     assert table.splitlines()[-1] == "healthy"
 
