@@ -49,8 +49,9 @@ help: ## This list. Settings: make run HTTP_PORT=8090
 		END {show()}' $(MAKEFILE_LIST)
 
 ##@ Run
-run: $(VENV)/run ## The whole stack without Docker
-	@$(PY) -m deploy run
+# What Docker lacks is said before anything is installed.
+run: $(if $(filter docker,$(STACK)),,$(VENV)/run) ## The whole stack without Docker; STACK=docker: with it
+	@$(if $(filter docker,$(STACK)),$(PYTHON),$(PY)) -m deploy run
 
 dev: $(VENV)/run ## The same; an edit of app/ shows within 2 s
 	@DEV=1 $(PY) -m deploy run

@@ -76,8 +76,12 @@ def _parser() -> argparse.ArgumentParser:
 def run(_: argparse.Namespace) -> None:
     """Run the whole stack without Docker, in the foreground.
 
-    Ctrl-C stops all of it.
+    Ctrl-C stops all of it.  With STACK=docker it is `docker compose up` instead, and returns when that is ready.
     """
+    if os.environ.get("STACK") == "docker":
+        from deploy.operations.docker_up import docker_up
+
+        return docker_up(os.environ)
     from deploy.native.applied import record
     from deploy.native.options import read_environ, read_options
     from deploy.native.run import run as run_stack

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.native.options import DEFAULT_FILE, read_settings_file
+from deploy.native.env_file import DEFAULT_FILE, read_settings_file
 from deploy.native.worker import applied_file, read_applied
 from deploy.replace_file import replace_file
 

@@ -6,11 +6,15 @@ here: a line whose meaning depends on such a rule is refused, with a spelling th
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
+from deploy.paths import ROOT
 from deploy.refused import Refused
 
+DEFAULT_FILE = str(ROOT / ".env")
 LINE = re.compile(r"(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=[ \t]*(.*)")
 # Inside "…" only these three may follow a backslash, and only after one may a $ stand.
 SINGLE = re.compile(r"'([^']*)'[ \t]*(?:#.*)?")
@@ -19,6 +23,14 @@ COMMENT = re.compile(r"[ \t]+#.*")
 UNPRINTED = re.compile(
     r"[\x00-\x08\x0a-\x1f\x7f-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f\u3000\ufeff]"
 )
+
+
+def read_settings_file(environ: Mapping[str, str]) -> dict[str, str]:
+    """The settings of ENV_FILE, or of `.env` where there is one; an empty ENV_FILE means no file."""
+    name = environ.get("ENV_FILE", DEFAULT_FILE)
+    if not name or (name == DEFAULT_FILE and not os.path.lexists(name)):
+        return {}
+    return read_env_file(Path(name))
 
 
 def read_env_file(path: Path) -> dict[str, str]:

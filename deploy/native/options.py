@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.https import Https, read_https
-from deploy.native.env_file import read_env_file
+from deploy.native.env_file import read_settings_file
 from deploy.native.worker import NGINX_SECRET
 from deploy.networks import read_bind
 from deploy.paths import ROOT
 from deploy.refused import Refused
 
-DEFAULT_FILE = str(ROOT / ".env")
 LONGEST_SOCKET_PATH = 100  # the kernel's limit is 104 bytes on some systems, 108 on others
 
 
@@ -83,14 +82,6 @@ class Options:
 def read_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """`environ`, completed from the file ENV_FILE names (`.env`); what is set already wins."""
     return read_settings_file(environ) | dict(environ)
-
-
-def read_settings_file(environ: Mapping[str, str]) -> dict[str, str]:
-    """The settings of ENV_FILE, or of `.env` where there is one; an empty ENV_FILE means no file."""
-    name = environ.get("ENV_FILE", DEFAULT_FILE)
-    if not name or (name == DEFAULT_FILE and not os.path.lexists(name)):
-        return {}
-    return read_env_file(Path(name))
 
 
 def read_options(environ: Mapping[str, str]) -> Options:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from deploy.lock import Held, held
 from deploy.native.options import read_environ, read_options
 from deploy.operations.docker import find_docker
+from deploy.operations.docker_lacks import lacks
 from deploy.operations.native import find_native
 from deploy.operations.stack import Stack
 from deploy.refused import Refused
@@ -32,8 +34,18 @@ def running_stack(environ: Mapping[str, str]) -> Stack:
     """As find_stack; Refused when neither runs."""
     stack = find_stack(environ)
     if stack is None:
-        raise Refused("no stack is running: start one with `make run` or `docker compose up`")
+        raise Refused(
+            f"no stack is running: start one with `make run` or `docker compose up`{_docker(environ)}"
+        )
     return stack
+
+
+def _docker(environ: Mapping[str, str]) -> str:
+    """Why Docker has none, where that may be what was meant."""
+    kind = environ.get("STACK", "")
+    meant = kind == "docker" or (not kind and shutil.which("docker"))
+    missing = lacks() if meant else None
+    return f" ({missing})" if missing else ""
 
 
 @contextmanager

@@ -47,11 +47,12 @@ def test_messages_exist() -> None:
 
 
 def test_settings_exist() -> None:
-    """Each setting that the page names is in .env.example, or chooses the stack that a command means."""
+    """Each setting that the page names is in .env.example, or chooses the stack or engine that a command means."""
     manual = (ROOT / ".env.example").read_text()
     named = set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", PAGE))
 
     assert {name for name in named if f"#{name}=" not in manual} <= {
         "COMPOSE_PROJECT_NAME",
+        "DOCKER_HOST",
         "REQUEST_ID",
     }

@@ -1,0 +1,76 @@
+"""`make run STACK=docker`: `docker compose up`, after a look at what the machine has for it.
+
+Needs no .venv: whoever has Docker needs nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from deploy.native.env_file import read_settings_file
+from deploy.operations.docker import find_docker
+from deploy.operations.docker_lacks import lacks
+from deploy.paths import ROOT
+from deploy.refused import Refused
+
+BUILD = "deploy/offline/build-images makes the images from Debian packages, without a registry"
+
+
+def docker_up(environ: Mapping[str, str]) -> None:
+    """Return when every container is healthy.  Refused says in one line what the machine lacks, and the remedy."""
+    read_settings_file(environ)  # Refused where Compose would read a line differently
+    if missing := lacks():
+        raise Refused(missing)
+    compose = ["docker", "compose", *_env_file(environ)]
+    for image in _needed(compose):
+        _pull(image)
+    if subprocess.run([*compose, "up", "--detach", "--wait"], cwd=ROOT, check=False).returncode:
+        raise Refused("`docker compose up` failed; `docker compose logs` may say more")
+    if stack := find_docker(ROOT / ".stack"):
+        print(
+            f"\n  {stack.site_url}/\n  logs: docker compose logs -f   stop: docker compose down\n"
+        )
+
+
+def _env_file(environ: Mapping[str, str]) -> list[str]:
+    """ENV_FILE means the same as for `make run` without Docker."""
+    return ["--env-file", environ["ENV_FILE"] or "/dev/null"] if "ENV_FILE" in environ else []
+
+
+def _needed(compose: list[str]) -> list[str]:
+    """The images that the services and their builds begin with, and that are not on this machine."""
+    done = subprocess.run(
+        [*compose, "config", "--format", "json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Refused(done.stderr.strip())
+    wanted = _wanted(json.loads(done.stdout)["services"].values())
+    return sorted(image for image in wanted if not _is_here(image))
+
+
+def _wanted(services: Any) -> set[str]:
+    built = {service["image"]: service["build"] for service in services if "build" in service}
+    pulled = {service["image"] for service in services} - set(built)
+    return pulled | {
+        build["args"]["PYTHON_IMAGE"] for image, build in built.items() if not _is_here(image)
+    }
+
+
+def _is_here(image: str) -> bool:
+    command = ["docker", "image", "inspect", image]
+    return not subprocess.run(command, capture_output=True, check=False).returncode
+
+
+def _pull(image: str) -> None:
+    print(f"{image} is not on this machine: pulling it", flush=True)
+    done = subprocess.run(["docker", "pull", image], stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise Refused(f"no registry gives {image} ({why}); {BUILD}")
