@@ -82,7 +82,7 @@ def _report(
     from loadtest.report.page import write_report
 
     try:
-        facts = gather(analysis, ops, spent, settings.stack)
+        facts = gather(analysis, ops, spent, settings.versions)
         write_report(facts, folder)
         return f"Report: {settings.out / 'report.html'}"
     except Exception as error:  # a verdict is worth more than its pictures

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 RESULTS = Path(__file__).parent.parent / ".stack" / "loadtest"
-NOT_SHOWN = ("demo_password", "parts", "report", "out", "web_port", "stack")
+NOT_SHOWN = ("demo_password", "parts", "report", "out", "web_port", "versions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Settings:
     out: Path
     report: bool
     parts: dict[str, int]
-    stack: str
+    versions: str
 
     def shown(self) -> dict[str, Any]:
         """What a verdict depends on, for the history and the report; no password."""
@@ -200,5 +200,5 @@ _OPTIONS: tuple[tuple[str, str, Callable[[str], object], str], ...] = (
     ("OUT", str(RESULTS), Path, "folder for the runs, with links to the files of the last one"),
     ("REPORT", "1", _switch, "draw the report: an HTML page, pictures and JSON; 0: do not"),
     ("PARTS", "", _parts, "processes of the stack to watch, such as nginx=123,redis=124"),
-    ("STACK", "", str, "versions of the stack's parts, for the report"),
+    ("VERSIONS", "", str, "versions of the stack's parts, for the report"),
 )

@@ -26,7 +26,7 @@ EXPECTED = ("WORKERS", "WEIGHTS", "POLICY")
 
 
 def run_with_stack(command: Sequence[str], environ: Mapping[str, str]) -> int:
-    """COMMAND's exit code.  It finds HOST, WORKERS, WEIGHTS, POLICY, PARTS, STACK in its environment.
+    """COMMAND's exit code.  It finds HOST, WORKERS, WEIGHTS, POLICY, PARTS, VERSIONS in its environment.
 
     A HOST that was given must answer.  Without one it is the stack that `make status` speaks of, and
     where none runs, one that is started for COMMAND; for a load test its sessions live shortly, unless
@@ -79,14 +79,14 @@ def native_site(environ: Mapping[str, str]) -> Iterator[NativeSite]:
 def facts(stack: Stack) -> dict[str, str]:
     """What a load test must know of a running stack, as environment variables.
 
-    `PARTS` and `STACK` are empty where its processes cannot be watched from here.
+    `PARTS` and `VERSIONS` are empty where its processes cannot be watched from here.
     """
     native = stack if isinstance(stack, NativeStack) else None
     parts = native.supervisord.pids() if native else {}
     return {
         "HOST": stack.site_url,
         "PARTS": ",".join(f"{name}={pid}" for name, pid in parts.items()),
-        "STACK": versions(native.options) if native else "",
+        "VERSIONS": versions(native.options) if native else "",
         **_expected(stack),
     }
 
@@ -106,7 +106,7 @@ def _facts_of_given(host: str, environ: Mapping[str, str]) -> dict[str, str]:
     print(f"using the stack at {host}", flush=True)
     given = {name: environ[name] for name in EXPECTED if environ.get(name)}
     facts = upstream_facts(read_options(environ).upstream_conf)
-    return {"PARTS": "", "STACK": "", **facts, **given}
+    return {"PARTS": "", "VERSIONS": "", **facts, **given}
 
 
 def _expected(stack: Stack) -> dict[str, str]:

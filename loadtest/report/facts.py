@@ -73,9 +73,9 @@ class Facts:
 
 
 def gather(
-    analysis: Analysis, ops: Sequence[Op], parts: Mapping[str, float], stack: str = ""
+    analysis: Analysis, ops: Sequence[Op], parts: Mapping[str, float], versions: str = ""
 ) -> Facts:
-    """The facts of one run. `parts` are the CPU seconds of each part of the stack, `stack` its versions."""
+    """The facts of one run. `parts` are the CPU seconds of each part of the stack, `versions` says which these are."""
     counted, spread, verdict = analysis.counted, analysis.spread, analysis.verdict
     return Facts(
         code=int(verdict.code),
@@ -108,7 +108,7 @@ def gather(
         curves=curves(ops),
         cpu=_shares(counted.cpu_share, parts, analysis.seconds),
         settings={name: _shown(value) for name, value in analysis.header["settings"].items()},
-        versions=_versions(stack),
+        versions=_versions(versions),
         again=_again(analysis.header["settings"]),
     )
 
@@ -191,9 +191,9 @@ def _shown(value: object) -> Any:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
-def _versions(stack: str) -> dict[str, str]:
+def _versions(of_stack: str) -> dict[str, str]:
     system = {
-        "stack": stack or "unknown: it does not run natively here",
+        "stack": of_stack or "unknown: it does not run natively here",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cores": str(cpu_count()),
         "Python": platform.python_version(),

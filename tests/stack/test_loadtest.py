@@ -54,4 +54,4 @@ def test_parts_are_known(stack: Scratch) -> None:
     for name, word in words.items():
         assert word in Path(f"/proc/{parts[name]}/cmdline").read_text()
     pattern = r"Tornado [\d.]+, nginx [\d.]+, (Valkey|Redis) [\d.]+, Python [\d.]+"
-    assert re.fullmatch(pattern, told["STACK"]), told["STACK"]
+    assert re.fullmatch(pattern, told["VERSIONS"]), told["VERSIONS"]
