@@ -145,6 +145,7 @@ lock: $(VENV)/test ## Choose the newest allowed versions
 	$(LOCK) --upgrade --group loadtest -c $(LOCKS)/test.txt -o $(LOCKS)/loadtest.txt
 	$(LOCK) --upgrade --group peers -o lab/cost/peers/requirements.txt
 	npm install --prefix lab/cost/peers --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
+	$(PY) -m deploy pin-images
 
 clean: ## Stop the stack; delete its data and .venv
 	@if [ -x $(PY) ]; then $(PY) -m deploy stop; fi

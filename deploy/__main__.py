@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         container,
         health,
         https,
+        pin_images,
     ]
     for command in simple:
         add(command)
@@ -260,6 +261,13 @@ def https(_: argparse.Namespace) -> None:
     from deploy.supervisor.https import prepare_https
 
     prepare_https(os.environ)
+
+
+def pin_images(_: argparse.Namespace) -> None:
+    """Write the digests of today's images into docker-compose.yml and the Dockerfiles; pulls each image."""
+    from deploy.supply.images import pin_images as pin
+
+    pin(ROOT)
 
 
 OPERATIONS: tuple[Command, ...] = (reload, scale, drain, undrain, rolling_restart)

@@ -1,0 +1,51 @@
+"""The images that docker-compose.yml and the Dockerfiles name, each pinned by digest: what nobody can replace."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from deploy.refused import Refused
+
+FILES = ("docker-compose.yml", "deploy/Dockerfile", "loadtest/Dockerfile")
+DEFAULT = re.compile(r"(_IMAGE(?::-|=))([a-z][a-z0-9./-]*:[\w.-]+)(?:@sha256:[0-9a-f]{64})?")
+
+
+def pin_images(root: Path) -> None:
+    """Pull each image by its tag, and write its digest behind the tag; Refused where one cannot be pulled.
+
+    The digest is that of the index, which is the same for each kind of processor.
+    """
+    texts = {root / name: (root / name).read_text(encoding="utf-8") for name in FILES}
+    images = sorted({image for text in texts.values() for _, image in DEFAULT.findall(text)})
+    digests = {image: _digest(image) for image in images}
+    for path, text in texts.items():
+        pinned = DEFAULT.sub(lambda match: f"{match[1]}{match[2]}@{digests[match[2]]}", text)
+        path.write_text(pinned, encoding="utf-8")
+    for image, digest in digests.items():
+        print(f"{image}@{digest}")
+
+
+def _digest(image: str) -> str:
+    _docker("pull", "--quiet", image)
+    name = image.partition(":")[0]
+    shown = _docker(
+        "image", "inspect", "--format", "{{range .RepoDigests}}{{println .}}{{end}}", image
+    )
+    digests = dict(line.split("@") for line in shown.split())
+    if name not in digests:
+        raise Refused(f"{image} has no digest here: the images stay as they are")
+    return digests[name]
+
+
+def _docker(*argv: str) -> str:
+    try:
+        return subprocess.run(["docker", *argv], capture_output=True, text=True, check=True).stdout
+    except FileNotFoundError:
+        raise Refused("Docker is not installed: the images keep their digests") from None
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.strip()
+        raise Refused(
+            f"docker {' '.join(argv[:3])}: {said}\nthe images keep their digests"
+        ) from None
