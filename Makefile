@@ -38,7 +38,7 @@ endif
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run dev stop logs user end-sessions check reload scale drain undrain rolling-restart status \
-	test lint format loadtest loadtest-ui loadtest-mutants bench-loadtest compare longconn proof-operations proof-failover bench lock clean
+	test lint format loadtest loadtest-ui loadtest-mutants bench-loadtest compare longconn proof-operations proof-failover kubernetes-test bench lock clean
 
 # One line a target, or a few that belong together: `##+` joins a target to the line before.
 help: ## This list. Settings: make run HTTP_PORT=8090
@@ -126,6 +126,9 @@ proof-operations: $(VENV)/run $(VENV)/loadtest ## What operations lose under loa
 
 proof-failover: $(VENV)/test ## What a failover of the store loses; QUICK=1
 	@$(PY) -m lab failover
+
+kubernetes-test: ## The demo on kubectl's cluster, under load
+	@deploy/kubernetes/try
 
 ##@ Develop
 lint: $(VENV)/test ## Style, types, nginx

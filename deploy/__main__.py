@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from deploy.output import outlive_readers
 from deploy.paths import ROOT
@@ -64,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     for take in (drain, undrain):
         add(take).add_argument("server", help="a worker's port, or host:port of another server")
     add(status).add_argument("--json", action="store_true", help="for machines")
+    files = add(nginx_files)
+    files.add_argument("--source", type=Path, help="a folder or a tar archive, instead of nginx/")
+    files.add_argument("--follow", action="store_true", help="go on, and write what changes")
     asked = add(inside)
     asked.add_argument("action")
     asked.add_argument("argv", nargs="*")
@@ -254,6 +258,14 @@ def health(_: argparse.Namespace) -> int:
     from deploy.supervisor.health import check_health, nginx_is_named
 
     return check_health(FOLDER, nginx_is_named)
+
+
+def nginx_files(given: argparse.Namespace) -> None:
+    """Write what nginx reads, for an nginx in another container: in Swarm and Kubernetes."""
+    from deploy.nginx_files import Places, follow, write_nginx_files
+
+    places = Places(**({"source": given.source} if given.source else {}))
+    (follow if given.follow else write_nginx_files)(os.environ, places)
 
 
 def https(_: argparse.Namespace) -> None:

@@ -268,6 +268,14 @@ def test_format(copy: Path) -> None:
     assert untidy.read_text() == tidy
 
 
+def test_kubernetes_test_without_a_cluster(tmp_path: Path) -> None:
+    """`make kubernetes-test` without a cluster says so in one line, and is no success."""
+    result = make("kubernetes-test", KUBECONFIG=str(tmp_path / "none"))
+
+    assert result.returncode != 0
+    assert "no cluster answers kubectl, so nothing was tested" in result.stderr
+
+
 def test_help() -> None:
     """`make` alone lists every target with what it does, on one screen of a terminal."""
     lines = make().stdout.splitlines()
