@@ -1,4 +1,4 @@
-"""The images that docker-compose.yml and the Dockerfiles name, each pinned by digest: what nobody can replace."""
+"""The images that docker-compose.yml, the Dockerfiles and the manifests name, each pinned by digest: what nobody can replace."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from pathlib import Path
 
 from deploy.refused import Refused
 
-FILES = ("docker-compose.yml", "deploy/Dockerfile", "loadtest/Dockerfile")
-DEFAULT = re.compile(r"(_IMAGE(?::-|=))([a-z][a-z0-9./-]*:[\w.-]+)(?:@sha256:[0-9a-f]{64})?")
+FILES = (
+    *("docker-compose.yml", "deploy/Dockerfile", "loadtest/Dockerfile"),
+    *("deploy/kubernetes/base/nginx.yaml", "deploy/kubernetes/demo/redis.yaml"),
+)
+DEFAULT = re.compile(
+    r"(_IMAGE(?::-|=)|\bimage: )([a-z][a-z0-9./-]*:[\w.-]+)(?:@sha256:[0-9a-f]{64})?"
+)
 
 
 def pin_images(root: Path) -> None:

@@ -23,18 +23,14 @@ esac
 def images(folder: Path) -> set[str]:
     """Each image by name, tag and digest, as the files name it."""
     found = ((folder / name).read_text() for name in FILES)
-    return {
-        match[0].split("_IMAGE")[1].lstrip(":-=")
-        for text in found
-        for match in DEFAULT.finditer(text)
-    }
+    return {match[0].removeprefix(match[1]) for text in found for match in DEFAULT.finditer(text)}
 
 
 @pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The files, beside a Docker that knows a digest for every image."""
     for name in FILES:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     docker = tmp_path / "bin/docker"
     docker.parent.mkdir()
@@ -55,8 +51,9 @@ def test_each_has_one_digest() -> None:
 
 def test_pinned_anew(copy: Path) -> None:
     """Tags stay, digests become those of today, and a tag that had none gets one; nothing else changes."""
-    path = copy / FILES[0]
-    path.write_text(re.sub(r"redis:8[^}]+", "redis:9.9", path.read_text()))
+    for name in FILES:
+        text = (copy / name).read_text()
+        (copy / name).write_text(re.sub(r"redis:8[^}\s]+", "redis:9.9", text))
     pin_images(copy)
 
     tags = {image.partition("@")[0] for image in images(ROOT) if "redis" not in image}
