@@ -108,6 +108,7 @@ def test_a_worker_drains(open_page: OpenPage, own: Scratch) -> None:
     expect(page.locator(".facts [data-field=visits]")).to_have_text("1", timeout=SOON_MS)
 
 
+@pytest.mark.long
 def test_expiry(open_page: OpenPage) -> None:
     """When nobody uses the page the session expires, and the page goes to the login and says why."""
     with scratch_stack(UPSTREAM, os.environ, SESSION_IDLE_SECONDS="3") as stack:

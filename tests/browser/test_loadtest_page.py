@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+import pytest
 from playwright.sync_api import Browser, expect
 
 from lab.testbed.loadtest import start
@@ -12,6 +13,7 @@ from tests.unit.loadtest.runs import SHORT, double
 from tests.unit.loadtest.test_processes import free_port
 
 
+@pytest.mark.long
 def test_tabs_fill_while_it_runs(browser: Browser, tmp_path: Path) -> None:
     """After start, one tab counts the answers of each worker, another the checks of each invariant."""
     port = free_port()

@@ -194,6 +194,7 @@ def test_store_that_is_not_there(tmp_path: Path) -> None:
         assert end_run(process) == 0
 
 
+@pytest.mark.long
 def test_folder_deleted_while_it_runs(start_stack: StartStack) -> None:
     """After `rm -rf .stack` the stack stops and says why; nothing of it is left, and a new one starts there."""
     stack = start_stack()

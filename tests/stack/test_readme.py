@@ -38,6 +38,7 @@ def test_length() -> None:
     assert len(README.split()) <= MOST_WORDS
 
 
+@pytest.mark.long
 def test_commands(start_stack: StartStack, tmp_path: Path) -> None:
     """Typed in their order beside a new stack, the commands print what the README says they print."""
     stack = start_stack()
