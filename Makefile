@@ -93,7 +93,7 @@ undrain: $(VENV)/run ##+ back in
 rolling-restart: $(VENV)/run ## New code, one worker after the other
 	@$(PY) -m deploy rolling-restart
 
-status: $(VENV)/run ## Workers, nginx, Redis; exit code 0 when healthy
+status: $(VENV)/run ## Workers, nginx, Redis; 0 when healthy; WATCH=1
 	@$(PY) -m deploy status
 
 ##@ Prove

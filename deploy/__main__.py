@@ -174,10 +174,14 @@ def rolling_restart(_: argparse.Namespace) -> None:
 def status(given: argparse.Namespace) -> int:
     """Say how each worker, nginx and Redis are; exit with 0 when all is well.
 
-    Requests and errors are those of the last minute; errors are answers of 500 and above.
+    Requests and errors are those of the last minute; errors are answers of 500 and above. WATCH=1 shows it live,
+    until Ctrl-C; where there is no terminal, a line every five seconds.
     """
+    from deploy.operations.live import show_live
     from deploy.operations.status import show_status
 
+    if os.environ.get("WATCH") == "1":
+        return show_live(os.environ)
     return show_status(os.environ, as_json=given.json)
 
 

@@ -110,8 +110,8 @@ class DockerStack:
         cookies: dict[str, str] = self._any_place().ask("begin-session")
         return cookies
 
-    def store(self) -> dict[str, Any]:
-        figures: dict[str, Any] = self._any_place().ask("store")
+    def store(self, *, count: bool = True) -> dict[str, Any]:
+        figures: dict[str, Any] = self._any_place().ask("store" if count else "store-uncounted")
         return figures
 
     def _any_place(self) -> AppContainer:

@@ -119,10 +119,10 @@ class NativeStack:
     def begin_session(self) -> dict[str, str]:
         return begin_session(with_changes(self._environ, read_applied(self.state)))
 
-    def store(self) -> dict[str, Any]:
+    def store(self, *, count: bool = True) -> dict[str, Any]:
         own = not self.options.redis_url
         url = redis_url(self.options, "status") if own else given_url(self._environ)
-        return store_figures(url, self.options.session_prefix)
+        return store_figures(url, self.options.session_prefix, count=count)
 
     def _nginx_children(self) -> list[psutil.Process]:
         for info in self.supervisord.processes():

@@ -80,7 +80,7 @@ class Stack(Protocol):
     def answers(self, host: str, port: int) -> bool:
         """Whether a server that upstream.conf lists accepts connections from where nginx is."""
 
-    def store(self) -> dict[str, Any]:
+    def store(self, *, count: bool = True) -> dict[str, Any]:
         """Figures of Redis, as store_figures has them."""
 
     def begin_session(self) -> dict[str, str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import xmlrpc.client
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any
 
@@ -24,19 +25,29 @@ HEADINGS = ("worker", "state", "up", "restarts", "in flight", "requests/min", "s
 
 def show_status(environ: Mapping[str, str], *, as_json: bool) -> int:
     """Print it; 0 when healthy, 1 when not."""
-    try:
+    with refusals():
         facts = collect(running_stack(environ))
+    print(json.dumps(facts, indent=2) if as_json else "\n".join(_lines(facts)))
+    return 0 if facts["healthy"] else 1
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What keeps this command from looking at a stack, in sentences."""
+    try:
+        yield
     except PermissionError as error:
         text = "run this as the user who started the stack, or give another STACK_DIR"
         raise Refused(f"{error.filename} is another user's: {text}") from None
     except (OSError, xmlrpc.client.Error) as error:
         raise Refused(f"the stack is only just starting or stopping: {error}") from None
-    print(json.dumps(facts, indent=2) if as_json else "\n".join(_lines(facts)))
-    return 0 if facts["healthy"] else 1
 
 
-def collect(stack: Stack) -> dict[str, Any]:
-    """Everything that is shown, and `problems`: what is not as it should be, in sentences."""
+def collect(stack: Stack, *, lightly: bool = False) -> dict[str, Any]:
+    """Everything that is shown, and `problems`: what is not as it should be, in sentences.
+
+    `lightly` is for who asks every other second: no visitor logs in, and no session is counted.
+    """
     places = stack.places()
     upstream = _served(stack, places)
     workers = _workers(places, upstream)
@@ -47,9 +58,9 @@ def collect(stack: Stack) -> dict[str, Any]:
         "workers": workers,
         "servers": elsewhere(upstream, stack.answers) if upstream else [],
         "nginx": _nginx(stack),
-        "redis": stack.store(),
+        "redis": stack.store(count=not lightly),
         "openssl": openssl_facts(stack.openssl()),
-        "visitor": visit(stack),
+        "visitor": {} if lightly else visit(stack),
         "edited": upstream is not None and _is_edited(stack, places),
     }
     found = problems(facts, upstream)
@@ -100,10 +111,17 @@ def _nginx(stack: Stack) -> dict[str, Any]:
 def _lines(facts: dict[str, Any]) -> list[str]:
     nginx = facts["nginx"]
     old = nginx["old_generations"]
-    generation = f"nginx     {nginx['processes']} processes, loaded {_ago(nginx['generation_age_seconds'])} ago"
+    generation = f"nginx     {nginx['processes']} processes, loaded {ago(nginx['generation_age_seconds'])} ago"
     if old:
         generation += f"; {old} older {'generation drains' if old == 1 else 'generations drain'}"
-    lines = [facts["stack"], "", *_table(facts["workers"]), *_elsewhere(facts), "", generation]
+    lines = [
+        facts["stack"],
+        "",
+        *table([HEADINGS, *map(_row, facts["workers"])]),
+        *_elsewhere(facts),
+        "",
+        generation,
+    ]
     lines += [_redis_line(facts["redis"]), f"openssl   {openssl_line(facts['openssl'])}"]
     lines += [f"upstream  {facts['algorithm'] or 'unknown'}"]
     if facts["edited"]:
@@ -122,9 +140,9 @@ def _elsewhere(facts: dict[str, Any]) -> list[str]:
     return ["", *lines] if lines else []
 
 
-def _table(workers: list[dict[str, Any]]) -> list[str]:
-    rows = [HEADINGS, *map(_row, workers)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The rows, headings among them, in columns: two of words, then figures."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
         left = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
@@ -133,15 +151,19 @@ def _table(workers: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _row(worker: dict[str, Any]) -> tuple[str, ...]:
-    state = worker["state"] if worker["state"] != "running" or worker["ready"] else "not ready"
+def state_of(worker: Mapping[str, Any]) -> str:
+    """One of a few words."""
     if worker["ready"]:
-        state = "ready" if worker["in_rotation"] else "out of rotation"
+        return "ready" if worker["in_rotation"] else "out of rotation"
+    return "not ready" if worker["state"] == "running" else str(worker["state"])
+
+
+def _row(worker: dict[str, Any]) -> tuple[str, ...]:
     share = "-" if worker["share"] is None else f"{worker['share']:.1%}"
     counts = [str(worker.get(key, "-")) for key in ("in_flight", "requests_last_minute")]
-    up, restarts = _ago(worker["uptime_seconds"]), str(worker["restarts"])
+    up, restarts = ago(worker["uptime_seconds"]), str(worker["restarts"])
     errors = str(worker.get("errors_last_minute", "-"))
-    return (worker["worker"], state, up, restarts, *counts, share, errors)
+    return (worker["worker"], state_of(worker), up, restarts, *counts, share, errors)
 
 
 def _redis_line(redis: dict[str, Any]) -> str:
@@ -152,10 +174,10 @@ def _redis_line(redis: dict[str, Any]) -> str:
     of = f" of {limit / 2**20:.0f}" if limit else ""
     memory = f"{redis['memory_bytes'] / 2**20:.1f}{of} MiB"
     counts = f"{about}{counted(redis['sessions'], 'session')} of {counted(redis['users'], 'user')}"
-    return f"redis     {redis['version']}, {memory}, {counts}{_failover_text(redis)}"
+    return f"redis     {redis['version']}, {memory}, {counts}{failover_text(redis)}"
 
 
-def _failover_text(redis: dict[str, Any]) -> str:
+def failover_text(redis: dict[str, Any]) -> str:
     """Roles, replicas with their lag, Sentinels and slots, where there are any; each on a line of its own."""
     lines = []
     for server in redis.get("servers", []):
@@ -173,5 +195,6 @@ def _failover_text(redis: dict[str, Any]) -> str:
     return "".join(f"\n          {line}" for line in lines)
 
 
-def _ago(seconds: float) -> str:
+def ago(seconds: float) -> str:
+    """Hours, minutes and seconds."""
     return str(timedelta(seconds=round(seconds)))

@@ -44,16 +44,16 @@ def given_url(environ: Mapping[str, str]) -> str:
     return Path(path).read_text(encoding="utf-8").strip() if path else environ["REDIS_URL"]
 
 
-def store_figures(url: str, prefix: str = "") -> dict[str, Any]:
+def store_figures(url: str, prefix: str = "", *, count: bool = True) -> dict[str, Any]:
     """Of the sessions and users whose keys begin with `prefix`; `error` alone when Redis does not answer.
 
-    `exact` is false when the counts are estimates.
+    `exact` is false when the counts are estimates.  Without `count` no key is looked at: for who asks often.
     """
     try:
         found = find_servers(url)
     except FAILURES as error:
         return {"error": _text(error)}
-    figures = _figures(found.servers, prefix.encode())
+    figures = _figures(found.servers, prefix.encode(), count)
     for client in found.servers.values():
         client.close()
     return {
@@ -104,22 +104,23 @@ def count_keys(keys: Iterable[bytes], size: int, prefix: bytes) -> tuple[Counter
     return counts, True
 
 
-def _figures(servers: dict[str, Any], prefix: bytes) -> dict[str, Any]:
+def _figures(servers: dict[str, Any], prefix: bytes, count: bool) -> dict[str, Any]:
     facts = [server_facts(name, client) for name, client in servers.items()]
     answering = [fact for fact in facts if "error" not in fact]
     if not answering:
         return {"error": facts[0]["error"], "servers": facts}
-    clients = [servers[fact["server"]] for fact in answering]
-    counts, exact = count_keys(_keys(clients), sum(fact["keys"] for fact in answering), prefix)
-    return {
+    figures = {
         "version": answering[0]["version"],
         "memory_bytes": sum(fact["memory_bytes"] for fact in answering),
         "memory_limit_bytes": sum(fact["memory_limit_bytes"] for fact in answering),
-        "sessions": counts[b"session"],
-        "users": counts[b"user"],
-        "exact": exact and answering == facts,
         "servers": facts,
     }
+    if not count:
+        return figures
+    clients = [servers[fact["server"]] for fact in answering]
+    counts, exact = count_keys(_keys(clients), sum(fact["keys"] for fact in answering), prefix)
+    counted = {"sessions": counts[b"session"], "users": counts[b"user"]}
+    return figures | counted | {"exact": exact and answering == facts}
 
 
 def _replicas(info: dict[str, Any]) -> list[dict[str, Any]]:

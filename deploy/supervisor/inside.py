@@ -37,6 +37,10 @@ def _redis_url() -> str:
     return given_url(os.environ).replace("://sessions@", "://status@")
 
 
+def _store(*, count: bool) -> dict[str, Any]:
+    return store_figures(_redis_url(), os.environ.get("SESSION_PREFIX", ""), count=count)
+
+
 ACTIONS: dict[str, Callable[[Workers, list[str]], Any]] = {
     "ports": lambda workers, argv: workers.ports(),
     "taken": lambda workers, argv: workers.taken([int(text) for text in argv]),
@@ -50,7 +54,6 @@ ACTIONS: dict[str, Callable[[Workers, list[str]], Any]] = {
     "secrets": lambda workers, argv: secrets(),
     "openssl": lambda workers, argv: ssl.OPENSSL_VERSION,
     "begin-session": lambda workers, argv: begin_session(os.environ),
-    "store": lambda workers, argv: store_figures(
-        _redis_url(), os.environ.get("SESSION_PREFIX", "")
-    ),
+    "store": lambda workers, argv: _store(count=True),
+    "store-uncounted": lambda workers, argv: _store(count=False),
 }

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import select
 import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from deploy.native.scratch import Scratch, scratch_stack
 from deploy.operations.status import show_status
+from deploy.paths import ROOT
 from deploy.refused import Refused
 from lab.testbed.servers import ClusterOfThree, RedisServer, free_port, running, wait_until
 from tests.conftest import UPSTREAM
@@ -233,3 +243,57 @@ def test_cluster_node_down(tmp_path: Path) -> None:
         assert code == 1
         assert f"Redis at 127.0.0.1:{cluster.nodes[2].port} does not answer" in said
         assert "Traceback" not in said
+
+
+def watched(stack: Scratch, seconds: float, **environ: str) -> str:
+    """What a terminal of 100 columns and 24 lines is sent by `make status WATCH=1` until Ctrl-C."""
+    settings = {**settings_of(stack), "WATCH": "1", "TERM": "xterm", **environ}
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        os.execve(sys.executable, [sys.executable, "-m", "deploy", "status"], settings)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    said, deadline = b"", time.monotonic() + seconds
+    while time.monotonic() < deadline and said.count(b"req/s") < 2:
+        if select.select([terminal], [], [], 0.1)[0]:
+            said += os.read(terminal, 65536)
+    os.kill(pid, signal.SIGINT)
+    with suppress(OSError):  # what Linux says at the end of a terminal
+        while chunk := os.read(terminal, 65536):
+            said += chunk
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    return said.decode()
+
+
+def test_live(stack: Scratch) -> None:
+    """In a terminal status is a table that is drawn again, in colour unless NO_COLOR is set; then the screen is back."""
+    painted = watched(stack, 30)
+    plain = watched(stack, 30, NO_COLOR="1")
+
+    for said in (painted, plain):
+        assert said.count("\x1b[H") >= 2
+        assert "healthy" in said
+        assert said.endswith("\x1b[?25h\x1b[?1049l")
+        assert all(f"127.0.0.1:{port}" in said for port in stack.worker_ports)
+    assert f"\x1b[32m127.0.0.1:{stack.worker_ports[0]}" in painted
+    assert "\x1b[3" not in plain
+
+
+def test_live_without_a_terminal(stack: Scratch) -> None:
+    """Into a pipe status writes a plain line now and then, and ends with 0 at Ctrl-C."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deploy", "status"],
+        cwd=ROOT,
+        env={**settings_of(stack), "WATCH": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    said = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=10)
+
+    assert "  healthy  workers 4/4, restarts 0, streams " in said
+    assert "\x1b" not in said + rest
+    assert process.returncode == 0
