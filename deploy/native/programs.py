@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 from deploy.native.nginx import nginx_command
@@ -62,9 +63,10 @@ def _appending(program: Program) -> Program:
 
 
 def _nginx(options: Options) -> Program:
+    start = [sys.executable, "-m", "deploy.native.nginx_start", str(options.nginx / "nginx.pid")]
     return Program(
         "nginx",
-        nginx_command(options),
+        [*start, *nginx_command(options)],
         NGINX_PRIORITY,
         STREAMS_SECONDS,
         options.logs / "access.log",

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from deploy.native.scratch import Scratch
+from deploy.supervisor.daemon import Supervisord
 from tests.conftest import StartStack
 from tests.stack.conftest import ChangedNginx
 from tests.stack.processes import (
@@ -95,6 +96,32 @@ def test_killed_worker_needs_another_try(
             kill_a_worker(stack)
 
         assert 502 in answers
+
+
+def test_killed_nginx_master(start_stack: StartStack) -> None:
+    """What a killed nginx leaves behind serves on, and makes room for the next one; the stack goes on."""
+    stack = start_stack()
+    supervisord = supervisord_of(stack)
+    old = supervisord.pids()["nginx"]
+    with new_visitor(stack.url) as member:
+        member.log_in()
+        os.kill(old, signal.SIGKILL)
+        assert member.get("/api/session").status_code == 200
+        wait_until(
+            lambda: supervisord.pids().get("nginx", old) != old and serves(stack, supervisord),
+            seconds=BACK_SECONDS,
+            what="another nginx",
+        )
+        with new_visitor(stack.url, cookies=member.cookies) as again:
+            assert again.get("/api/session").status_code == 200
+    assert stack.process.poll() is None
+
+
+def serves(stack: Scratch, supervisord: Supervisord) -> bool:
+    """Whether the nginx that supervisord started has processes of its own, and no older one holds the port."""
+    pid = supervisord.pids().get("nginx")
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return children.exists() and bool(children.read_text()) and is_listening(stack.http_port)
 
 
 @pytest.fixture
