@@ -233,8 +233,13 @@ def _app_containers() -> dict[int, str]:
 
 
 def _containers(service: str) -> list[dict[str, Any]]:
-    lines = _compose("ps", "--format", "json", service).stdout.splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")]
+    return listed(_compose("ps", "--format", "json", service).stdout)
+
+
+def listed(output: str) -> list[dict[str, Any]]:
+    """The containers that `docker compose ps --format json` prints: a line each, before Compose 2.21 one list."""
+    found = [json.loads(line) for line in output.splitlines() if line.startswith(("{", "["))]
+    return found[0] if found and isinstance(found[0], list) else found
 
 
 def _compose(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 
-# start_interval in docker-compose.yml needs both: Compose refuses what it does not know, and older engines too.
+# start_interval in docker-compose.yml needs both: Compose 2.20.1 does not know it, and 2.24 refuses an engine before 25.
 COMPOSE = (2, 20, 2)
 ENGINE = (25,)
 ANSWER_SECONDS = 10.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,21 @@ def test_no_name_or_port_prevents_scaling(service: str) -> None:
     """Only nginx has published ports, and no container a fixed name."""
     assert not {"ports", "container_name"} & set(SERVICES[service])
     assert "network_mode" not in SERVICES["app"]
+
+
+def test_nothing_newer_than_compose_2_20() -> None:
+    """No Compose file has a tag that Compose 2.20 ignores or applies to one key by chance, except for a whole attribute.
+
+    !override came with 2.24, and before that !reset in a map such as `environment` depended on the order of its keys.
+    """
+    files = [ROOT / "docker-compose.yml", *(ROOT / "deploy").rglob("*.yml")]
+    tagged = [line.strip() for file in files for line in _tagged(file.read_text())]
+    assert tagged == ["depends_on: !reset []"]
+    assert list(_tagged("  a: !override [b]\n  c: d\n")) == ["  a: !override [b]"]
+
+
+def _tagged(text: str) -> Iterator[str]:
+    return (line for line in text.splitlines() if re.search(r": !\w+", line))
 
 
 def _seconds(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from deploy.counted import counted
 from deploy.lock import held
-from deploy.operations.docker import nginx_processes
+from deploy.operations.docker import listed, nginx_processes
 from deploy.operations.restart import pause_seconds
 from deploy.operations.store import count_keys
 from deploy.refused import Refused
@@ -183,6 +184,14 @@ def test_edit_is_undone(tmp_path: Path, left: str) -> None:
 def test_pause_is_longer_than_fail_timeout(parameter: str, seconds: float) -> None:
     """Between two restarts passes more than fail_timeout, which is ten seconds unless it is given."""
     assert seconds < pause_seconds(Server("app", 8001, (parameter,), 1)) < seconds + 1
+
+
+def test_containers_of_each_compose() -> None:
+    """What `docker compose ps --format json` prints is read: one list before Compose 2.21, a line each since."""
+    one, two = {"ID": "1"}, {"ID": "2"}
+    assert listed(json.dumps([one, two]) + "\n") == [one, two]
+    assert listed(f"{json.dumps(one)}\n{json.dumps(two)}\n") == [one, two]
+    assert listed("[]\n") == listed("\n") == listed("") == []
 
 
 def test_nginx_processes_of_a_container() -> None:
