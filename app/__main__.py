@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ipaddress
 import logging
 import secrets
 import signal
@@ -125,6 +126,14 @@ def worker_name(host: str, port: int) -> str:
     return f"{socket.gethostname() if host in ANY_ADDRESS else host}:{port}"
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _accounts(settings: Settings) -> Accounts:
     if settings.users_file is None:
         return Accounts({}, settings.demo_password)
@@ -151,7 +160,7 @@ async def serve(
     hub, audit = services.hub, services.audit
     audit.write("start", settings=settings.shown())
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, hub.move)
-    server = _server(services, keep_alive=handover is None)
+    server = _server(services, options.host, keep_alive=handover is None)
     rights = partial(_check_rights, pipeline, settings)
     if handover is None:
         server.add_sockets(bind_sockets(options.port, options.host or None, backlog=BACKLOG))
@@ -244,7 +253,7 @@ def _log_failure(task: asyncio.Task[None]) -> None:
         log.error("a background task failed", exc_info=task.exception())
 
 
-def _server(services: Services, *, keep_alive: bool) -> Server:
+def _server(services: Services, host: str, *, keep_alive: bool) -> Server:
     app = make_app(services)
     body_bytes = app.settings["body_bytes"]
     server = Server(
@@ -258,6 +267,7 @@ def _server(services: Services, *, keep_alive: bool) -> Server:
         idle_connection_timeout=3600,  # longer than nginx's 60 s: nginx closes first, no 502 race
     )
     server.secret = services.settings.nginx_secret
+    server.nginx_alone = not is_loopback(host)
     return server
 
 

@@ -28,14 +28,36 @@ def proxies_conf(networks: Iterable[str]) -> str:
     return "\n".join(lines)
 
 
-def read_bind(environ: Mapping[str, str]) -> str:
+def read_bind(environ: Mapping[str, str], name: str = "BIND") -> str:
     """The address in BIND, without the brackets of an address in a URL."""
-    value = environ.get("BIND") or "127.0.0.1"
+    value = environ.get(name) or "127.0.0.1"
     try:
         return str(ipaddress.ip_address(value.removeprefix("[").removesuffix("]")))
     except ValueError:
         remedy = "write 127.0.0.1 or ::1, or 0.0.0.0 or :: for all"
-        raise Refused(f"BIND={value} is not an address: {remedy}") from None
+        raise Refused(f"{name}={value} is not an address: {remedy}") from None
+
+
+def read_workers_bind(environ: Mapping[str, str]) -> str:
+    """The address in WORKERS_BIND: a single one, since upstream.conf says by it which workers are this host's."""
+    try:
+        address = read_bind(environ, "WORKERS_BIND")
+    except Refused:
+        address = "0.0.0.0"
+    if ipaddress.ip_address(address).is_unspecified:
+        remedy = "write the address that upstream.conf has for this host's workers"
+        raise Refused(f"WORKERS_BIND={environ['WORKERS_BIND']} is not one address: {remedy}")
+    return address
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches it."""
+    return ipaddress.ip_address(address).is_loopback
+
+
+def in_url(address: str) -> str:
+    """As it stands in a URL, and in nginx's files."""
+    return f"[{address}]" if ":" in address else address
 
 
 def own_networks(bind: str) -> tuple[str, ...]:

@@ -13,6 +13,11 @@ def site_url(options: Options) -> str:
     return f"http://{options.url_host}:{options.http_port}"
 
 
+def place_of(options: Options) -> str:
+    """Where the stack of these options is: its site, or its workers where this host has no nginx."""
+    return site_url(options) if options.has_nginx else f"{options.workers_bind} (workers alone)"
+
+
 def https_url(options: Options) -> str:
     """The site over https, under a name that its certificate is for: nginx answers to no other."""
     return f"https://{name_for(options.url_host, options.tls)}:{options.https.port}"

@@ -11,10 +11,12 @@ from pathlib import Path
 from deploy.https import Https, read_https
 from deploy.native.env_file import read_settings_file
 from deploy.native.worker import NGINX_SECRET
-from deploy.networks import read_bind
+from deploy.networks import in_url, read_bind, read_workers_bind
 from deploy.paths import ROOT
 from deploy.refused import Refused
 
+THIS_MACHINE = "127.0.0.1"
+ROLES = ("all", "edge", "workers")
 LONGEST_SOCKET_PATH = 100  # the kernel's limit is 104 bytes on some systems, 108 on others
 
 
@@ -35,6 +37,28 @@ class Options:
     session_prefix: str = ""
     replicas: int = 0  # of the stack's own Redis
     nginx_program: Path | None = None  # instead of the packaged one
+    role: str = "all"
+    workers_bind: str = THIS_MACHINE
+
+    @property
+    def has_nginx(self) -> bool:
+        """Whether this host has one."""
+        return self.role != "workers"
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether this host starts any."""
+        return self.role != "edge"
+
+    @property
+    def own(self) -> str | None:
+        """The address by which upstream.conf may name this host's workers, empty for none but `app`.
+
+        None where this host starts no worker.
+        """
+        if not self.has_workers:
+            return None
+        return "" if self.workers_bind == THIS_MACHINE else self.workers_bind
 
     @property
     def logs(self) -> Path:
@@ -56,7 +80,7 @@ class Options:
 
     @property
     def url_host(self) -> str:
-        return f"[{self.visible_host}]" if ":" in self.visible_host else self.visible_host
+        return in_url(self.visible_host)
 
     @property
     def visible_host(self) -> str:
@@ -102,6 +126,8 @@ def read_options(environ: Mapping[str, str]) -> Options:
         session_prefix=environ.get("SESSION_PREFIX") or "",
         replicas=_replicas(environ),
         nginx_program=_program(environ, "NGINX"),
+        role=_role(environ),
+        workers_bind=read_workers_bind(environ),
     )
 
 
@@ -127,6 +153,13 @@ def _processes(environ: Mapping[str, str]) -> str:
     value = environ.get("NGINX_PROCESSES") or "auto"
     if value != "auto" and not (value.isdecimal() and 1 <= int(value) <= 256):
         raise Refused(f"NGINX_PROCESSES={value} must be auto, or a number from 1 to 256")
+    return value
+
+
+def _role(environ: Mapping[str, str]) -> str:
+    value = environ.get("ROLE") or "all"
+    if value not in ROLES:
+        raise Refused(f"ROLE={value} must be all, edge or workers")
     return value
 
 

@@ -19,24 +19,25 @@ SECOND = (
 
 def check_ports(options: Options, upstream: Upstream) -> None:
     """Raise Refused for the first port that is taken, naming the setting or the line to change."""
-    _check_public(options, "HTTP_PORT", options.http_port, 8080)
-    _check_public(options, "HTTPS_PORT", options.https.port, 8443)
+    if options.has_nginx:
+        _check_public(options, "HTTP_PORT", options.http_port, 8080)
+        _check_public(options, "HTTPS_PORT", options.https.port, 8443)
     for server in upstream.workers:
         remedy = f"change {shown(upstream.path)}, line {server.line}{SECOND}"
-        _check("127.0.0.1", server.port, remedy)
+        _check("WORKERS_BIND", options.workers_bind, server.port, remedy)
 
 
 def _check_public(options: Options, name: str, port: int, default: int) -> None:
     another = port + 10 if 1024 <= port < 65000 else default
-    _check(options.bind, port, f"choose another one: make run {name}={another}")
+    _check("BIND", options.bind, port, f"choose another one: make run {name}={another}")
 
 
-def _check(host: str, port: int, remedy: str) -> None:
+def _check(setting: str, host: str, port: int, remedy: str) -> None:
     try:
         listen(host, port)
     except PermissionError:
         raise Refused(f"port {port} is for root only: {remedy}") from None
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
-            raise Refused(f"BIND={host} is not an address of this machine") from None
+            raise Refused(f"{setting}={host} is not an address of this machine") from None
         raise Refused(f"port {port} on {host} is in use by another program: {remedy}") from None

@@ -23,12 +23,13 @@ STREAMS_SECONDS = 3
 
 
 def native_programs(options: Options, upstream: Upstream) -> list[Program]:
-    """Everything that supervisord keeps running."""
+    """Everything that supervisord keeps running on this host."""
     workers = [native_worker(options, server) for server in upstream.workers]
-    redis = [] if options.redis_url else store_programs(options)
-    watches = bool(options.https.times.watchdog_seconds)
+    redis = [] if options.redis_url or not options.has_workers else store_programs(options)
+    nginx = [_nginx(options)] if options.has_nginx else []
+    watches = bool(options.https.times.watchdog_seconds) and options.has_workers
     watchdog = [watchdog_program(options.logs / "watchdog.log")] if watches else []
-    return [*workers, *(_appending(program) for program in (*redis, _nginx(options), *watchdog))]
+    return [*workers, *(_appending(program) for program in (*redis, *nginx, *watchdog))]
 
 
 def native_worker(options: Options, server: Server) -> Program:
@@ -36,7 +37,7 @@ def native_worker(options: Options, server: Server) -> Program:
     return _appending(
         worker_program(
             server,
-            host="127.0.0.1",
+            host=options.workers_bind,
             drain_seconds=options.drain_seconds,
             output=options.logs / f"{server.name}.log",
             watched=None if options.dev else supervisord_of(options).watched(server.name),
@@ -53,7 +54,10 @@ def supervisord_of(options: Options) -> Supervisord:
 def native_workers(options: Options) -> Workers:
     """The workers of this STACK_DIR, to be changed while they run."""
     return Workers(
-        supervisord_of(options), "127.0.0.1", lambda server: native_worker(options, server)
+        supervisord_of(options),
+        options.workers_bind,
+        lambda server: native_worker(options, server),
+        asked=options.workers_bind,
     )
 
 

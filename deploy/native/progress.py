@@ -32,7 +32,7 @@ def wait_until_ready(
     supervisord: Supervisord,
     process: subprocess.Popen[bytes],
 ) -> None:
-    """Return when every worker and nginx answer.
+    """Return when every worker of this host answers, and its nginx; on an edge host nginx needs no worker yet.
 
     Raises StartFailed as soon as a program has died at start (trying again would only hide why), and
     Refused when something is not ready in time.
@@ -40,10 +40,11 @@ def wait_until_ready(
     deadline = time.monotonic() + START_SECONDS
     shown = Shown()
     while True:
-        problems = {server.name: readiness(server.port) for server in upstream.workers}
+        problems = {server.name: _problem(options, server.port) for server in upstream.workers}
         # nginx last: asked earlier, it would try the workers, find them away, and not ask again at once.
         early = any(problems.values())
-        problems["nginx"] = "waits for the workers" if early else _nginx_problem(options)
+        if options.has_nginx:
+            problems["nginx"] = "waits for the workers" if early else _nginx_problem(options)
         waiting = {name: problem for name, problem in problems.items() if problem}
         shown.show(len(problems), waiting)
         if not waiting:
@@ -93,5 +94,12 @@ def _store_named(url: str) -> str:
     return f"\nREDIS_URL is {kind}://{rest.rpartition('@')[2]}" if mark else ""
 
 
+def _problem(options: Options, port: int) -> str | None:
+    return readiness(port, host=options.workers_bind)
+
+
 def _nginx_problem(options: Options) -> str | None:
-    return readiness(options.http_port, host=options.visible_host, path="/healthz")
+    """Workers elsewhere may come later than an edge host does: there, that none is ready is an answer, too."""
+    problem = readiness(options.http_port, host=options.visible_host, path="/healthz")
+    answers = bool(problem) and str(problem).startswith("503 ")
+    return None if answers and not options.has_workers else problem

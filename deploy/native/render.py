@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deploy.native.options import Options
+from deploy.networks import in_url
 from deploy.paths import ROOT
 from deploy.upstream.read import OUR_HOST, text_of
 
@@ -31,7 +32,7 @@ def render_nginx(options: Options, folder: Path) -> Path:
     shutil.rmtree(draft, ignore_errors=True)
     shutil.copytree(ROOT / "nginx", draft)
     (draft / "upstream.conf").write_text(text_of(options.upstream_conf), encoding="utf-8")
-    _rewrite(draft / "upstream.conf", upstream_line)
+    _rewrite(draft / "upstream.conf", lambda code: upstream_line(code, options.workers_bind))
     for name in ("site.conf", "snippets/error-files.conf"):
         _rewrite(draft / name, lambda code: site_line(code, options))
     for name in ("snippets/tls.conf", "snippets/limits.conf"):
@@ -45,9 +46,9 @@ def render_nginx(options: Options, folder: Path) -> Path:
     return folder / "nginx.conf"
 
 
-def upstream_line(code: str) -> str:
+def upstream_line(code: str, workers_bind: str = "127.0.0.1") -> str:
     """Workers are on this machine, and names are looked up once: there is no Docker to ask again."""
-    return RESOLVE.sub("", WORKER.sub(r"\g<1>127.0.0.1", code))
+    return RESOLVE.sub("", WORKER.sub(rf"\g<1>{in_url(workers_bind)}", code))
 
 
 def site_line(code: str, options: Options) -> str:

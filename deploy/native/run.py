@@ -9,8 +9,9 @@ import time
 from collections.abc import Mapping
 from types import FrameType
 
+from deploy.counted import counted
 from deploy.lock import Held, held
-from deploy.native.address import https_url, site_url
+from deploy.native.address import https_url, place_of, site_url
 from deploy.native.applied import forget_applied
 from deploy.native.attend import attend
 from deploy.native.leftovers import kill_session
@@ -19,6 +20,7 @@ from deploy.native.options import Options
 from deploy.native.ports import check_ports
 from deploy.native.programs import native_programs, native_workers, supervisord_of
 from deploy.native.progress import StartFailed, wait_until_ready
+from deploy.native.roles import check_role
 from deploy.native.running import find_running
 from deploy.native.settings_check import check_settings
 from deploy.native.stop import is_left, stop_left
@@ -39,8 +41,9 @@ class Stop(KeyboardInterrupt):
 
 def run(options: Options, environ: Mapping[str, str]) -> None:
     """Run the stack in the foreground until told to stop.  Refused says why it cannot, or ended by itself."""
-    upstream = read_upstream(options.upstream_conf)
+    upstream = read_upstream(options.upstream_conf, options.own)
     check_upstream(upstream)
+    check_role(options, environ, upstream)
     private = 0o700  # it will hold who is logged in
     options.stack_dir.mkdir(mode=private, parents=True, exist_ok=True)
     options.logs.mkdir(exist_ok=True)
@@ -49,8 +52,10 @@ def run(options: Options, environ: Mapping[str, str]) -> None:
             if not _end_leftover(options, upstream):
                 check_ports(options, upstream)
             known = _environ(options, environ)
-            check_settings(known)
-            prepare_nginx(options)
+            if options.has_workers:
+                check_settings(known)
+            if options.has_nginx:
+                prepare_nginx(options)
             _supervise(options, upstream, known)
     except Held as error:
         raise Refused(_already(options, error.pid)) from None
@@ -59,7 +64,7 @@ def run(options: Options, environ: Mapping[str, str]) -> None:
 def _already(options: Options, pid: int) -> str:
     """Where the other one answers, by its own settings."""
     running = find_running(options)
-    where = site_url(running.options) if running else options.stack_dir
+    where = place_of(running.options) if running else options.stack_dir
     return f"the stack is already running at {where} (process {pid}); `make stop` ends it"
 
 
@@ -92,7 +97,7 @@ def _supervise(options: Options, upstream: Upstream, environ: Mapping[str, str])
         log = options.logs / "supervisord.log"
         process = supervisord.start(environ, log=log, quiet=True)
         wait_until_ready(options, upstream, supervisord, process)
-        print(_welcome(options, environ), flush=True)
+        print(_welcome(options, upstream, environ), flush=True)
         attend(options, process)
         raise Refused(_last_words(supervisord.given_up or "supervisord", options))
     except Stop:
@@ -107,9 +112,9 @@ def _supervise(options: Options, upstream: Upstream, environ: Mapping[str, str])
 def _environ(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
     """What the programs see: the settings as given, and what only this stack can know."""
     known = {"STACK_DIR": str(options.stack_dir), "PYTHONUNBUFFERED": "1"}
-    if not options.redis_url:
+    if options.has_workers and not options.redis_url:
         known["REDIS_URL"] = redis_url(options)
-    if not environ.get("USERS_FILE"):
+    if options.has_workers and not environ.get("USERS_FILE"):
         users = options.stack_dir / "users"
         users.touch(mode=0o600)  # so that the first `make user` finds workers that look at it
         known["USERS_FILE"] = str(users)
@@ -126,7 +131,8 @@ def _stop_everything(
     try:
         # Somebody may have stopped it, and then it does nothing.
         process.send_signal(signal.SIGCONT)
-        supervisord.stop(["nginx"])
+        if options.has_nginx:
+            supervisord.stop(["nginx"])
         supervisord.stop(server.name for server in upstream.workers)
         supervisord.shut_down(process)
     except Stop:
@@ -144,15 +150,22 @@ def _last_words(name: str, options: Options) -> str:
     return "\n".join([f"{name} cannot be kept running; the end of {log}:", *lines])
 
 
-def _welcome(options: Options, environ: Mapping[str, str]) -> str:
+def _welcome(options: Options, upstream: Upstream, environ: Mapping[str, str]) -> str:
+    end = f"logs: {os.path.relpath(options.logs)}   stop: Ctrl-C\n"
+    if not options.has_nginx:
+        ports = ", ".join(str(server.port) for server in upstream.workers)
+        return f"\n  workers on {options.workers_bind}, port {ports}; no nginx here\n  {end}"
+    if not options.has_workers:
+        servers = f"{counted(len(upstream.served), 'server')} in use, none started here"
+        lines = [f"{site_url(options)}/   {servers}", *_https_lines(options), end]
+        return "\n  " + "\n  ".join(lines)
     login = "log in with a name of USERS_FILE"
     if (environ.get("APP_ENV") or "demo") == "demo":
         login = "log in with any name and the password `demo`"
         if environ.get("DEMO_PASSWORD") or environ.get("DEMO_PASSWORD_FILE"):
             login = "log in with any name and your DEMO_PASSWORD"
-    logs = os.path.relpath(options.logs)
-    lines = [f"{site_url(options)}/   {login}", *_https_lines(options)]
-    return "\n  " + "\n  ".join([*lines, f"logs: {logs}   stop: Ctrl-C\n"])
+    lines = [f"{site_url(options)}/   {login}", *_https_lines(options), end]
+    return "\n  " + "\n  ".join(lines)
 
 
 def _https_lines(options: Options) -> list[str]:

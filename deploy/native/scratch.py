@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -37,7 +37,7 @@ UNSET = (
     ),
     *("TLS_CERT", "TLS_KEY", "HTTPS_NAMES", "ALLOWED_HOSTS", "HTTPS_ONLY", "HTTP2", "TLS13", "DEV"),
     *("HSTS_SUBDOMAINS", "EXEMPT_NETWORKS", "NGINX_SECRET", "NGINX_SECRET_FILE"),
-    *("TRUSTED_PROXIES", "NGINX"),
+    *("TRUSTED_PROXIES", "NGINX", "ROLE", "WORKERS_BIND"),
 )
 
 
@@ -102,10 +102,15 @@ def free_ports(count: int) -> list[int]:
     raise Refused(f"there are no {count} free ports between {PORTS.start} and {PORTS.stop}")
 
 
-def start_run(environ: Mapping[str, str], root: Path = ROOT) -> subprocess.Popen[str]:
-    """`python -m deploy run` of the project in `root`, what it says readable from its stdout."""
+def start_run(
+    environ: Mapping[str, str], root: Path = ROOT, *, before: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """`python -m deploy run` of the project in `root`, what it says readable from its stdout.
+
+    `before` are words that stand before that command, as `ip netns exec NAME`.
+    """
     return subprocess.Popen(
-        [sys.executable, "-m", "deploy", "run"],
+        [*before, sys.executable, "-m", "deploy", "run"],
         cwd=root,
         env=dict(environ),
         stdin=subprocess.DEVNULL,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deploy.counted import counted
 from deploy.native.nginx import prepare_nginx
-from deploy.native.options import read_environ, read_options
+from deploy.native.options import Options, read_environ, read_options
 from deploy.operations.elsewhere import answers
 from deploy.operations.find import find_stack
 from deploy.operations.reload import check_candidate, say_difference, say_warnings
@@ -22,22 +22,30 @@ def check(environ: Mapping[str, str]) -> None:
     """Print what upstream.conf means, and what a reload would change; Refused names the line that is wrong."""
     stack = find_stack(environ)
     upstream = check_candidate(stack) if stack else _check_without_stack(environ)
+    is_workers_only = (stack.role if stack else _options(environ).role) == "workers"
     for server in upstream.servers:
         started = "a worker of this stack" if server.is_worker else "started elsewhere"
         state = "" if server.is_served else ", not in use"
         print(f"  {server.host}:{server.port}  {started}{state}")
     say_warnings(upstream, stack.answers if stack else answers)
     served = counted(len(upstream.served), "server")
-    print(f"{served} in use, {algorithm(upstream)}: nginx accepts it")
+    tested = "no nginx on this host tests it" if is_workers_only else "nginx accepts it"
+    print(f"{served} in use, {algorithm(upstream)}: {tested}")
     if stack:
         print(f"`make reload` would change, in {stack.name}:")
         say_difference(stack, upstream)
 
 
 def _check_without_stack(environ: Mapping[str, str]) -> Upstream:
-    options = read_options(read_environ(environ))
-    upstream = read_upstream(options.upstream_conf)
+    options = _options(environ)
+    upstream = read_upstream(options.upstream_conf, options.own)
     check_upstream(upstream)
+    if not options.has_nginx:
+        return upstream
     with tempfile.TemporaryDirectory() as folder:
         prepare_nginx(replace(options, stack_dir=Path(folder)))
     return upstream
+
+
+def _options(environ: Mapping[str, str]) -> Options:
+    return read_options(read_environ(environ))

@@ -18,6 +18,7 @@ from deploy.digest import digest
 from deploy.operations.stack import NginxProcess
 from deploy.paths import ROOT
 from deploy.refused import Refused
+from deploy.supervisor.figures import figures_from
 
 MOUNTED = "/etc/nginx/stack/"  # where docker-compose.yml puts nginx/
 NGINX = ("nginx", "-p", "/tmp/", "-e", "stderr", "-c", f"{MOUNTED}nginx.conf")
@@ -32,6 +33,8 @@ class DockerStack:
     def __init__(self, url: str, state: Path) -> None:
         self.name = f"the stack of `docker compose up` at {url}"
         self.url = url
+        self.role = "all"
+        self.own: str | None = ""
         self.upstream_conf = ROOT / "nginx/upstream.conf"
         self.state = state
 
@@ -93,18 +96,20 @@ class DockerStack:
         return {"nginx": nginx, "Python": str(self._any_place().ask("openssl"))}
 
     def answers(self, host: str, port: int) -> bool:
-        curl = (
-            "curl",
-            "--silent",
-            "--output",
-            "/dev/null",
-            "--connect-timeout",
-            "1",
-            "--max-time",
-            "2",
-        )
-        ask = ("--write-out", "%{num_connects}", f"http://{host}:{port}/")
-        return _compose("exec", "-T", "nginx", *curl, *ask, check=False).stdout.strip() == "1"
+        ask = ("--output", "/dev/null", "--write-out", "%{num_connects}", f"http://{host}:{port}/")
+        return self._curl(*ask) == "1"
+
+    def figures(self, host: str, port: int) -> dict[str, Any]:
+        status = self._curl("--write-out", "\n%{http_code}", f"http://{host}:{port}/readyz")
+        text, _, code = status.rpartition("\n")
+        metrics = self._curl(f"http://{host}:{port}/metrics")
+        return figures_from(int(code or 0), text, metrics)
+
+    def _curl(self, *words: str) -> str:
+        """What curl prints where nginx runs."""
+        patience = ("--silent", "--connect-timeout", "1", "--max-time", "2")
+        command = ("exec", "-T", "nginx", "curl", *patience, *words)
+        return _compose(*command, check=False).stdout.strip()
 
     def begin_session(self) -> dict[str, str]:
         cookies: dict[str, str] = self._any_place().ask("begin-session")

@@ -48,7 +48,7 @@ def warnings(upstream: Upstream, answers: Answers) -> list[str]:
         if server.is_worker or not server.is_served:
             continue
         where = f"{shown(upstream.path)}, line {server.line}: {server.host}:{server.port}"
-        if _is_loopback(server):
+        if _is_loopback(server) and upstream.own == "":
             meant = f"write `{OUR_HOST}:{server.port}` if it should"
             said.append(f"{where}: this stack does not start it; {meant}")
         elif not answers(server.host, server.port):

@@ -28,6 +28,8 @@ def end_sessions(
     if (running := holder(options.stack_dir / "run.pid")) or options.redis_url:
         own = {"STACK_DIR": str(options.stack_dir)}
         if running and not options.redis_url and (found := find_running(options)):
+            if not found.options.has_workers:
+                raise Refused("an edge host has no sessions: run this on a host with workers")
             own["REDIS_URL"] = redis_url(found.options)
         command = [sys.executable, *COMMAND, "--reason", reason, "--", name]
         return subprocess.run(command, cwd=ROOT, env={**environ, **own}, check=False).returncode

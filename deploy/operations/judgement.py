@@ -48,9 +48,9 @@ def _of_workers(facts: Facts, upstream: Upstream | None) -> Iterator[str]:
         for server in upstream.workers:
             if server.port not in here:
                 yield f"worker {server.port} is not there: `make reload` starts it"
-    if not facts["workers"]:
+    if not facts["workers"] and facts.get("role") != "edge":
         yield "no worker is running"
-    if not facts["nginx"]["processes"]:
+    if not facts["nginx"]["processes"] and facts.get("role") != "workers":
         yield "nginx is not running"
 
 
@@ -62,9 +62,13 @@ def _of_servers(servers: list[dict[str, Any]]) -> Iterator[str]:
                 f"{name} does not answer, and this stack does not start it: "
                 f"start it there, or `make drain W={name}`"
             )
+        elif server["in_rotation"] and not server.get("ready", True):
+            yield f"{server['server']} is not ready: {server['problem']}; its host knows more"
 
 
 def _of_store(redis: Facts) -> Iterator[str]:
+    if not redis:
+        return  # an edge host has nothing to do with it
     if "error" in redis:
         yield remedy(f"Redis does not answer: {redis['error']}")
         return

@@ -10,7 +10,16 @@ from typing import Any
 
 from deploy.operations.find import running_stack
 from deploy.operations.rates import Rates, rates, spread
-from deploy.operations.status import ago, collect, failover_text, refusals, state_of, table
+from deploy.operations.status import (
+    ELSEWHERE,
+    ago,
+    collect,
+    everybody,
+    failover_text,
+    refusals,
+    started,
+    table,
+)
 
 LOOK_SECONDS = 2.0
 LINE_SECONDS = 5.0
@@ -39,8 +48,9 @@ def show_live(environ: Mapping[str, str]) -> int:
             with refusals():
                 facts = collect(running_stack(environ), lightly=True)
             now = time.monotonic()
-            found = rates(facts["workers"], before, now - then)
-            healthy, before, then = facts["healthy"], facts["workers"], now
+            workers = everybody(facts)
+            found = rates(workers, before, now - then)
+            healthy, before, then = facts["healthy"], workers, now
             if draws:
                 _draw(screen(facts, found, paints=paints))
             else:
@@ -55,7 +65,7 @@ def show_live(environ: Mapping[str, str]) -> int:
 
 def screen(facts: Mapping[str, Any], found: Mapping[str, Rates], *, paints: bool) -> list[str]:
     """The lines of one look; the first look knows no rates yet, so those cells are empty."""
-    rows = [_row(worker, found.get(worker["worker"])) for worker in facts["workers"]]
+    rows = [_row(worker, found.get(worker["worker"])) for worker in everybody(facts)]
     lines = table([HEADINGS, *rows])
     if paints:
         lines[1:] = [_paint(text, row[1]) for text, row in zip(lines[1:], rows, strict=True)]
@@ -79,9 +89,9 @@ def screen(facts: Mapping[str, Any], found: Mapping[str, Rates], *, paints: bool
 
 def line(facts: Mapping[str, Any], found: Mapping[str, Rates]) -> str:
     """The same in one line, without colour or movement of the cursor."""
-    workers = facts["workers"]
+    workers = everybody(facts)
     ready = sum(1 for worker in workers if worker["ready"])
-    restarts = sum(worker["restarts"] for worker in workers)
+    restarts = sum(worker.get("restarts", 0) for worker in workers)
     streams = sum(worker.get("streams", 0) for worker in workers)
     parts = [
         time.strftime("%H:%M:%S"),
@@ -109,16 +119,14 @@ def _cut(text: str, columns: int) -> str:
 
 
 def _paint(text: str, state: str) -> str:
-    return f"{COLOURS.get(state, RED)}{text}{PLAIN}"
+    return f"{COLOURS.get(state.removesuffix(ELSEWHERE), RED)}{text}{PLAIN}"
 
 
 def _row(worker: Mapping[str, Any], lately: Rates | None) -> tuple[str, ...]:
     share = f"{lately.share:.1%}" if lately and lately.share is not None else "-"
     return (
         worker["worker"],
-        state_of(worker),
-        ago(worker["uptime_seconds"]),
-        str(worker["restarts"]),
+        *started(worker),
         f"{lately.requests:.0f}" if lately else "-",
         share,
         _ms(lately.p99 if lately else None),
@@ -141,6 +149,8 @@ def _total(found: Mapping[str, Rates]) -> str:
 
 
 def _store(redis: Mapping[str, Any]) -> str:
+    if not redis:
+        return "asked by the hosts of the workers"
     if "error" in redis:
         return "does not answer"
     limit = redis["memory_limit_bytes"]

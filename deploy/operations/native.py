@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from deploy.native import binaries
-from deploy.native.address import site_url
+from deploy.native.address import place_of, site_url
 from deploy.native.applied import Changes, keep_applied, look
 from deploy.native.nginx import prepare_nginx, write_files
 from deploy.native.options import Options
@@ -29,6 +29,7 @@ from deploy.operations.elsewhere import answers
 from deploy.operations.stack import NginxProcess, resolves
 from deploy.operations.store import given_url, store_figures
 from deploy.operations.visit import begin_session
+from deploy.supervisor.figures import worker_figures
 from deploy.supervisor.workers import Workers
 
 LOG_BYTES = 20_000
@@ -40,9 +41,11 @@ class NativeStack:
     def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
         self.options = options
         self.site_url = site_url(options)
-        self.name = f"the stack of `make run` at {self.site_url}"
+        self.name = f"the stack of `make run` at {place_of(options)}"
         self.url = f"http://{options.url_host}:{options.http_port}"
+        self.role = options.role
         self.upstream_conf = options.upstream_conf
+        self.own = options.own
         self.state = options.stack_dir
         self.supervisord = supervisord_of(options)
         self._environ = environ
@@ -67,7 +70,8 @@ class NativeStack:
     @contextmanager
     def settings(self) -> Iterator[list[str]]:
         changes = look(self._environ, self.state)
-        check_settings(with_changes(self._environ, changes.values))
+        if self.options.has_workers:
+            check_settings(with_changes(self._environ, changes.values))
         before = read_applied(self.state)
         keep_applied(self.state, changes.values)
         try:
@@ -77,12 +81,17 @@ class NativeStack:
             raise
 
     def reads_users(self, path: Path) -> bool:
-        return Path(self._environ["USERS_FILE"]).resolve() == path.resolve()
+        return (
+            self.options.has_workers
+            and Path(self._environ["USERS_FILE"]).resolve() == path.resolve()
+        )
 
     def resolves(self, host: str) -> bool:
         return resolves(host)
 
     def test_nginx(self) -> None:
+        if not self.options.has_nginx:
+            return
         with TemporaryDirectory() as folder:  # the running nginx keeps its own copy
             prepare_nginx(replace(self.options, stack_dir=Path(folder)))
 
@@ -116,10 +125,15 @@ class NativeStack:
     def answers(self, host: str, port: int) -> bool:
         return answers(host, port)
 
+    def figures(self, host: str, port: int) -> dict[str, Any]:
+        return worker_figures(port, host.strip("[]"))
+
     def begin_session(self) -> dict[str, str]:
         return begin_session(with_changes(self._environ, read_applied(self.state)))
 
     def store(self, *, count: bool = True) -> dict[str, Any]:
+        if not (self.options.has_workers or self.options.redis_url):
+            return {}
         own = not self.options.redis_url
         url = redis_url(self.options, "status") if own else given_url(self._environ)
         return store_figures(url, self.options.session_prefix, count=count)

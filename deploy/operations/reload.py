@@ -11,13 +11,20 @@ from deploy.operations.elsewhere import Answers, warnings
 from deploy.operations.find import operation
 from deploy.operations.generation import reload_nginx, wait_for_old_processes
 from deploy.operations.stack import Place, Stack
-from deploy.operations.verify import verify
+from deploy.operations.verify import answered_by, verify
 from deploy.refused import Refused
 from deploy.replace_file import replace_file
 from deploy.upstream.difference import algorithm, difference
 from deploy.upstream.edit import edited
 from deploy.upstream.lint import check_upstream
-from deploy.upstream.read import Upstream, UpstreamError, parse_upstream, read_upstream, text_of
+from deploy.upstream.read import (
+    Server,
+    Upstream,
+    UpstreamError,
+    parse_upstream,
+    read_upstream,
+    text_of,
+)
 
 UNCHANGED = "nothing was changed: what was applied before keeps serving"
 
@@ -39,7 +46,16 @@ def apply(stack: Stack, text: str | None = None) -> None:
     for place in stack.places():
         place.move_streams()
     _retire(stack, upstream, old)
-    print(f"serving: {counted(len(upstream.served), 'server')}, {algorithm(upstream)}")
+    print(_done(stack, upstream))
+
+
+def _done(stack: Stack, upstream: Upstream) -> str:
+    if stack.role == "workers":
+        running = counted(len(upstream.workers), "worker")
+        return (
+            f"running: {running}; each edge host needs this upstream.conf and a `make reload` too"
+        )
+    return f"serving: {counted(len(upstream.served), 'server')}, {algorithm(upstream)}"
 
 
 def _serve(stack: Stack, old: Mapping[str, set[int]]) -> Upstream:
@@ -52,7 +68,8 @@ def _serve(stack: Stack, old: Mapping[str, set[int]]) -> Upstream:
     say_warnings(upstream, stack.answers)
     wanted = {server.port for server in upstream.workers}
     with _started(stack, {host: sorted(wanted - ports) for host, ports in old.items()}):
-        _switch(stack, upstream, old)
+        if stack.role != "workers":
+            _switch(stack, upstream, old)
     for place in stack.places():
         place.keep(text)
     return upstream
@@ -60,7 +77,7 @@ def _serve(stack: Stack, old: Mapping[str, set[int]]) -> Upstream:
 
 def check_candidate(stack: Stack) -> Upstream:
     """The upstream file, if everything that can be known beforehand speaks for it; else Refused."""
-    upstream = read_upstream(stack.upstream_conf)
+    upstream = read_upstream(stack.upstream_conf, stack.own)
     check_upstream(upstream)
     for server in upstream.servers:
         if server.is_named and not server.is_worker and not stack.resolves(server.host):
@@ -78,7 +95,7 @@ def say_difference(stack: Stack, upstream: Upstream) -> None:
     if applied is None:
         print("what is being served now is not known; upstream.conf is applied whole")
         return
-    changes = difference(parse_upstream(applied, upstream.path), upstream)
+    changes = difference(parse_upstream(applied, upstream.path, stack.own), upstream)
     print("\n".join(f"  {change}" for change in changes or ["upstream.conf has not changed"]))
 
 
@@ -135,7 +152,18 @@ def _verify(stack: Stack, upstream: Upstream, old: Mapping[str, set[int]]) -> in
         ready = {found["port"] for found in place.figures() if found["ready"]}
         expected |= {f"{place.host}:{port}" for port in ready & served}
         removed |= {f"{place.host}:{port}" for port in old.get(place.host, set()) - wanted}
+    expected |= {name for server in upstream.served if (name := _name_elsewhere(stack, server))}
     return verify(stack.url, expected, removed, upstream.policy)
+
+
+def _name_elsewhere(stack: Stack, server: Server) -> str | None:
+    """What a worker of another host calls itself, where it is ready and can be asked from here too."""
+    if server.is_worker or not stack.answers(server.host, server.port):
+        return None
+    try:
+        return answered_by(f"http://{server.host}:{server.port}") or None
+    except Refused:
+        return None
 
 
 def _restore(stack: Stack, before: str | None, reason: str) -> str:
@@ -156,8 +184,9 @@ def _retire(stack: Stack, upstream: Upstream, old: Mapping[str, set[int]]) -> No
     removed = {host: sorted(ports - wanted) for host, ports in old.items()}
     if not any(removed.values()):
         return
-    print("waiting for the old nginx processes …", flush=True)
-    wait_for_old_processes(stack)
+    if stack.role != "workers":
+        print("waiting for the old nginx processes …", flush=True)
+        wait_for_old_processes(stack)
     for place in stack.places():
         if removed.get(place.host):
             print(f"draining {_named(removed[place.host])} on {place.host} …", flush=True)

@@ -10,6 +10,7 @@ from deploy.counted import counted
 from deploy.operations.find import operation
 from deploy.operations.stack import Place, Stack
 from deploy.refused import Refused
+from deploy.upstream.difference import label
 from deploy.upstream.read import Server, Upstream, parse_upstream
 
 MARGIN_SECONDS = 0.3
@@ -22,7 +23,10 @@ def rolling_restart(environ: Mapping[str, str]) -> None:
     with operation(environ) as stack:
         upstream = _applied(stack)
         work = [(place, server) for place in stack.places() for server in _workers(place, upstream)]
-        if sum(server.is_served for _, server in work) < 2:
+        others = [label(server) for server in upstream.served if not server.is_worker]
+        if not work:
+            raise Refused(f"this host runs no worker: run this where they are: {', '.join(others)}")
+        if sum(server.is_served for _, server in work) + len(others) < 2:
             remedy = "nobody would answer meanwhile: `make scale N=2` first"
             raise Refused(f"there is only one worker in rotation: {remedy}")
         with stack.settings() as told:
@@ -31,7 +35,8 @@ def rolling_restart(environ: Mapping[str, str]) -> None:
                 _restart(place, server, number, len(work))
                 if number < len(work):
                     time.sleep(pause_seconds(server))
-        print("; ".join([f"{counted(len(work), 'worker')} restarted", *told]))
+        left = [f"not restarted, as other hosts run them: {', '.join(others)}"] if others else []
+        print("; ".join([f"{counted(len(work), 'worker')} restarted", *told, *left]))
 
 
 def pause_seconds(server: Server) -> float:
@@ -55,7 +60,7 @@ def _restart(place: Place, server: Server, number: int, total: int) -> None:
 def _applied(stack: Stack) -> Upstream:
     for place in stack.places():
         if (text := place.applied()) is not None:
-            return parse_upstream(text, stack.upstream_conf)
+            return parse_upstream(text, stack.upstream_conf, stack.own)
     raise Refused("no app container is running: `docker compose up --detach` starts it")
 
 

@@ -21,13 +21,16 @@ def scale(environ: Mapping[str, str], wanted: str) -> None:
     if not wanted.isdecimal() or not 1 <= (number := int(wanted)) <= MOST:
         raise Refused(f"N={wanted} must be a number from 1 to {MOST}: make scale N=6")
     with operation(environ) as stack:
-        upstream = read_upstream(stack.upstream_conf)
+        upstream = read_upstream(stack.upstream_conf, stack.own)
         check_upstream(upstream)
         apply(stack, _scaled(stack, upstream, number))
 
 
 def _scaled(stack: Stack, upstream: Upstream, number: int) -> str:
     text, workers = text_of(stack.upstream_conf), upstream.workers
+    if stack.own is None:
+        hosts = ", ".join(sorted({server.host for server in upstream.servers}))
+        raise Refused(f"this host runs no worker: scale where they are: {hosts}")
     if not workers:
         raise Refused(
             "upstream.conf has no worker line to add others like: write `server app:8001;`"

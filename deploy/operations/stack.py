@@ -40,7 +40,11 @@ class Stack(Protocol):
 
     name: str  # for the user: which of the possible stacks this is
     url: str  # where nginx tells of its health, always over http
+    role: str  # all, or what this host has: edge (nginx), workers
     upstream_conf: Path
+    own: (
+        str | None
+    )  # the address by which upstream_conf may name this stack's workers; see deploy/upstream/read.py
     state: Path  # a folder of this machine, for the lock and for a refused file
 
     @property
@@ -79,6 +83,9 @@ class Stack(Protocol):
 
     def answers(self, host: str, port: int) -> bool:
         """Whether a server that upstream.conf lists accepts connections from where nginx is."""
+
+    def figures(self, host: str, port: int) -> dict[str, Any]:
+        """What a worker that upstream.conf lists says of itself there, as worker_figures has it."""
 
     def store(self, *, count: bool = True) -> dict[str, Any]:
         """Figures of Redis, as store_figures has them."""

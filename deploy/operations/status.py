@@ -22,6 +22,8 @@ from deploy.upstream.read import Upstream, parse_upstream, text_of
 
 HEADINGS = ("worker", "state", "up", "restarts", "in flight", "requests/min", "share", "errors/min")
 
+ELSEWHERE = ", elsewhere"
+
 
 def show_status(environ: Mapping[str, str], *, as_json: bool) -> int:
     """Print it; 0 when healthy, 1 when not."""
@@ -51,12 +53,15 @@ def collect(stack: Stack, *, lightly: bool = False) -> dict[str, Any]:
     places = stack.places()
     upstream = _served(stack, places)
     workers = _workers(places, upstream)
+    servers = _servers(stack, upstream) if upstream else []
+    _share(workers + servers)
     facts: dict[str, Any] = {
         "stack": stack.name,
+        "role": stack.role,
         "url": stack.url,
         "algorithm": algorithm(upstream) if upstream else None,
         "workers": workers,
-        "servers": elsewhere(upstream, stack.answers) if upstream else [],
+        "servers": servers,
         "nginx": _nginx(stack),
         "redis": stack.store(count=not lightly),
         "openssl": openssl_facts(stack.openssl()),
@@ -71,7 +76,7 @@ def collect(stack: Stack, *, lightly: bool = False) -> dict[str, Any]:
 def _served(stack: Stack, places: Sequence[Place]) -> Upstream | None:
     for place in places:
         if (text := place.applied()) is not None:
-            return parse_upstream(text, stack.upstream_conf)
+            return parse_upstream(text, stack.upstream_conf, stack.own)
     return None
 
 
@@ -87,14 +92,31 @@ def _workers(places: Sequence[Place], upstream: Upstream | None) -> list[dict[st
             server = servers.get(figures["port"])
             name = {"worker": f"{place.host}:{figures['port']}"}
             found.append({**name, "in_rotation": bool(server and server.is_served), **figures})
-    total = sum(worker.get("requests_last_minute", 0) for worker in found)
-    for worker in found:
-        share = worker.get("requests_last_minute", 0) / total if total else None
-        worker["share"] = None if share is None else round(share, 4)
     return found
 
 
+def _servers(stack: Stack, upstream: Upstream) -> list[dict[str, Any]]:
+    """What is started elsewhere, with its figures where it is a worker of this kind and can be asked from here."""
+    found = elsewhere(upstream, stack.answers)
+    for one in found:
+        host, _, port = one["server"].rpartition(":")
+        figures = stack.figures(host, int(port)) if one["answers"] else {}
+        if "in_flight" in figures:
+            one |= figures
+    return found
+
+
+def _share(workers: Sequence[dict[str, Any]]) -> None:
+    """Note each one's share of the requests that all of them answered."""
+    known = [worker for worker in workers if "requests_last_minute" in worker]
+    total = sum(worker["requests_last_minute"] for worker in known)
+    for worker in workers:
+        share = worker.get("requests_last_minute", 0) / total if total else None
+        worker["share"] = None if share is None else round(share, 4)
+
+
 def _nginx(stack: Stack) -> dict[str, Any]:
+    """Without one on this host, everything is 0."""
     processes = stack.nginx_processes()
     now = [process for process in processes if not process.shutting_down]
     old = sorted(process.age_seconds for process in processes if process.shutting_down)
@@ -109,19 +131,8 @@ def _nginx(stack: Stack) -> dict[str, Any]:
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:
-    nginx = facts["nginx"]
-    old = nginx["old_generations"]
-    generation = f"nginx     {nginx['processes']} processes, loaded {ago(nginx['generation_age_seconds'])} ago"
-    if old:
-        generation += f"; {old} older {'generation drains' if old == 1 else 'generations drain'}"
-    lines = [
-        facts["stack"],
-        "",
-        *table([HEADINGS, *map(_row, facts["workers"])]),
-        *_elsewhere(facts),
-        "",
-        generation,
-    ]
+    rows = [HEADINGS, *map(_row, everybody(facts))]
+    lines = [facts["stack"], "", *table(rows), *_elsewhere(facts), "", _nginx_line(facts)]
     lines += [_redis_line(facts["redis"]), f"openssl   {openssl_line(facts['openssl'])}"]
     lines += [f"upstream  {facts['algorithm'] or 'unknown'}"]
     if facts["edited"]:
@@ -130,10 +141,23 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     return [*lines, "", *warnings, *(facts["problems"] or ["healthy"])]
 
 
+def _nginx_line(facts: dict[str, Any]) -> str:
+    if facts["role"] == "workers":
+        return "nginx     on other hosts"
+    nginx = facts["nginx"]
+    old = nginx["old_generations"]
+    generation = f"nginx     {nginx['processes']} processes, loaded {ago(nginx['generation_age_seconds'])} ago"
+    if old:
+        generation += f"; {old} older {'generation drains' if old == 1 else 'generations drain'}"
+    return generation
+
+
 def _elsewhere(facts: dict[str, Any]) -> list[str]:
-    """A line for each server that is started elsewhere."""
+    """A line for each server that is started elsewhere and of which no more is known."""
     lines = []
     for server in facts["servers"]:
+        if "in_flight" in server:
+            continue
         state = "answers" if server["answers"] else "does not answer"
         state += "" if server["in_rotation"] else ", out of rotation"
         lines.append(f"{server['server']}  {state}, started elsewhere")
@@ -158,15 +182,29 @@ def state_of(worker: Mapping[str, Any]) -> str:
     return "not ready" if worker["state"] == "running" else str(worker["state"])
 
 
+def everybody(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The workers of this host, and those of others that say how they are; these have no `restarts`."""
+    others = [one for one in facts.get("servers", ()) if "in_flight" in one]
+    return [*facts["workers"], *({"worker": one["server"], **one} for one in others)]
+
+
+def started(worker: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Its state, how long it has been up, and its restarts; of another host's only that host knows all."""
+    if "restarts" in worker:
+        return state_of(worker), ago(worker["uptime_seconds"]), str(worker["restarts"])
+    return state_of({**worker, "state": "running"}) + ELSEWHERE, "-", "-"
+
+
 def _row(worker: dict[str, Any]) -> tuple[str, ...]:
     share = "-" if worker["share"] is None else f"{worker['share']:.1%}"
     counts = [str(worker.get(key, "-")) for key in ("in_flight", "requests_last_minute")]
-    up, restarts = ago(worker["uptime_seconds"]), str(worker["restarts"])
     errors = str(worker.get("errors_last_minute", "-"))
-    return (worker["worker"], state_of(worker), up, restarts, *counts, share, errors)
+    return (worker["worker"], *started(worker), *counts, share, errors)
 
 
 def _redis_line(redis: dict[str, Any]) -> str:
+    if not redis:
+        return "redis     asked by the hosts of the workers"
     if "error" in redis:
         return "redis     does not answer"
     about = "" if redis["exact"] else "about "

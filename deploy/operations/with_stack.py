@@ -40,6 +40,8 @@ def run_with_stack(command: Sequence[str], environ: Mapping[str, str]) -> int:
             return run_child(command, {**environ} | _facts_of_given(given, environ))
     else:
         stack = find_stack(environ)
+    if stack is not None and stack.role == "workers":
+        raise Refused("no nginx runs on this host: give HOST, the address of an edge host")
     if stack is not None:
         print(f"using {stack.name}", flush=True)
         return run_child(command, {**environ} | facts(stack))
@@ -114,5 +116,7 @@ def _expected(stack: Stack) -> dict[str, str]:
     places = stack.places()
     text = next((text for place in places if (text := place.applied()) is not None), None)
     path = stack.upstream_conf
-    upstream = read_upstream(path) if text is None else parse_upstream(text, path)
+    upstream = (
+        read_upstream(path, stack.own) if text is None else parse_upstream(text, path, stack.own)
+    )
     return facts_of(upstream, places=len(places))

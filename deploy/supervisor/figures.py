@@ -8,7 +8,8 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.ask import NoAnswer, ask
-from deploy.supervisor.health import readiness
+from deploy.networks import in_url
+from deploy.supervisor.health import not_ready, readiness
 
 ASK_SECONDS = 1.0
 WANTED = {
@@ -22,20 +23,29 @@ WANTED = {
 DURATIONS = "http_request_duration_seconds_bucket"
 
 
-def worker_figures(port: int) -> dict[str, Any]:
+def worker_figures(port: int, host: str = "127.0.0.1") -> dict[str, Any]:
     """`ready`, why not, and the counters; they are missing when the worker does not answer.
 
     `durations` are the requests since its start that took no longer than so many seconds.
     """
-    problem = readiness(port)
-    return {"ready": problem is None, "problem": problem, **_counters(port)}
-
-
-def _counters(port: int) -> dict[str, Any]:
+    problem = readiness(port, host=host)
     try:
-        answer = ask(f"http://127.0.0.1:{port}", "/metrics", seconds=ASK_SECONDS)
-        families = list(text_string_to_metric_families(answer.text))
-    except (NoAnswer, ValueError):  # away, or something else is there
+        metrics = ask(f"http://{in_url(host)}:{port}", "/metrics", seconds=ASK_SECONDS).text
+    except NoAnswer:
+        metrics = ""
+    return {"ready": problem is None, "problem": problem, **_counters(metrics)}
+
+
+def figures_from(status: int, readyz: str, metrics: str) -> dict[str, Any]:
+    """The same of a worker that somebody else has asked: the answer of /readyz, and /metrics."""
+    problem = not_ready(status, readyz)
+    return {"ready": problem is None, "problem": problem, **_counters(metrics)}
+
+
+def _counters(metrics: str) -> dict[str, Any]:
+    try:
+        families = list(text_string_to_metric_families(metrics))
+    except ValueError:  # something else is there
         return {}
     samples = [sample for family in families for sample in family.samples]
     found: dict[str, Any] = {WANTED[s.name]: int(s.value) for s in samples if s.name in WANTED}

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deploy.ask import NoAnswer, ask
+from deploy.networks import in_url
 from deploy.replace_file import replace_file
 from deploy.supervisor.programs import worker_ports
 
@@ -24,14 +25,16 @@ def readiness(port: int, *, host: str = "127.0.0.1", path: str = "/readyz") -> s
 
     A worker that is not ready says itself what it waits for.
     """
-    origin = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     try:
-        answer = ask(origin, path, seconds=1)
+        answer = ask(f"http://{in_url(host)}:{port}", path, seconds=1)
     except NoAnswer as error:
         return str(error)
-    if answer.status == 200:
-        return None
-    return _waits_for(answer.text) or f"{answer.status} {answer.text[:500]}"
+    return not_ready(answer.status, answer.text)
+
+
+def not_ready(status: int, text: str) -> str | None:
+    """What an answer of /readyz says; None when the worker is ready."""
+    return None if status == 200 else _waits_for(text) or f"{status} {text[:500]}"
 
 
 def check_health(folder: Path, nginx_runs: Callable[[], bool]) -> int:

@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from deploy.networks import read_workers_bind
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.listener import count_hang
 from deploy.times import read_times
@@ -38,8 +39,10 @@ ASKED = {"STARTING", "RUNNING"}
 class Watched:
     """One worker process, and how long there has been no sign of life of it."""
 
-    def __init__(self, name: str, port: int, pid: int, files: Path) -> None:
-        self.name, self.port, self.pid = name, port, pid
+    def __init__(
+        self, name: str, port: int, pid: int, files: Path, host: str = "127.0.0.1"
+    ) -> None:
+        self.name, self.port, self.pid, self.host = name, port, pid, host
         self.silent_seconds = 0.0
         self.listens: bool | None = None  # not known yet
         self._progress = files.with_suffix(".progress")
@@ -57,7 +60,8 @@ class Watched:
         if (progress := _content(self._progress)) != self._seen:
             self._seen, self.silent_seconds = progress, 0
         if self._question is None:
-            self._question = asyncio.create_task(ask(self.port, self._note_listening))
+            question = ask(self.port, self._note_listening, self.host)
+            self._question = asyncio.create_task(question)
 
     def _note_listening(self, listens: bool) -> None:
         """It may be starting or ending until it listens, and hang from then on: each has its own time."""
@@ -87,12 +91,13 @@ class Watched:
 
 
 class Watchdog:
-    """Looks after the workers of one supervisord until it is ended."""
+    """Looks after the workers of one supervisord, which listen on `host`, until it is ended."""
 
     def __init__(
-        self, supervisord: Supervisord, limit_seconds: float, drain_seconds: float
+        self, supervisord: Supervisord, host: str, limit_seconds: float, drain_seconds: float
     ) -> None:
         self._supervisord = supervisord
+        self._host = host
         self._limit_seconds = limit_seconds
         self._not_listening_seconds = limit_seconds + drain_seconds + START_SECONDS
         self._workers: dict[str, Watched] = {}
@@ -128,7 +133,7 @@ class Watchdog:
             port = worker_port(name)
             if port is not None and name not in self._workers:
                 files = self._supervisord.watched(name)
-                self._workers[name] = Watched(name, port, pid, files)
+                self._workers[name] = Watched(name, port, pid, files, self._host)
 
     def _replace(self, worker: Watched) -> None:
         silent, stack = worker.silent_seconds, worker.stack()
@@ -140,10 +145,14 @@ class Watchdog:
         worker.silent_seconds = 0
 
 
-async def ask(port: int, note_listening: Callable[[bool], None] = lambda _: None) -> bool:
+async def ask(
+    port: int,
+    note_listening: Callable[[bool], None] = lambda _: None,
+    host: str = "127.0.0.1",
+) -> bool:
     """Whether the worker answers, however long that takes; first it is noted whether anybody listens."""
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection(host, port)
     except OSError:
         note_listening(False)
         return False
@@ -182,7 +191,8 @@ def main() -> int:
     folder, socket = Path(os.environ["SUPERVISOR_DIR"]), Path(os.environ["SUPERVISOR_SOCKET"])
     limit = read_times(os.environ).watchdog_seconds
     drain = float(os.environ.get("DRAIN_SECONDS") or 10)
-    asyncio.run(Watchdog(Supervisord(folder, socket), limit, drain).run())
+    host = read_workers_bind(os.environ)
+    asyncio.run(Watchdog(Supervisord(folder, socket), host, limit, drain).run())
     return 1
 
 

@@ -21,18 +21,26 @@ from deploy.supervisor.programs import Program
 from deploy.upstream.read import OUR_HOST, Server, worker_name
 
 READY_SECONDS = 30.0
-LISTENS_ON = "127.0.0.1"  # taken there is taken on every address, too
 RUNS = {"STARTING", "RUNNING", "STOPPING"}
 DIED = {"BACKOFF", "FATAL", "STOPPED", "UNKNOWN"}
 
 
 class Workers:
-    """`host` is how X-Served-By names this place; `program` says how a worker is started in it."""
+    """`host` is how X-Served-By names this place; `program` says how a worker is started in it.
+
+    `asked` is an address at which each answers.
+    """
 
     def __init__(
-        self, supervisord: Supervisord, host: str, program: Callable[[Server], Program]
+        self,
+        supervisord: Supervisord,
+        host: str,
+        program: Callable[[Server], Program],
+        *,
+        asked: str = "127.0.0.1",  # what listens on every address listens there, too
     ) -> None:
         self.host = host
+        self._asked = asked
         self._supervisord = supervisord
         self._program = program
 
@@ -42,7 +50,7 @@ class Workers:
 
     def taken(self, ports: Sequence[int]) -> list[int]:
         """Those of `ports` on which something else listens, so that no worker can."""
-        return [port for port in ports if not is_free(LISTENS_ON, port)]
+        return [port for port in ports if not is_free(self._asked, port)]
 
     def start(self, ports: Sequence[int]) -> None:
         """Start workers and return when all are ready; Refused if one cannot be, and then none is left."""
@@ -85,7 +93,7 @@ class Workers:
     def move_streams(self) -> None:
         """Have event streams come again through nginx's new processes, before the old ones leave."""
         for port in self.ports():
-            if readiness(port):
+            if readiness(port, host=self._asked):
                 continue  # one that is only starting would end, and has no streams
             with suppress(xmlrpc.client.Fault):  # it has ended since, and its streams with it
                 self._supervisord.signal_program(worker_name(port), "USR1")
@@ -99,7 +107,7 @@ class Workers:
             uptime = info["now"] - info["start"] if info["statename"] in RUNS else 0
             restarts = max(0, starts(self._supervisord.folder, worker_name(port)) - 1)
             here = {"port": port, "state": info["statename"].lower(), "uptime_seconds": uptime}
-            found.append({**here, "restarts": restarts, **worker_figures(port)})
+            found.append({**here, "restarts": restarts, **worker_figures(port, self._asked)})
         return found
 
     def keep(self, text: str) -> None:
@@ -153,7 +161,7 @@ class Workers:
     def _wait_until_ready(self, ports: Sequence[int]) -> None:
         deadline = time.monotonic() + READY_SECONDS
         waiting = dict.fromkeys(ports, "")
-        while waiting := {port: text for port in waiting if (text := readiness(port))}:
+        while waiting := {port: text for port in waiting if (text := self._problem(port))}:
             states = self._supervisord.states()
             for port, text in waiting.items():
                 if states.get(worker_name(port)) in DIED:
@@ -161,6 +169,9 @@ class Workers:
                 if time.monotonic() > deadline:
                     raise Refused(f"worker {port} is not ready after {READY_SECONDS:g} s: {text}")
             time.sleep(0.05)
+
+    def _problem(self, port: int) -> str | None:
+        return readiness(port, host=self._asked)
 
     def _last_words(self, port: int) -> str:
         log = self._described(port).output

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from deploy.refused import Refused
 from deploy.replace_file import replace_file
-from deploy.upstream.read import OUR_HOST, THIS_MACHINE, Server, Upstream, UpstreamError, text_of
+from deploy.upstream.difference import label
+from deploy.upstream.read import THIS_MACHINE, Server, Upstream, UpstreamError, text_of
 
-PORT = re.compile(rf"(\bserver\s+{OUR_HOST}:)\d+")
+PORT = re.compile(r"(\bserver\s+\S+:)\d+")
 CODE = re.compile(r"[^;#]*")  # a line up to its `;`
 ASIDE = re.compile(r"\s+(?:down|drain|backup)(?=\s|$)")
 
@@ -87,8 +88,10 @@ def find_server(upstream: Upstream, word: str) -> Server:
         names = {f"{server.host}:{server.port}"}
         if server.is_worker:
             names |= {str(server.port), server.name}
-            names |= {f"{host}:{server.port}" for host in THIS_MACHINE}  # as `make status` has it
+            hosts = (upstream.own,) if upstream.own else THIS_MACHINE  # as `make status` has it
+            names |= {f"{host}:{server.port}" for host in hosts}
         if word in names:
             return server
-    known = ", ".join(str(server.port) for server in upstream.workers)
-    raise Refused(f"upstream.conf has no server {word}; its workers are {known}")
+    kind = "workers" if upstream.workers else "servers"
+    known = ", ".join(map(label, upstream.workers or upstream.servers))
+    raise Refused(f"upstream.conf has no server {word}; its {kind} are {known}")

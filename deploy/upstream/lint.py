@@ -24,7 +24,7 @@ def check_upstream(upstream: Upstream) -> None:
         raise UpstreamError(upstream.path, None, "no server line: add `server app:8001;`")
     for server in upstream.servers:
         _check_parameters(upstream, server)
-        _check_worker_port(upstream, server)
+        _check_worker(upstream, server)
     _check_directives(upstream)
     _check_duplicates(upstream)
     if not upstream.served:
@@ -60,7 +60,10 @@ def _check_directives(upstream: Upstream) -> None:
         raise UpstreamError(upstream.path, upstream.lines[found[1]], text)
 
 
-def _check_worker_port(upstream: Upstream, server: Server) -> None:
+def _check_worker(upstream: Upstream, server: Server) -> None:
+    if server.is_worker and upstream.own is None:
+        text = f"`{OUR_HOST}` is a worker of this host, which runs none (ROLE=edge): write the address of its host"
+        raise UpstreamError(upstream.path, server.line, text)
     if server.is_worker and server.port < LOWEST_PORT:
         text = f"a worker cannot listen on port {server.port}: write a port from {LOWEST_PORT} up"
         raise UpstreamError(upstream.path, server.line, text)
@@ -68,8 +71,10 @@ def _check_worker_port(upstream: Upstream, server: Server) -> None:
 
 def _check_duplicates(upstream: Upstream) -> None:
     seen: dict[tuple[str, int], int] = {}
+    here = () if upstream.own else THIS_MACHINE
     for server in upstream.servers:
-        address = (OUR_HOST if server.host in THIS_MACHINE else server.host, server.port)
+        is_ours = server.is_worker or server.host in here
+        address = (OUR_HOST if is_ours else server.host, server.port)
         if address in seen:
             text = f"{server.host}:{server.port} is already on line {seen[address]}: it would get twice its share"
             raise UpstreamError(upstream.path, server.line, text)

@@ -1,6 +1,7 @@
 """Reading nginx/upstream.conf, the single list of workers; everything else is derived from it.
 
-nginx's own grammar is read by crossplane.  A worker is a server line whose host is `app`.
+nginx's own grammar is read by crossplane.  A worker of this host is a server line whose host is `app`, or the
+address that its workers listen on, so that several hosts can have the same file.
 """
 
 from __future__ import annotations
@@ -52,22 +53,17 @@ class Server:
     port: int
     parameters: tuple[str, ...]
     line: int
+    has_own_address: bool = False  # that of WORKERS_BIND
 
     @property
     def is_worker(self) -> bool:
         """Whether this stack starts it."""
-        return self.host == OUR_HOST
+        return self.host == OUR_HOST or self.has_own_address
 
     @property
     def is_named(self) -> bool:
         """Whether the host is a name that has to be looked up, rather than an address."""
-        if self.host.startswith("unix:"):
-            return False
-        try:
-            ipaddress.ip_address(self.host.strip("[]"))
-        except ValueError:
-            return True
-        return False
+        return not self.host.startswith("unix:") and _address(self.host) is None
 
     @property
     def is_served(self) -> bool:
@@ -95,6 +91,9 @@ class Upstream:
     servers: tuple[Server, ...]
     directives: Mapping[str, tuple[str, ...]]  # what else stands there: zone, keepalive, policy
     lines: Mapping[str, int]  # on which line each of those stands
+    own: str | None = (
+        ""  # the address whose lines this stack starts, beside `app`; None: it starts no worker
+    )
 
     @property
     def workers(self) -> tuple[Server, ...]:
@@ -112,21 +111,29 @@ class Upstream:
         return next((name for name in POLICIES if name in self.directives), "round_robin")
 
 
-def read_upstream(path: Path) -> Upstream:
-    """The upstream in `path`; UpstreamError names the line that nginx's grammar does not allow."""
+def read_upstream(path: Path, own: str | None = "") -> Upstream:
+    """The upstream in `path`; UpstreamError names the line that nginx's grammar does not allow.
+
+    `own` is the address that this host's workers listen on, where lines may name it; None where it has none.
+    """
     block = _only_block(path)
     servers = [_server(path, item) for item in block if item["directive"] == "server"]
+    address = _address(own or "")
+    servers = [
+        replace(one, has_own_address=bool(address) and _address(one.host) == address)
+        for one in servers
+    ]
     named = {item["directive"]: tuple(item["args"]) for item in block}
     lines = {item["directive"]: item["line"] for item in block}
-    return Upstream(path, tuple(servers), named, lines)
+    return Upstream(path, tuple(servers), named, lines, own)
 
 
-def parse_upstream(text: str, path: Path) -> Upstream:
+def parse_upstream(text: str, path: Path, own: str | None = "") -> Upstream:
     """The upstream in a copy of `path` that was kept as text."""
     with tempfile.NamedTemporaryFile("w", suffix=".conf", newline="", encoding="utf-8") as copy:
         copy.write(text)
         copy.flush()
-        return replace(read_upstream(Path(copy.name)), path=path)
+        return replace(read_upstream(Path(copy.name), own), path=path)
 
 
 def text_of(path: Path) -> str:
@@ -140,6 +147,14 @@ def text_of(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UpstreamError(path, line, "not UTF-8: save the file as UTF-8") from None
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that `host` is; None for a name."""
+    try:
+        return ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
 
 
 def _only_block(path: Path) -> list[dict[str, Any]]:
