@@ -21,6 +21,7 @@ DOTS := (while sleep 5 </dev/null >/dev/null 2>&1; do printf . >&2; done) & dots
 NEEDS_run := the stack
 NEEDS_loadtest := the load test
 NEEDS_test := testing
+NEEDS_audit := \`make audit\`
 
 # What pip and Python are told of other projects must not lead them elsewhere.
 export PIP_USER := 0
@@ -38,7 +39,8 @@ endif
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run dev stop logs user end-sessions check reload scale drain undrain rolling-restart status \
-	test lint format loadtest loadtest-ui loadtest-mutants bench-loadtest compare longconn proof-operations proof-failover kubernetes-test bench lock clean
+	test lint format loadtest loadtest-ui loadtest-mutants bench-loadtest compare longconn proof-operations proof-failover \
+	kubernetes-test bench lock sbom audit clean
 
 # One line a target, or a few that belong together: `##+` joins a target to the line before.
 help: ## This list. Settings: make run HTTP_PORT=8090
@@ -146,9 +148,16 @@ lock: $(VENV)/test ## Choose the newest allowed versions
 	$(LOCK) --upgrade pyproject.toml -c $(LOCKS)/test.txt -o $(LOCKS)/app.txt
 	$(LOCK) --upgrade pyproject.toml --group native -c $(LOCKS)/test.txt -o $(LOCKS)/run.txt
 	$(LOCK) --upgrade --group loadtest -c $(LOCKS)/test.txt -o $(LOCKS)/loadtest.txt
+	$(LOCK) --upgrade --group audit -c $(LOCKS)/test.txt -o $(LOCKS)/audit.txt
 	$(LOCK) --upgrade --group peers -o lab/cost/peers/requirements.txt
 	npm install --prefix lab/cost/peers --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 	$(PY) -m deploy pin-images
+
+sbom: $(VENV)/run ## Lists of all parts
+	@$(PY) -m deploy sbom
+
+audit: $(VENV)/audit ##+ what is known of them
+	@$(PY) -m deploy audit
 
 clean: ## Stop the stack; delete its data and .venv
 	@if [ -x $(PY) ]; then $(PY) -m deploy stop; fi

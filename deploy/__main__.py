@@ -57,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
         container,
         health,
         https,
+        sbom,
+        audit,
         pin_images,
     ]
     for command in simple:
@@ -277,6 +279,23 @@ def https(_: argparse.Namespace) -> None:
     from deploy.supervisor.https import prepare_https
 
     prepare_https(os.environ)
+
+
+def sbom(_: argparse.Namespace) -> int:
+    """Write a list of all parts of each lock and each image into .stack/sbom, in CycloneDX; 1 when an image is missing."""
+    from deploy.supply.sbom import write_lists
+
+    return write_lists(ROOT / ".stack/sbom")
+
+
+def audit(_: argparse.Namespace) -> int:
+    """Compare the locked packages with what is known against them.
+
+    0: nothing is. 1: something is. 3: that could not be found out, for some or for all.
+    """
+    from deploy.supply.advisories import audit as audit_locks
+
+    return audit_locks()
 
 
 def pin_images(_: argparse.Namespace) -> None:

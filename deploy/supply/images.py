@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 from deploy.refused import Refused
+from deploy.supply.docker import docker
 
 FILES = (
     *("docker-compose.yml", "deploy/Dockerfile", "loadtest/Dockerfile"),
@@ -18,7 +18,7 @@ DEFAULT = re.compile(
 
 
 def pin_images(root: Path) -> None:
-    """Pull each image by its tag, and write its digest behind the tag; Refused where one cannot be pulled.
+    """Pull each image by its tag, and write its digest behind the tag; where one cannot be pulled nothing is written.
 
     The digest is that of the index, which is the same for each kind of processor.
     """
@@ -33,24 +33,12 @@ def pin_images(root: Path) -> None:
 
 
 def _digest(image: str) -> str:
-    _docker("pull", "--quiet", image)
+    docker("pull", "--quiet", image)
     name = image.partition(":")[0]
-    shown = _docker(
+    shown = docker(
         "image", "inspect", "--format", "{{range .RepoDigests}}{{println .}}{{end}}", image
     )
     digests = dict(line.split("@") for line in shown.split())
     if name not in digests:
         raise Refused(f"{image} has no digest here: the images stay as they are")
     return digests[name]
-
-
-def _docker(*argv: str) -> str:
-    try:
-        return subprocess.run(["docker", *argv], capture_output=True, text=True, check=True).stdout
-    except FileNotFoundError:
-        raise Refused("Docker is not installed: the images keep their digests") from None
-    except subprocess.CalledProcessError as error:
-        said = error.stderr.strip()
-        raise Refused(
-            f"docker {' '.join(argv[:3])}: {said}\nthe images keep their digests"
-        ) from None

@@ -226,6 +226,22 @@ def test_status(operated: Operated) -> None:
     assert [one["program"] for one in facts["openssl"] if one["version"]] == ["nginx", "Python"]
 
 
+def test_lists_of_all_parts(operated: Operated) -> None:
+    """`make sbom` lists what is in each image: the system, its packages, and Python's."""
+    said = operated.done("sbom")
+    lists = [json.loads(path.read_text()) for path in operated.folder.glob(".stack/sbom/image-*")]
+    parts = {
+        one["metadata"]["component"]["name"]: {part["name"] for part in one["components"]}
+        for one in lists
+    }
+
+    assert "not here" not in said
+    assert len(parts) == 4
+    assert all({"debian", "libc6"} <= names for names in parts.values())
+    assert sorted("tornado" in names for names in parts.values()) == [False, False, False, True]
+    assert sorted("locust" in names for names in parts.values()) == [False, False, False, True]
+
+
 def test_found_without_being_named(operated: Operated) -> None:
     """A load test without HOST or STACK meets the running containers of this folder, and knows their workers."""
     show = 'echo "load: $HOST $WORKERS"'
