@@ -69,8 +69,9 @@ def _is_here(image: str) -> bool:
 
 
 def _pull(image: str) -> None:
-    print(f"{image} is not on this machine: pulling it", flush=True)
+    name = image.partition("@")[0]  # without the digest
+    print(f"{name} is not on this machine: pulling it", flush=True)
     done = subprocess.run(["docker", "pull", image], stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise Refused(f"no registry gives {image} ({why}); {BUILD}")
+        raise Refused(f"no registry gives {name} ({why}); {BUILD}")
