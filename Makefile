@@ -52,7 +52,7 @@ help: ## This list. Settings: make run HTTP_PORT=8090
 
 ##@ Run
 # What Docker lacks is said before anything is installed.
-run: $(if $(filter docker,$(STACK)),,$(VENV)/run) ## The whole stack without Docker; STACK=docker: with it
+run: $(if $(filter docker,$(STACK)),,$(VENV)/run) ## The stack without Docker; STACK=docker: with it
 	@$(if $(filter docker,$(STACK)),$(PYTHON),$(PY)) -m deploy run
 
 dev: $(VENV)/run ## The same; an edit of app/ shows within 2 s

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
-from contextlib import suppress
+import time
 from pathlib import Path
 
 from deploy.native.changes import Changes
 from deploy.native.options import Options
 from deploy.native.programs import supervisord_of
+from deploy.native.rotate import rotate_logs
 from deploy.refused import Refused
 
 LOOK_SECONDS = 0.5
-ROTATE_THEMSELVES = ("security.log", "supervisord.log")
-MOST_BYTES = 10 << 20  # of a log; as much again is kept of what it held before
 
 
 def attend(options: Options, process: subprocess.Popen[bytes]) -> None:
@@ -28,26 +25,12 @@ def attend(options: Options, process: subprocess.Popen[bytes]) -> None:
             raise Refused(
                 f"{options.stack_dir} was deleted while the stack ran: it has been stopped"
             )
-        for path in options.logs.glob("*.log"):
-            if path.name not in ROTATE_THEMSELVES:
-                rotate(path)
+        rotate_logs(options.logs, time.time())
         if changes:
             changes.report()
         if (stopped := supervisord.stopped) and stopped != told:
             print(stopped, flush=True)
         told = stopped
-
-
-def rotate(path: Path) -> None:
-    """Move what a log of 10 MB holds to PATH.1, which it replaces.
-
-    Whoever writes has the file open, and goes on at its new end.  What is written between the copy and
-    the cut is lost: a line at most.
-    """
-    with suppress(FileNotFoundError):  # somebody is deleting the folder
-        if path.stat().st_size >= MOST_BYTES:
-            shutil.copyfile(path, f"{path}.1")
-            os.truncate(path, 0)
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

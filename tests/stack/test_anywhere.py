@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.native.attend import MOST_BYTES
+from deploy.native.rotate import MOST_BYTES
 from deploy.native.scratch import (
     end_run,
     free_ports,
