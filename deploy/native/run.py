@@ -172,7 +172,7 @@ def _https_lines(options: Options) -> list[str]:
     if options.https.only:
         return []
     warning = (
-        "" if options.https.given else "; browsers warn, as nobody vouches for its certificate"
+        "" if options.https.given else "; browsers warn, as its certificate is self-signed"
     )
     return [f"{https_url(options)}/  the same over https{warning}"]
 

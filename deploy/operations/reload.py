@@ -141,7 +141,7 @@ def _switch(stack: Stack, upstream: Upstream, old: Mapping[str, set[int]]) -> No
         count = _verify(stack, upstream, old)
     except Refused as error:
         raise Refused(_restore(stack, before, str(error))) from None
-    print(f"  new processes answer; {count} requests reached whom they should", flush=True)
+    print(f"  new processes answer; {count} requests reached the expected workers", flush=True)
 
 
 def _verify(stack: Stack, upstream: Upstream, old: Mapping[str, set[int]]) -> int:
