@@ -74,5 +74,5 @@ def _network(name: str, word: str) -> str:
         remedy = "write 192.0.2.7, or 10.0.0.0/8"
         raise Refused(f"{name}: {word} is not a network: {remedy}") from None
     if network.prefixlen == 0:
-        raise Refused(f"{name}: {word} is everybody: name the networks that are meant")
+        raise Refused(f"{name}: {word} matches every address: name specific networks")
     return str(network)

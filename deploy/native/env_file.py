@@ -62,7 +62,7 @@ def _setting(line: str) -> dict[str, str]:
     if not line or line.startswith("#"):
         return {}
     if unprinted := UNPRINTED.search(line):
-        raise ValueError(f"the character U+{ord(unprinted[0]):04X} cannot be seen: take it out")
+        raise ValueError(f"the character U+{ord(unprinted[0]):04X} is invisible: remove it")
     match = LINE.fullmatch(line)
     if match is None:
         raise ValueError(_no_setting(line))
@@ -96,7 +96,7 @@ def _quoted(name: str, text: str) -> str:
 
 def _why_not_quoted(quote: str, text: str) -> str:
     if quote not in text[1:]:
-        return f"the closing {quote} is missing, and a value ends on its line"
+        return f"the closing {quote} is missing, and a value may not span lines"
     if quote == '"' and re.search(r"\$|\\[^\"\\$]", text):
         return 'Compose expands $ and \\ inside "…"'
     return f"nothing may follow the closing {quote}"

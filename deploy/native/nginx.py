@@ -46,7 +46,7 @@ def check_name(what: str, folder: Path) -> None:
         known = unusable[0] if unusable[0].isprintable() else f"U+{ord(unusable[0]):04X}"
         raise Refused(
             f"{what}, {str(folder)!r}, has the character {known} in its name, "
-            "which nginx cannot take: rename it, or choose another"
+            "which nginx cannot handle: rename it, or choose another"
         )
 
 
@@ -81,7 +81,7 @@ def nginx_version(program: Path) -> str:
         raise Refused(f"{program} cannot be started: {error.strerror}") from None
     found = re.search(r"nginx/((\d+)\.(\d+)\.(\d+))", said)
     if not found:
-        raise Refused(f"{program} is no nginx: {said.strip()[:80]!r} is what it says to -v")
+        raise Refused(f"{program} is not nginx: `-v` printed {said.strip()[:80]!r}")
     if tuple(map(int, found.groups()[1:])) < OLDEST:
         least = ".".join(map(str, OLDEST))
         raise Refused(f"{program} is nginx {found[1]}, and {least} or later is needed")

@@ -171,9 +171,7 @@ def _welcome(options: Options, upstream: Upstream, environ: Mapping[str, str]) -
 def _https_lines(options: Options) -> list[str]:
     if options.https.only:
         return []
-    warning = (
-        "" if options.https.given else "; browsers warn, as its certificate is self-signed"
-    )
+    warning = "" if options.https.given else "; browsers warn, as its certificate is self-signed"
     return [f"{https_url(options)}/  the same over https{warning}"]
 
 

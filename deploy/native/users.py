@@ -59,7 +59,7 @@ def _password() -> str:
         return sys.stdin.readline().rstrip("\n")
     password = getpass.getpass("password: ")
     if getpass.getpass("again: ") != password:
-        raise Refused("the two differ; nothing was changed")
+        raise Refused("the passwords differ; nothing was changed")
     return password
 
 

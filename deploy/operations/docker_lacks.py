@@ -30,7 +30,7 @@ def _client() -> str | None:
 def _compose() -> str | None:
     code, version, _ = _ask("compose", "version", "--short")
     if code:
-        return f"Docker is here without Compose; {INSTALL}"
+        return f"Docker Compose is not installed; {INSTALL}"
     return _too_old("Compose", version, COMPOSE)
 
 

@@ -74,4 +74,4 @@ def _pull(image: str) -> None:
     done = subprocess.run(["docker", "pull", image], stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise Refused(f"no registry gives {name} ({why}); {BUILD}")
+        raise Refused(f"no registry has {name} ({why}); {BUILD}")

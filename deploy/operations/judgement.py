@@ -18,7 +18,7 @@ REMEDIES = {
     "NOPERM": MAY_NOT,
     "ACL failure": MAY_NOT,  # the same, inside a script
     "NOAUTH": "name or password in REDIS_URL are missing or wrong",
-    "LOADING": "it still reads its data: wait",
+    "LOADING": "it is still loading its data: wait",
     "CLUSTERDOWN": "a part of the cluster has no server: start it again",
 }
 
@@ -47,7 +47,7 @@ def _of_workers(facts: Facts, upstream: Upstream | None) -> Iterator[str]:
         here = {worker["port"] for worker in facts["workers"]}
         for server in upstream.workers:
             if server.port not in here:
-                yield f"worker {server.port} is not there: `make reload` starts it"
+                yield f"worker {server.port} is not running: `make reload` starts it"
     if not facts["workers"] and facts.get("role") != "edge":
         yield "no worker is running"
     if not facts["nginx"]["processes"] and facts.get("role") != "workers":
@@ -84,11 +84,11 @@ def _of_failover(redis: Facts) -> Iterator[str]:
         if "error" in sentinel:
             yield f"{name} does not answer: start it, or fewer than its quorum may be left"
         elif 1 + sentinel["other_sentinels"] < sentinel["quorum"]:
-            yield f"{name} sees fewer Sentinels than its quorum of {sentinel['quorum']}: nobody could be promoted"
+            yield f"{name} sees fewer Sentinels than its quorum of {sentinel['quorum']}: no failover is possible"
         elif sentinel["says_down"]:
-            yield f"{name} takes the master {sentinel['master']} for down: wait for the failover"
+            yield f"{name} considers the master {sentinel['master']} down: wait for the failover"
     if redis.get("sentinels") and not redis["servers"][0].get("replicas"):
-        yield "no replica follows the master: nobody could take over; start one"
+        yield "no replica follows the master: no failover is possible; start one"
     if uncovered := redis.get("slots_uncovered"):
         yield f"{uncovered} slots of the cluster have no primary: their users get 503; start it or its replica"
 
@@ -99,7 +99,7 @@ def _of_redis_server(server: Facts) -> Iterator[str]:
         yield remedy(f"{name} does not answer: {server['error']}")
         return
     if server["loading"]:
-        yield f"{name} still reads its data: wait"
+        yield f"{name} is still loading its data: wait"
     elif server["role"] == "slave":
         yield f"{name} is a replica, and takes no writes: point REDIS_URL at the master"
     elif server["refuses_writes"]:

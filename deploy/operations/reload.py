@@ -81,7 +81,7 @@ def check_candidate(stack: Stack) -> Upstream:
     check_upstream(upstream)
     for server in upstream.servers:
         if server.is_named and not server.is_worker and not stack.resolves(server.host):
-            text = f"{server.host} is no name that can be looked up here: correct it, or write an address"
+            text = f"{server.host} cannot be resolved here: correct it, or write an address"
             raise UpstreamError(upstream.path, server.line, text)
     for place in stack.places():
         _check_ports(upstream, place)
@@ -93,7 +93,7 @@ def say_difference(stack: Stack, upstream: Upstream) -> None:
     """Print what is about to change, or that nothing is."""
     applied = next((text for place in stack.places() if (text := place.applied())), None)
     if applied is None:
-        print("what is being served now is not known; upstream.conf is applied whole")
+        print("the current configuration is unknown; all of upstream.conf is applied")
         return
     changes = difference(parse_upstream(applied, upstream.path, stack.own), upstream)
     print("\n".join(f"  {change}" for change in changes or ["upstream.conf has not changed"]))
@@ -175,7 +175,7 @@ def _restore(stack: Stack, before: str | None, reason: str) -> str:
     replace_file(stack.upstream_conf, before)
     reload_nginx(stack)
     wait_for_old_processes(stack)
-    return f"{reason}\nupstream.conf is again as it was served before; yours is kept as {refused}"
+    return f"{reason}\nupstream.conf was restored to the last working version; yours is kept as {refused}"
 
 
 def _retire(stack: Stack, upstream: Upstream, old: Mapping[str, set[int]]) -> None:

@@ -27,7 +27,7 @@ def rolling_restart(environ: Mapping[str, str]) -> None:
         if not work:
             raise Refused(f"this host runs no worker: run this where they are: {', '.join(others)}")
         if sum(server.is_served for _, server in work) + len(others) < 2:
-            remedy = "nobody would answer meanwhile: `make scale N=2` first"
+            remedy = "no worker would answer meanwhile: `make scale N=2` first"
             raise Refused(f"there is only one worker in rotation: {remedy}")
         with stack.settings() as told:
             for number, (place, server) in enumerate(work, start=1):
@@ -53,7 +53,7 @@ def _restart(place: Place, server: Server, number: int, total: int) -> None:
     except Refused as error:
         left = total - number
         untouched = f"{counted(left, 'worker')} {'was' if left == 1 else 'were'} not touched"
-        raise Refused(f"{error}\nstopped here; {untouched}. Mend it, then run this again") from None
+        raise Refused(f"{error}\nstopped here; {untouched}. Fix it, then run this again") from None
     print(f"ready after {time.monotonic() - began:.1f} s", flush=True)
 
 

@@ -35,7 +35,7 @@ def verify(url: str, expected: Set[str], removed: Set[str], policy: str) -> int:
         if not name:  # SERVED_BY=0: workers do not say who they are
             return count
         if name in removed:
-            raise Refused(f"{name} still answers, though it was taken out")
+            raise Refused(f"{name} still answers although it was removed")
         reached = seen >= expected if policy in SPREADING else bool(seen & expected)
         if count >= ROUNDS * len(expected) and (reached or not expected):
             return count

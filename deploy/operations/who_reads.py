@@ -19,7 +19,7 @@ def who_reads(path: Path, environ: Mapping[str, str]) -> str:
     if stack is None:
         return f"no stack runs: `make run` reads it; for Docker {_in_docker(path)}"
     if stack.reads_users(path):
-        return f"{stack.name} reads it: it holds from the next login on"
+        return f"{stack.name} reads this file: the change applies from the next login"
     needed = _in_docker(path)
     if isinstance(stack, NativeStack):
         needed = f"write USERS_FILE={path} into .env, then `make stop` and `make run`"

@@ -104,7 +104,7 @@ def answers(url: str) -> bool:
 
 def _facts_of_given(host: str, environ: Mapping[str, str]) -> dict[str, str]:
     if not answers(host):
-        raise Refused(f"no stack answers at HOST={host}; leave HOST away, and one is started")
+        raise Refused(f"no stack answers at HOST={host}; omit HOST, and one is started")
     print(f"using the stack at {host}", flush=True)
     given = {name: environ[name] for name in EXPECTED if environ.get(name)}
     facts = upstream_facts(read_options(environ).upstream_conf)

@@ -165,7 +165,7 @@ class Workers:
             states = self._supervisord.states()
             for port, text in waiting.items():
                 if states.get(worker_name(port)) in DIED:
-                    raise Refused(f"worker {port} ended at its start{self._last_words(port)}")
+                    raise Refused(f"worker {port} ended while it started{self._last_words(port)}")
                 if time.monotonic() > deadline:
                     raise Refused(f"worker {port} is not ready after {READY_SECONDS:g} s: {text}")
             time.sleep(0.05)

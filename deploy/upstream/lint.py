@@ -56,7 +56,7 @@ def _check_directives(upstream: Upstream) -> None:
         raise UpstreamError(upstream.path, upstream.lines[name], text)
     found = [name for name in POLICIES if name in upstream.directives]
     if len(found) > 1:
-        text = f"{' and '.join(found)} are two policies: keep one"
+        text = f"{' and '.join(found)} are both policies: keep one"
         raise UpstreamError(upstream.path, upstream.lines[found[1]], text)
 
 

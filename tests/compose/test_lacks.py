@@ -25,12 +25,12 @@ def test_no_engine(stack: Stack) -> None:
 
 
 def test_no_registry(stack: Stack) -> None:
-    """An image that no registry gives is named in one line, with the script that makes the images."""
+    """An image that no registry has is named in one line, with the script that makes the images."""
     done = run(stack, NGINX_IMAGE="127.0.0.1:9/nginx")
     (said,) = [line for line in done.stderr.splitlines() if not line.startswith("make:")]
 
     assert done.returncode
-    assert said.startswith("error: no registry gives 127.0.0.1:9/nginx (")
+    assert said.startswith("error: no registry has 127.0.0.1:9/nginx (")
     assert "deploy/offline/build-images" in said
 
 

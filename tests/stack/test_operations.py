@@ -294,7 +294,7 @@ def test_worker_that_cannot_start(start_stack: StartStack) -> None:
     boots = [boot_of(port) for port in stack.worker_ports]
     code, said = operate(stack, "scale", "5")
     assert code == 1
-    assert "ended at its start" in said
+    assert "ended while it started" in said
     assert "session-secret is empty" in said
     code, said = operate(stack, "rolling-restart")
     assert code == 1

@@ -13,7 +13,7 @@ from deploy.refused import Refused
 NO_COMPOSE = "echo 'docker: unknown command: docker compose' >&2; exit 1"  # as docker 28 says it
 NO_ENGINE = "echo 'Cannot connect to the Docker daemon at unix:///x. Is it running?' >&2; exit 1"
 MACHINES = {
-    "without Compose": (NO_COMPOSE, "echo 28.2.2", "Docker is here without Compose"),
+    "without Compose": (NO_COMPOSE, "echo 28.2.2", "Docker Compose is not installed"),
     "old Compose": ("echo v2.19.1", "echo 28.2.2", "Compose v2.19.1 is too old, and 2.20.2"),
     "no engine": ("echo 2.20.2", NO_ENGINE, "no Docker engine answers (Cannot connect to"),
     "old engine": ("echo 2.26.1-4", "echo 24.0.9", "Docker Engine 24.0.9 is too old, and 25"),

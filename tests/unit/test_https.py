@@ -138,10 +138,13 @@ def refusals(tmp_path: Path) -> dict[str, tuple[dict[str, str], str]]:
         "names": ({"HTTPS_NAMES": 'a"; return 200;'}, "neither a host name nor an address"),
         "secret": ({"NGINX_SECRET": 'x"; return 200; #' * 3}, "NGINX_SECRET must be 32 to 128"),
         "exempt": ({"EXEMPT_NETWORKS": "10.0.0.1/8"}, "EXEMPT_NETWORKS: 10.0.0.1/8 is not a net"),
-        "exempt all": ({"EXEMPT_NETWORKS": "0.0.0.0/0"}, "EXEMPT_NETWORKS: 0.0.0.0/0 is everybody"),
+        "exempt all": (
+            {"EXEMPT_NETWORKS": "0.0.0.0/0"},
+            "EXEMPT_NETWORKS: 0.0.0.0/0 matches every address",
+        ),
         "bind": ({"BIND": "here"}, "BIND=here is not an address"),
         "proxy": ({"TRUSTED_PROXIES": "10.0.0.1/8"}, "10.0.0.1/8 is not a network"),
-        "proxies": ({"TRUSTED_PROXIES": "10.0.0.1, ::/0"}, "::/0 is everybody"),
+        "proxies": ({"TRUSTED_PROXIES": "10.0.0.1, ::/0"}, "::/0 matches every address"),
     }
 
 

@@ -51,7 +51,7 @@ def test_all_is_well() -> None:
 
 STATES: dict[str, tuple[Callable[[dict[str, Any]], None], str, str]] = {
     "replica": (of_redis(role="slave"), "is a replica", "point REDIS_URL at the master"),
-    "loading": (of_redis(loading=True), "still reads its data", "wait"),
+    "loading": (of_redis(loading=True), "is still loading its data", "wait"),
     "full": (of_redis(refuses_writes="OOM ..."), "refuses writes: OOM", "raise maxmemory"),
     "disk": (of_redis(refuses_writes="MISCONF ..."), "refuses writes: MISCONF", "make room there"),
     "alone": (of_redis(refuses_writes="NOREPLICAS ..."), "NOREPLICAS", "min-replicas-to-write"),

@@ -127,7 +127,7 @@ def test_old_nginx_is_refused(tmp_path: Path) -> None:
     old = {"STACK_DIR": str(tmp_path / "s"), "NGINX": str(nginx_that_says(tmp_path, "1.26.3"))}
     with pytest.raises(Refused, match=r"is nginx 1\.26\.3, and 1\.29\.3 or later is needed"):
         prepare_nginx(read_options(old))
-    with pytest.raises(Refused, match="is no nginx"):
+    with pytest.raises(Refused, match="is not nginx"):
         prepare_nginx(read_options(old | {"NGINX": "/bin/true"}))
     with pytest.raises(Refused, match="NGINX=nginx is not the full path"):
         read_options(old | {"NGINX": "nginx"})
