@@ -22,7 +22,7 @@ from tornado.httputil import (
 )
 
 HEADER = "X-Nginx-Secret"
-ADDRESSES = ("X-Real-IP", "X-Forwarded-For")
+CLAIMS = ("X-Real-IP", "X-Forwarded-For", "X-Scheme", "X-Forwarded-Proto")
 FOR_EVERYBODY = ("/livez", "/readyz", "/healthz", "/metrics")
 REFUSAL = b"a worker answers nginx alone: NGINX_SECRET is missing or another one\n"
 
@@ -43,7 +43,7 @@ class Server(HTTPServer):
 
 
 class Checked(HTTPMessageDelegate):
-    """Takes the secret out of the headers, and the addresses too when the secret was wrong.
+    """Takes the secret out of the headers, and the claims too when the secret was wrong.
 
     With `refused`, the connection, a request with a wrong one is answered there with 403 and goes no further.
     """
@@ -69,7 +69,7 @@ class Checked(HTTPMessageDelegate):
             if self.refused and not _is_for_everybody(start_line):
                 self.on_connection_close = lambda: None  # type: ignore[method-assign]
                 return refuse(self.refused, start_line)
-            for name in ADDRESSES:
+            for name in CLAIMS:
                 if name in headers:
                     del headers[name]
         return self.delegate.headers_received(start_line, headers)

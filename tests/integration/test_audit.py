@@ -12,6 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
+
+from app.accounts import hash_password
 from app.audit import NAME
 from app.sessions.identity import digest_of
 from deploy.paths import ROOT
@@ -117,6 +120,26 @@ async def test_by_whom(
     told |= {"request_id": answer.headers["X-Request-ID"], "address": "127.0.0.1"}
     assert line.items() >= told.items()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
+
+
+async def test_busy(
+    shared_single: Place, start_workers: StartWorkers, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    """A login that no thread could check in time is 503, and is written as delayed and not as refused."""
+    users = tmp_path / "users"
+    users.write_text(f"cyd:{hash_password(PASSWORD)}\n")
+    users.chmod(0o600)
+    (worker,) = start_workers(shared_single.url, USERS_FILE=str(users))
+    forms = [{"username": f"busy-{number}", "password": "wrong"} for number in range(40)]
+    answers = await asyncio.gather(*(http.post(f"{worker.url}/login", data=f) for f in forms))
+    busy = {f["username"] for f, a in zip(forms, answers, strict=True) if a.status_code == 503}
+    lines = events(tmp_path)[1:]
+    delayed = [line for line in lines if line["event"] == "login_delayed"]
+    assert 0 < len(busy) < 40
+    assert {a.headers["Retry-After"] for a in answers if a.status_code == 503} == {"1"}
+    assert {line["user"] for line in delayed} == busy
+    assert {(line["reason"], line["seconds"]) for line in delayed} == {("busy", 1)}
+    assert {line["user"] for line in lines if line["event"] == "login_refused"}.isdisjoint(busy)
 
 
 async def test_hostile_name(

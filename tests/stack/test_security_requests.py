@@ -144,22 +144,23 @@ def test_forwarded_headers_are_ignored(visitor: Visitor) -> None:
     assert {device["address"] for device in devices} == {"127.0.0.1"}
 
 
-def address_seen_by_a_worker(stack: Scratch, secret: str) -> str:
-    """What a worker, asked on its own port with this secret, shows of a login that claims to come from 6.6.6.6."""
-    name = f"test-{uuid.uuid4().hex}"
-    headers = LIES | {"X-Scheme": "http", "X-Forwarded-Proto": "http", "X-Nginx-Secret": secret}
+def seen_by_a_worker(stack: Scratch, secret: str) -> tuple[str, str]:
+    """Address and cookie of a login on a worker's own port, with this secret, that claims 6.6.6.6 and https."""
+    headers = LIES | {"X-Nginx-Secret": secret}
     with new_visitor(f"http://127.0.0.1:{stack.worker_ports[0]}", headers=headers) as client:
-        client.log_in(name)
-        (device,) = client.get("/api/devices").json()["devices"]
-    return str(device["address"])
+        answer = client.log_in(f"test-{uuid.uuid4().hex}")
+        cookie = answer.headers["Set-Cookie"].partition(";")[0]  # the jar sends no Secure one here
+        (device,) = client.get("/api/devices", headers={"Cookie": cookie}).json()["devices"]
+    return str(device["address"]), cookie.partition("=")[0]
 
 
 def test_a_worker_believes_nginx_alone(stack: Scratch) -> None:
-    """Who asks a worker's port without the secret of nginx comes from where he comes from, whatever he claims."""
+    """Who asks a worker's port without the secret of nginx comes from where he comes from, and over http."""
     secret_file = stack.state / "nginx-secret"
+    secret = secret_file.read_text().strip()
 
-    assert address_seen_by_a_worker(stack, "x" * 43) == "127.0.0.1"
-    assert address_seen_by_a_worker(stack, secret_file.read_text().strip()) == "6.6.6.6"
+    assert seen_by_a_worker(stack, "x" * 43) == ("127.0.0.1", COOKIE_NAME)
+    assert seen_by_a_worker(stack, secret) == ("6.6.6.6", f"__Host-{COOKIE_NAME}")
     assert stat.S_IMODE(secret_file.stat().st_mode) == 0o600
     assert stat.S_IMODE((stack.state / "https/secret.conf").stat().st_mode) == 0o600
 
