@@ -111,7 +111,7 @@ loadtest-ui: $(VENV)/run $(VENV)/loadtest ##+ from a web page
 bench-loadtest: $(VENV)/run $(VENV)/loadtest ## What the load test costs
 	@$(PY) -m lab loadtest-cost
 
-loadtest-mutants: $(VENV)/run $(VENV)/loadtest ## Twelve broken stacks, each noticed; QUICK=1
+loadtest-mutants: $(VENV)/run $(VENV)/loadtest ## Seventy faults, each noticed; QUICK=1
 	@$(PY) -m lab mutants
 
 compare: $(VENV)/run $(VENV)/loadtest ## Round robin and four other policies; QUICK=1

@@ -118,7 +118,7 @@ def make_visitor(generator: Generator, browser: type[Browser] = Browser) -> Visi
     seed = plan.settings["seed"]
     host = Closed.conductor.environment.host or plan.settings["host"]
     return Visitor(
-        name=f"load{seed}-{number}",
+        name=f"{plan.users}-{number}",
         password=plan.password,
         random=random.Random(f"{seed} {number}"),
         new_browser=partial(

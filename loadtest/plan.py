@@ -31,6 +31,9 @@ class Plan:
     password: str
     survey: Survey
     folder: str
+    users: (
+        str  # what the names of its users begin with: no session of an earlier run is one of theirs
+    )
 
     def to_json(self) -> str:
         """For another process."""
@@ -65,7 +68,8 @@ def make_plan(settings: Settings, survey: Survey) -> Plan:
         for path in old.iterdir():
             path.unlink()
         old.rmdir()
-    return Plan(settings.shown(), settings.demo_password, survey, str(folder))
+    users = f"load{settings.seed}-{time.time_ns() // 10**6:x}"
+    return Plan(settings.shown(), settings.demo_password, survey, str(folder), users)
 
 
 def link_files(folder: Path, out: Path) -> None:

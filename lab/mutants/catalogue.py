@@ -5,10 +5,12 @@ A right stack stands among them twice: it must pass, and when Redis freezes it m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from loadtest.check.op import Invariant
 
+VARIABLE = "MUTANT_FAULTS"  # tells a faulty worker what to break
 POLICY = "zone app 512k;"  # a line of the upstream; what names a policy is written after it
 
 
@@ -16,8 +18,9 @@ POLICY = "zone app 512k;"  # a line of the upstream; what names a policy is writ
 class Mutant:
     """One stack, and how a run against it has to end.
 
-    `workers` is the module its workers run instead of `app`; `upstream` a pair of texts, the second of
-    which stands in the place of the first in its upstream file.  `reason` is part of the verdict.
+    `workers` is the module its workers run instead of `app`, `faults` what is to be broken in it; `upstream`
+    a pair of texts, the second of which stands in the place of the first in its upstream file.  `reason` is
+    part of the verdict.
     """
 
     name: str
@@ -27,11 +30,22 @@ class Mutant:
     workers: str = ""
     upstream: tuple[str, str] = ("", "")
     redis_freezes: bool = False
+    faults: tuple[str, ...] = ()  # of lab.mutants.workers.faulty
+    also: tuple[Invariant, ...] = ()  # that it has to break besides
+    only_one: bool = False  # one of the workers is broken, the others are right
+    settings: Mapping[str, str] = field(default_factory=dict)  # of all its workers
+    own: Mapping[str, str] = field(default_factory=dict)  # of the broken ones
+    seconds: int = 0  # that it needs more than others
+
+    @property
+    def names(self) -> tuple[Invariant, ...]:
+        """All invariants that it has to break."""
+        return (self.named, *self.also) if self.named else self.also
 
     @property
     def broken(self) -> bool:
         """Whether something is wrong with it that the load test has to find."""
-        return bool(self.workers or self.upstream[0])
+        return bool(self.workers or self.upstream[0] or self.own)
 
 
 def _module(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -14,14 +15,22 @@ from deploy.native.options import read_options
 from deploy.native.scratch import ISOLATED, UNSET, Scratch, free_ports
 from deploy.native.store import redis_url
 from deploy.paths import ROOT
+from lab.mutants.catalogue import VARIABLE, Mutant
 from lab.testbed.second_nginx import Change, wait_for
 
 
 @contextmanager
-def workers(stack: Scratch, module: str, logs: Path) -> Iterator[list[int]]:
-    """As many workers as `stack` has, of another module, on its Redis and with its secret; their ports."""
+def workers(stack: Scratch, mutant: Mutant, logs: Path) -> Iterator[list[int]]:
+    """As many workers as `stack` has, broken ones, on its Redis and with its secret; their ports."""
     ports = free_ports(len(stack.worker_ports))
-    environ = _environ(stack)
+    right = {**_environ(stack), **mutant.settings}
+    broken = {**right, **mutant.own, VARIABLE: json.dumps(mutant.faults)}
+    if database := mutant.own.get("REDIS_DB"):
+        broken["REDIS_URL"] = f"{right['REDIS_URL']}?db={database}"
+    kinds = [
+        ("app", right) if mutant.only_one and number else (mutant.workers, broken)
+        for number in range(len(ports))
+    ]
     with open(logs / "workers.log", "wb") as log:
         processes = [
             subprocess.Popen(
@@ -32,7 +41,7 @@ def workers(stack: Scratch, module: str, logs: Path) -> Iterator[list[int]]:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-            for port in ports
+            for port, (module, environ) in zip(ports, kinds, strict=True)
         ]
     try:
         for port, process in zip(ports, processes, strict=True):

@@ -39,9 +39,10 @@ class Load:
         A frozen Redis costs time in which little happens, and to pass takes more than to fail.
         """
         seconds = self.seconds + (FREEZING_SECONDS if mutant.redis_freezes else 0)
-        seconds += 0 if mutant.broken else MORE_SECONDS
+        seconds += mutant.seconds if mutant.broken else MORE_SECONDS
         named = {"duration": seconds, "users": self.users, "rate": self.rate, "seed": self.seed,
-                 "report": int(self.report)}  # fmt: skip
+                 "report": int(self.report), "go-on": int(bool(mutant.also)),
+                 "session-touch-seconds": mutant.settings.get("SESSION_TOUCH_SECONDS", "60")}  # fmt: skip
         return [str(part) for name, value in named.items() for part in (f"--{name}", value)]
 
 
@@ -82,8 +83,9 @@ def complaint(mutant: Mutant, run: Run) -> str | None:
         return "unnoticed"
     if run.code != mutant.code:
         return f"exit code {run.code}, not {mutant.code}\n{run.printed}"
-    if mutant.named and mutant.named not in run.broken:
-        return f"caught by {', '.join(sorted(run.broken))}, not by {mutant.named}"
+    for name in mutant.names:
+        if name not in run.broken:
+            return f"caught by {', '.join(sorted(run.broken))}, not by {name}"
     if not mutant.broken and run.broken:
         return f"nothing is wrong, yet it found: {', '.join(sorted(run.broken))}"
     if mutant.reason not in run.reasons:
@@ -123,7 +125,7 @@ def _built(mutant: Mutant, stack: Scratch, folder: Path) -> Iterator[str]:
     with ExitStack() as parts:
         change = replaced(*mutant.upstream, count=1)
         if mutant.workers:
-            ports = parts.enter_context(workers(stack, mutant.workers, folder))
+            ports = parts.enter_context(workers(stack, mutant, folder))
             change = other_ports(stack, ports)
         front = parts.enter_context(second_nginx(stack, folder, {"upstream.conf": change}))
         if mutant.redis_freezes:

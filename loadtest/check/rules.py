@@ -245,7 +245,8 @@ def cookie_when_due(op: Op, seen: Seen) -> Finding:
     ends = op.session in ended_sessions(op)
     owner = seen.login is not None or op.kind is Kind.LOGIN
     refused = op.outcome is Outcome.DENIED and op.kind is not Kind.WRONG
-    wrong = (op.cleared and not ends) or (op.cookie and (refused or not owner))
+    again = seen.login is not None and op.cookie == seen.login.cookie  # a renewal gives a new one
+    wrong = (op.cleared and not ends) or (op.cookie and (refused or again or not owner))
     return Witness((op,), "the cookie untouched") if wrong else HELD
 
 

@@ -16,9 +16,12 @@ _GREETING = re.compile(r"What's up, ([^<?]+)\?</h1>")
 _FIGURE = re.compile(r'data-field="(visits|version)"[^>]*>\s*(\d+)')
 _LEFT = re.compile(r'data-left="(idle|absolute)_expires_in"\s+data-seconds="(-?\d+)"')
 _DEVICE = re.compile(r'action="/devices/([\w-]+)/end"')
+_THIS_DEVICE = re.compile(r'id="which-([\w-]+)"[^>]*>\s*This device')
 _PAST = re.compile(
     r"max-age=\s*(0|-\d+)|expires=[^;]*\b19\d\d|expires=[^;]*\b20[01]\d", re.IGNORECASE
 )
+_WHOLE_SITE = re.compile(r"(^|;)\s*path=/\s*(;|$)", re.IGNORECASE)
+_DOMAIN = re.compile(r"(^|;)\s*domain=", re.IGNORECASE)
 _READS = (
     *(Kind.PAGE, Kind.READ, Kind.PROBE, Kind.COUNT, Kind.GET, Kind.DEVICES),
     *(Kind.WRONG, Kind.STRANGER),
@@ -34,8 +37,10 @@ _MEANT = {  # the status that means "done"; 200 where nothing else is said
     Kind.STRANGER: (200, 201, 202, 204, 302, 303),
 }
 _REFUSED = (400, 401, 403, 429)  # a wrong password
+_NOTHING_THERE = (403, 404, 405)  # for a stranger, and for who ends what is not his
 _NOT_SENT = (ConnectionRefusedError,)
 SHORT = 40  # characters of a value that are kept as they are
+AGENTS = "loadtest/"  # the names of all browsers of the load test begin so
 
 
 def read_error(op: Op, error: Exception) -> None:
@@ -57,7 +62,7 @@ def read_answer(op: Op, status: int, headers: Headers, body: bytes) -> None:
         op.why = f"status {status}"
     elif status == 409 and op.kind is Kind.ADD:
         op.outcome, op.why = Outcome.CONFLICT, "others were faster"
-    elif status not in _MEANT.get(op.kind, (200,)):
+    elif status not in _MEANT.get(op.kind, (200,)) and not _ended_nothing(op, status):
         op.outcome, op.why = Outcome.FAIL, f"status {status}"
     else:
         _read_content(op, status, body)
@@ -71,7 +76,7 @@ class Given:
 
     name: str
     value: str
-    path: str
+    whole_site: bool  # as the stack's own cookie: with another path or domain it is another cookie
     expired: bool
 
     @property
@@ -91,8 +96,8 @@ def given_cookies(headers: Headers) -> Iterable[Given]:
     for line in [given] if isinstance(given, str) else given:
         pair, _, attributes = line.partition(";")
         name, _, value = pair.strip().partition("=")
-        path = re.search(r";\s*path=([^;]*)", f";{attributes}", re.IGNORECASE)
-        yield Given(name, value, path[1].strip() if path else "", bool(_PAST.search(attributes)))
+        whole = _WHOLE_SITE.search(attributes) and not _DOMAIN.search(attributes)
+        yield Given(name, value, bool(whole), bool(_PAST.search(attributes)))
 
 
 def given_cookie(headers: Headers) -> str:
@@ -108,7 +113,7 @@ def read_cookie(op: Op, headers: Headers, name: str) -> str:
         if given.kept:
             op.cookie = fingerprint(given.pair)
             return given.pair
-        if given.path == "/":  # with another path the browser keeps the one it has
+        if given.whole_site:  # otherwise the browser keeps the one it has
             op.cleared = True
     return ""
 
@@ -145,7 +150,7 @@ def _turned_away(op: Op, status: int, headers: Headers) -> bool:
     if op.kind is Kind.WRONG and status in _REFUSED:
         op.why = f"status {status}"
         return True
-    if status == 401:
+    if status == 401 or (op.kind is Kind.STRANGER and status in _NOTHING_THERE):
         return True
     place = str(headers.get("Location") or "")
     if op.kind is Kind.LOGOUT or not place.startswith("/login"):
@@ -153,6 +158,11 @@ def _turned_away(op: Op, status: int, headers: Headers) -> bool:
     if op.session in ended_sessions(op):
         return "next=" in place
     return op.kind in (Kind.PAGE, Kind.END, Kind.STRANGER, Kind.DEVICES)
+
+
+def _ended_nothing(op: Op, status: int) -> bool:
+    """Whether this says that a session which is not the user's own cannot be ended."""
+    return op.kind is Kind.END and not op.ends and status in _NOTHING_THERE
 
 
 def _read_content(op: Op, status: int, body: bytes) -> None:
@@ -212,12 +222,23 @@ def _read_page(op: Op, body: bytes) -> None:
 def _read_devices(op: Op, body: bytes) -> None:
     """The sessions that are listed; only the list in JSON says in so many words which one asks."""
     if not body.lstrip().startswith(b"{"):
-        op.refs = tuple(_DEVICE.findall(body.decode()))
+        page = body.decode()
+        op.refs, marked = tuple(_DEVICE.findall(page)), _THIS_DEVICE.findall(page)
+        op.ref = (marked[0] if len(marked) == 1 else "several") if marked else None
         return
     devices: list[dict[str, Any]] = json.loads(body)["devices"]
     op.refs = tuple(str(device["ref"]) for device in devices)
     current = [str(device["ref"]) for device in devices if device["current"]]
     op.ref = current[0] if len(current) == 1 else "none" if not current else "several"
+
+
+def named_by(devices: list[dict[str, Any]], agent: str) -> str | None:
+    """Which device of a list has this browser's name; nothing where names are not shown as they were sent."""
+    shown = [device for device in devices if str(device.get("agent")).startswith(AGENTS)]
+    mine = [str(device["ref"]) for device in shown if device["agent"] == agent]
+    if len(mine) == 1 or not shown:
+        return mine[0] if mine else None
+    return "several" if mine else "none"
 
 
 _READERS: dict[Kind, Callable[[Op, bytes], None]] = {

@@ -13,8 +13,10 @@ from locust.env import Environment
 
 from loadtest.check.op import Kind, Lifetimes, Op, Outcome
 from loadtest.load.answers import (
+    AGENTS,
     fingerprint,
     given_cookies,
+    named_by,
     read_answer,
     read_cookie,
     read_error,
@@ -74,9 +76,7 @@ class Browser:
 
     def __init__(self, environment: Environment, recorder: Recorder, host: str) -> None:
         Browser.made += 1
-        self.agent = (
-            f"loadtest/{recorder.prefix}{Browser.made}"  # by which a list of devices knows it
-        )
+        self.agent = f"{AGENTS}{recorder.prefix}{Browser.made}"  # by which a list knows it
         self._recorder = recorder
         self._http = FastHttpSession(
             base_url=host,
@@ -155,7 +155,7 @@ class Browser:
         One that may have happened is sent again until an answer says that it has.
         """
         session.visits += 1
-        name = f"{session.label}-{session.visits}"
+        name = f"visit-{session.visits}"  # in each session the same: they must not be mixed up
         op = self._visit(Kind.VISIT, session, name, intended)
         for _ in range(REPEATS):
             if op.outcome is not Outcome.UNKNOWN:
@@ -164,9 +164,9 @@ class Browser:
             op = self._visit(Kind.REPEAT, session, name)
         return op
 
-    def repeat(self, session: Session) -> Op:
-        """Send the last visit once more, under its id: nothing is to happen."""
-        return self._visit(Kind.REPEAT, session, f"{session.label}-{session.visits}")
+    def repeat(self, session: Session, before: int = 0) -> Op:
+        """Send the last visit, or one `before` it, once more under its id: nothing is to happen."""
+        return self._visit(Kind.REPEAT, session, f"visit-{session.visits - before}")
 
     def add(self, session: Session, key: str) -> Op:
         """Raise a field by one: the stack reads, changes and writes it."""
@@ -212,12 +212,7 @@ class Browser:
         """List the user's sessions; returns the name under which this one can be ended."""
 
         def learn(op: Op, response: Any) -> None:
-            named = [
-                str(device["ref"])
-                for device in response.json()["devices"]
-                if device.get("agent") == self.agent
-            ]
-            op.named = named[-1] if len(named) == 1 else None
+            op.named = named_by(response.json()["devices"], self.agent)
 
         op = self._ask(Kind.DEVICES, session, "GET", "/api/devices", learn=learn)
         return op.ref if op.ref in (op.refs or ()) else None

@@ -49,6 +49,20 @@ class Visitor:
         browser.logout(session)
         self.find_over(session, browser)
 
+    def finish_somehow(self, session: Session) -> None:
+        """The same, by one of all the ways in which a session can end itself."""
+        ways = ["/logout"]
+        if "devices" not in self.missing:
+            ref = self.browser.devices(session)
+            ways += ["/devices/end-all", *([f"/devices/{ref}/end"] if ref else [])]
+        way = self.random.choice(ways)
+        if way == "/logout":
+            self.finish(session)
+            return
+        self.browser.read(session)
+        self.browser.end(session, way, [session])
+        self.find_over(session)
+
     def find_over(self, session: Session, browser: Browser | None = None) -> None:
         """Proof that an ended session is over, now and sometimes later, under each of its cookies."""
         for _ in range(PROBES):

@@ -19,7 +19,7 @@ def browse(visitor: Visitor) -> None:
         gevent.sleep(random.uniform(*THINK_SECONDS))
         random.choice((browser.visit, browser.visit, browser.read))(session)
         if session.visits and random.random() < REPEATED:
-            browser.repeat(session)
+            browser.repeat(session, before=random.randrange(session.visits))
         random.choice((browser.read, browser.page))(session)
     visitor.finish(session)
 
@@ -32,7 +32,7 @@ def come_back(visitor: Visitor) -> None:
     if "data" not in visitor.missing:
         browser.put(session, DIARY, '"of the session before"')
         browser.get(session, DIARY)
-    visitor.finish(session)
+    visitor.finish_somehow(session)
     again = browser.login(session.user, visitor.password)
     browser.probe(session)
     browser.read(again)

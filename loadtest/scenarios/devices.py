@@ -24,7 +24,7 @@ def end_devices(visitor: Visitor) -> None:
         other.visit(session)
         other.devices(session)
     browser.devices(own)
-    for end in random.sample((_end_by_name, _end_itself, _log_in_anew), 2):
+    for end in random.sample((_end_by_name, _end_itself, _log_in_anew, _end_a_stranger), 2):
         end(visitor, own, others)
         _all_live(visitor, own, others)
     path = random.choice(("/devices/end-others", "/devices/end-others", "/devices/end-all"))
@@ -86,3 +86,13 @@ def _log_in_anew(visitor: Visitor, own: Session, others: list[Device]) -> None:
     others.append((other, other.login(session.user, visitor.password, replacing=session)))
     visitor.find_over(session, other)
     other.devices(others[-1][1])
+
+
+def _end_a_stranger(visitor: Visitor, own: Session, others: list[Device]) -> None:
+    """Ask for the end of another user's session by its name: nothing happens to it."""
+    other = visitor.new_browser()
+    session = other.login(visitor.new_name(), visitor.password)
+    if ref := other.devices(session):
+        visitor.browser.end(own, f"/devices/{ref}/end", [])
+    other.read(session)
+    visitor.finish(session, other)

@@ -12,15 +12,17 @@ from loadtest.scenarios import Visitor
 ROUNDS = 3
 ADDS = 3  # at once; each answer is a position, so a lost one shows
 WRITERS = 2
+VISITS = 3  # by different workers
 COUNTER = "counter"
-LONG = f'"{"long " * 400}"'
+LONG = f'"{"long " * 1200}"'  # two of them fit into a session
 # Names and values that are easily mistaken for another one, shortened, or thought to be nothing.
 KEYS = ("note", "Note", "a b", "a.b:c", "☃", "__proto__", "0", "n" * 100)
 VALUES = (
     ("0", '""', "false", "null", "[]", "{}"),
     ("1", '"1"', "true", '"true"', '"null"', "[1]"),
     ('"Zoë"', '"漢字 🙂"', r'"\u0000 \t \" \\ / \u202e"', '"e\u0301"', '"&lt;b&gt; %20 +"'),
-    ("0.1", "-0.5", "1e300", "-2.5e-7", "9007199254740991", "-9007199254740991"),
+    ("0.1", "-0.5", "1e300", "0.30000000000000004", "9007199254740991", "-9007199254740991"),
+    ("-2.5e-7", "3.141592653589793", "4294967296", "2147483648", "5e-324", "1234567890.125"),
     ('{"a":1}', '{"b":{"c":[null,{}]}}', '{"a":1,"b":2}', "[[[[1]]],2]", '{"":"", "a":{"a":{}}}'),
     (LONG, '"short"', f"[{','.join(map(str, range(300)))}]", '"long"'),
 )
@@ -54,11 +56,13 @@ def _write(browser: Browser, session: Session, key: str, values: tuple[str, ...]
 
 
 def _delete_beside_writers(browser: Browser, session: Session, key: str) -> None:
-    """Delete a field while others are written: none of those writers may bring it back."""
+    """Delete a field while others are written: none of those writers may bring it back, nor a later one."""
     pool = Pool(CONNECTIONS)
     requests = [pool.spawn(browser.add, session, COUNTER) for _ in range(ADDS)]
     gevent.sleep(0)  # they are sent first, and may be served before, after or around the delete
     browser.delete(session, key)
     gevent.joinall(requests, raise_error=True)
+    browser.get(session, key)
+    gevent.joinall([pool.spawn(browser.visit, session) for _ in range(VISITS)], raise_error=True)
     browser.get(session, key)
     browser.count(session, COUNTER)

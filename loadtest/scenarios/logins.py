@@ -6,6 +6,7 @@ from gevent.pool import Pool
 from loadtest.load.browser import CONNECTIONS, Browser, Session
 from loadtest.scenarios import Visitor
 
+NOTE = "note"
 LOGINS = 3  # a double click on the button, and a second tab; below the usual cap of sessions a user
 
 
@@ -15,9 +16,13 @@ def log_in_again(visitor: Visitor) -> None:
     first = visitor.log_in()
     browser.visit(first)
     browser.read(first)
+    if fields := "data" not in visitor.missing:
+        browser.put(first, NOTE, '"of the session before"')
     user = visitor.new_name() if random.random() < 0.5 else first.user
     second = browser.login(user, visitor.password, replacing=first)
     browser.read(second)
+    if fields:
+        browser.get(second, NOTE)
     for _ in range(2):
         browser.probe(first)
         browser.visit(second)

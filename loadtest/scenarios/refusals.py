@@ -21,6 +21,8 @@ PATHS: tuple[
     ("GET", "/devices", None, "devices"),
     ("POST", "/devices/end-others", None, "devices"),
     ("POST", "/devices/end-all", None, "devices"),
+    ("POST", "/api/alerts", '{"text":"of a stranger"}', ""),
+    ("GET", "/slow?ms=0&kind=wait&write=stranger", None, "slow"),
 )
 
 
@@ -29,9 +31,10 @@ def be_refused(visitor: Visitor) -> None:
     browser, random = visitor.browser, visitor.random
     session = visitor.log_in()
     browser.visit(session)
-    wrong = f"{visitor.password}-{random.random()}"
-    visitor.new_browser().fail_to_log_in(session.user, wrong)
-    browser.fail_to_log_in(session.user, wrong, session)
+    for guest in (None, session):
+        wrong = random.choice(list(wrong_passwords(visitor.password, random)))
+        by = browser if guest else visitor.new_browser()
+        by.fail_to_log_in(session.user, wrong, guest)
     browser.read(session)
     paths = [path for path in PATHS if path[3] not in visitor.missing]
     for cookie in random.sample(list(forgeries(session.cookie, random)), FORGED):
@@ -40,6 +43,13 @@ def be_refused(visitor: Visitor) -> None:
         visitor.new_browser().stray(method, path, body=body)
     browser.visit(session)
     visitor.finish(session)
+
+
+def wrong_passwords(password: str, random: Random) -> Iterator[str]:
+    """Some that are nearly right."""
+    nearly = (password.swapcase(), password[:-1], password[1:], password[::-1], "")
+    yield from (wrong for wrong in nearly if wrong != password)
+    yield f"{password}-{random.random()}"
 
 
 def forgeries(cookie: str, random: Random) -> Iterator[str]:

@@ -81,7 +81,7 @@ def _rest_once(visitor: Visitor, seconds: float, over: Over) -> None:
     fields = list(_write_fields(visitor, session)) if "data" not in visitor.missing else []
     for _ in range(LOOKS):
         rested = wait_until(time.monotonic_ns() + int(seconds * 1e9), over)
-        _look_at_all(browser, session, fields, page_first=visitor.random.random() < 0.5)
+        _look_at_all(visitor, session, fields)
         if not rested:
             break
     visitor.finish(session)
@@ -97,11 +97,13 @@ def _write_fields(visitor: Visitor, session: Session) -> Iterator[str]:
     browser.delete(session, keys[0])
 
 
-def _look_at_all(browser: Browser, session: Session, fields: list[str], page_first: bool) -> None:
-    """Page or session first: whichever it is has to move the idle timeout."""
-    first, second = (browser.page, browser.read) if page_first else (browser.read, browser.page)
+def _look_at_all(visitor: Visitor, session: Session, fields: list[str]) -> None:
+    """In any order: what is asked for first may be what has vanished, or has to move the idle timeout."""
+    browser, random = visitor.browser, visitor.random
+    first, second = random.sample((browser.page, browser.read), 2)
     first(session)
-    for key in fields:
+    browser.repeat(session)
+    for key in random.sample(fields, len(fields)):
         browser.get(session, key)
     browser.visit(session)
     second(session)

@@ -135,7 +135,8 @@ def _count_spread(counted: Counted, balance: Spread, header: dict[str, Any]) -> 
     counted.chance_hops = balance.chance_hops
     tries = header.get("rotations", ())
     counted.rotation = max(
-        (spread.rotation_share(names, balance.weights) for names in tries), default=1.0
+        (spread.rotation_share(names, balance.weights, counted.workers) for names in tries),
+        default=1.0,
     )
 
 

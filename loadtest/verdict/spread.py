@@ -80,13 +80,15 @@ def measure(ops: Iterable[Op], weights: Weights = ()) -> Spread:
     return spread
 
 
-def rotation_share(names: Sequence[str], weights: Weights = ()) -> float:
+def rotation_share(names: Sequence[str], weights: Weights = (), workers: int = 0) -> float:
     """How much of `names`, who answered requests sent one by one, is in the order of a rotation.
+
+    `workers`: how many there are, if more than these names.
 
     Round robin repeats itself after as many requests as all weights together, and each worker has its
     weight's turns meanwhile: nearly 1, less what other visitors took. With four workers chance gives 0.02.
     """
-    known = sorted(fitting(weights, len(set(names))))
+    known = sorted(fitting(weights, max(workers, len(set(names)))))
     step = sum(known)
     starts = range(len(names) - step)
     if not known or not starts:

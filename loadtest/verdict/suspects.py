@@ -15,6 +15,8 @@ LEAST_ANSWERS = 10  # of each worker and slice, or nothing can be told
 SLOWEST = 0.02  # the share of all requests that is called slowest
 LEAST_SESSIONS = 8  # with wrong answers before anybody is named
 CONCENTRATED = 0.85  # the share of them that one worker must have
+ESTRANGED = 0.3  # the share of answers across one worker and the others that must be wrong ...
+CLEARER = 3  # ... and how many times the share of all other answers
 Pair = tuple[str, str]
 
 
@@ -42,7 +44,7 @@ class Crossing:
         for name in self.workers:
             asked = sum(n for (home, at), n in wrong.items() if at == name != home)
             begun = sum(n for (home, at), n in wrong.items() if home == name != at)
-            if min(asked, begun) >= 2 and asked + begun >= CONCENTRATED * total:
+            if min(asked, begun) >= 2 and self._is_estranged(name):
                 return [
                     f"{name} and the others do not know each other's sessions:"
                     " has it another key, another database or other code?"
@@ -52,6 +54,17 @@ class Crossing:
             if begun + wrong[name, name] >= CONCENTRATED * total:
                 return [f"nearly all wrong answers are about sessions that logged in at {name}"]
         return []
+
+    def _is_estranged(self, name: str) -> bool:
+        """Whether most is wrong that this worker and the others are asked about each other's sessions."""
+        across = [pair for pair in self.answers if (pair[0] == name) != (pair[1] == name)]
+        rest = [pair for pair in self.answers if pair not in across]
+        wrong, elsewhere = (
+            sum(self.wrong[pair] for pair in pairs)
+            / max(1, sum(self.answers[pair] for pair in pairs))
+            for pairs in (across, rest)
+        )
+        return wrong >= max(ESTRANGED, CLEARER * elsewhere)
 
     def _given(self, name: str) -> int:
         return sum(n for (_, asked), n in self.wrong.items() if asked == name)

@@ -20,7 +20,7 @@ def test_unnoticed_mutant_fails(
 ) -> None:
     """A mutant that the load test lets pass makes the command fail, by name."""
     harmless = Mutant("harmless", 10, Invariant.NO_LOST_UPDATE, workers="app")
-    assert try_all([harmless], QUICK, stack, tmp_path) == 1
+    assert try_all([harmless], QUICK, [stack], tmp_path) == 1
     assert "WRONG: unnoticed" in capsys.readouterr().out
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from lab.mutants.catalogue import MUTANTS, Mutant
+from lab.mutants.kinds import KINDS, together
 from lab.mutants.trial import Caught, complaint, first_caught
+from lab.mutants.workers.faulty import FAULTS
 from lab.testbed.loadtest import Run
 from loadtest.check.history import HistoryWriter
 from loadtest.check.op import Invariant
@@ -72,6 +74,32 @@ def test_moment_of_the_catch(tmp_path: Path) -> None:
 
 def test_catalogue_has_both_kinds() -> None:
     """Broken stacks name what has to notice them; right ones have nothing that could be noticed."""
-    assert all(mutant.named or mutant.reason for mutant in MUTANTS if mutant.broken)
-    assert [mutant.code for mutant in MUTANTS if not mutant.broken] == [0, 12]
-    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+    every = (*MUTANTS, *KINDS)
+    assert all(mutant.named or mutant.reason for mutant in every if mutant.broken)
+    assert [mutant.code for mutant in every if not mutant.broken] == [0, 12]
+    assert len({mutant.name for mutant in every}) == len(every)
+
+
+def test_every_promise_has_a_mutant() -> None:
+    """Each fault of a worker is tried; and each invariant is the name of some, but for those that follow from others."""
+    assert {fault for mutant in KINDS for fault in mutant.faults} == set(FAULTS)
+    follow = {
+        Invariant.MONOTONIC_READS,
+        Invariant.MONOTONIC_WRITES,
+        Invariant.LINEARIZABLE_COUNTER,
+    }
+    assert set(Invariant) - follow == {mutant.named for mutant in (*MUTANTS, *KINDS)} - {None}
+
+
+def test_faults_share_stacks() -> None:
+    """On fewer stacks every fault is still tried, and no stack has two that break the same promise."""
+    few = together(KINDS)
+    assert len(few) < len(KINDS)
+    assert sorted(f for one in few for f in one.faults) == sorted(
+        f for one in KINDS for f in one.faults
+    )
+    assert all(len(set(one.names)) == len(one.names) for one in few)
+    missed = run(10, *few[0].names[1:])
+    assert complaint(few[0], missed) == (
+        f"caught by {', '.join(sorted(missed.broken))}, not by {few[0].named}"
+    )

@@ -9,6 +9,7 @@ from loadtest.check.op import Kind, Op, Outcome
 from loadtest.load.answers import (
     fingerprint,
     given_cookie,
+    named_by,
     read_answer,
     read_cookie,
     read_error,
@@ -69,6 +70,7 @@ CASES = [
     (Kind.STRANGER, 401, {}, b"", Outcome.DENIED),
     (Kind.STRANGER, 302, {"Location": "/login?next=%2F"}, b"", Outcome.DENIED),
     (Kind.STRANGER, 200, {}, b"", Outcome.OK),
+    (Kind.STRANGER, 404, {}, b"", Outcome.DENIED),
     (Kind.STRANGER, 500, {}, b"", Outcome.FAIL),
     (Kind.END, 302, {"Location": "/devices"}, b"", Outcome.OK),
     (Kind.END, 302, {"Location": "/login?next=%2F"}, b"", Outcome.DENIED),
@@ -132,6 +134,33 @@ def test_what_a_list_says() -> None:
         page, 200, {}, b'<form method="post" action="/devices/a1/end"> action="/devices/end-all"'
     )
     assert (page.refs, page.ref) == (("a1",), None)
+    marked = b'<h2 id="which-a1">This device</h2><form method="post" action="/devices/a1/end">'
+    read_answer(page, 200, {}, marked)
+    assert (page.refs, page.ref) == (("a1",), "a1")
+
+
+@pytest.mark.parametrize(
+    ("agents", "named"),
+    [
+        (("loadtest/1", "loadtest/2"), "b"),
+        (("loadtest/1", "loadtest/3"), "none"),
+        (("loadtest/2", "loadtest/2"), "several"),
+        (("Firefox", "Firefox"), None),  # a stack that shows names in its own words
+    ],
+)
+def test_list_knows_this_browser(agents: tuple[str, str], named: str | None) -> None:
+    """The device with this browser's name is found; a list without it, or with two, says so."""
+    devices = [{"ref": ref, "agent": agent} for ref, agent in zip("ab", agents, strict=True)]
+    assert named_by(devices, "loadtest/2") == named
+
+
+def test_nothing_to_end() -> None:
+    """Whoever may end nothing is told so in any way; where something was to end, that is a failure."""
+    for ends, outcome in (((), Outcome.OK), (("s",), Outcome.FAIL)):
+        request = op(Kind.END)
+        request.ends = ends
+        read_answer(request, 404, {}, b"")
+        assert request.outcome is outcome
 
 
 @pytest.mark.parametrize(
@@ -141,6 +170,7 @@ def test_what_a_list_says() -> None:
         ('sid=""; expires=Sat, 29 Nov 2025 10:00:00 GMT; Path=/', False, True),
         ("sid=old; Max-Age=0; Path=/", False, True),
         ("sid=; Path=/elsewhere", False, None),  # the browser keeps the one it has
+        ("sid=; Path=/; Domain=example.org", False, None),
         (["other=; Path=/", "sid=new; Path=/"], True, None),
         ("other=x; Path=/", False, None),
     ],

@@ -71,6 +71,11 @@ def test_order_of_a_rotation(
     assert least <= spread.rotation_share(names, weights) <= most
 
 
+def test_hash_is_no_rotation() -> None:
+    """One worker answers every request of one path: no rotation, where others answer other paths."""
+    assert spread.rotation_share("a" * 48, workers=4) == 0
+
+
 def test_chance_is_no_rotation() -> None:
     """Workers chosen by chance are hardly ever in the order of a rotation."""
     names = Random(1).choices("abcd", k=200)

@@ -101,6 +101,7 @@ FALSIFICATIONS = [
     (setting("last read", cleared=True), Invariant.COOKIE_WHEN_DUE),
     (setting("wrong", cookie="new", status=401), Invariant.COOKIE_WHEN_DUE),
     (setting("stranger", cookie="new", status=401), Invariant.COOKIE_WHEN_DUE),
+    (setting("last read", cookie="cookie-a"), Invariant.COOKIE_WHEN_DUE),
     (setting("logout", cleared=None), Invariant.LOGOUT_CLEARS_COOKIE),
     (setting("last read", idle=-1.0), Invariant.LIFETIME),
     (setting("last read", idle=61.0), Invariant.LIFETIME),
