@@ -20,7 +20,7 @@ from loadtest.check.op import Op
 from loadtest.check.smallest import store_smallest
 from loadtest.load.cpu import cpu_seconds, since
 from loadtest.load.preflight import NotReachable, look_round
-from loadtest.plan import ATTACHED, VARIABLE, Plan, link_files, make_plan
+from loadtest.plan import ATTACHED, STOP_SECONDS, VARIABLE, Plan, link_files, make_plan
 from loadtest.settings import Settings, read_settings
 from loadtest.verdict.analysis import Analysis, analyse
 from loadtest.verdict.table import closing, junit, render
@@ -32,7 +32,6 @@ MISSING = {
     "data": "No /api/data here: nothing is said about single fields.",
     "devices": "No /api/devices here: no session is ended from another one.",
 }
-STOP_SECONDS = 30  # how long users may take to finish the session they are in
 
 
 def main(arguments: list[str]) -> int:

@@ -10,6 +10,7 @@ from loadtest.check.op import Lifetimes
 from loadtest.settings import Settings
 
 KEPT_RUNS = 20
+STOP_SECONDS = 30  # how long users may take to finish the session they are in
 VARIABLE = "LOADTEST_PLAN"  # hands the plan from `python -m loadtest` to Locust
 ATTACHED = "LOADTEST_ATTACHED"  # Locust was started by it, and ends with it
 

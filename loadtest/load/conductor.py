@@ -18,7 +18,7 @@ from loadtest.check.tally import Witness, explain
 from loadtest.load.figures import Figures, report_progress
 from loadtest.load.generator import Generator, combine
 from loadtest.load.preflight import NotReachable, look_round
-from loadtest.plan import Plan, link_files, make_plan
+from loadtest.plan import STOP_SECONDS, Plan, link_files, make_plan
 from loadtest.settings import Settings
 from loadtest.verdict.analysis import analyse
 from loadtest.verdict.table import closing, junit, render
@@ -50,6 +50,8 @@ class Conductor:
             tuple[int, str]
         ] = []  # of the last run: exit code and text, for the page
         self.seconds = self._take_run_time()
+        # Locust's own default would cut off requests, and nobody would know what became of them.
+        environment.stop_timeout = environment.stop_timeout or STOP_SECONDS
         self._accompany = accompany
         self._found = Code.PROVES_NOTHING
         self._text = closing(no_run(Code.PROVES_NOTHING, "no run was started"))

@@ -70,6 +70,8 @@ class Recorder:
         if self._closed:
             return
         entry.returned = entry.returned or time.monotonic_ns()
+        if entry.outcome is Outcome.UNKNOWN:
+            entry.why = entry.why or "stopped while waiting"
         del self._pending[entry.number]
         self.outcomes[entry.outcome] += 1
         if entry.worker:
@@ -80,7 +82,6 @@ class Recorder:
     def close(self) -> None:
         """End the history. Whatever is still in flight may have happened."""
         for entry in list(self._pending.values()):
-            entry.why = "stopped while waiting"
             self.complete(entry)
         self._closed = True
         self._history.close()

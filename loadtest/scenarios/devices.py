@@ -24,6 +24,7 @@ def end_devices(visitor: Visitor) -> None:
         other.visit(session)
         other.devices(session)
     browser.devices(own)
+    browser.devices_page(own)
     for end in random.sample((_end_by_name, _end_itself, _log_in_anew, _end_a_stranger), 2):
         end(visitor, own, others)
         _all_live(visitor, own, others)
@@ -36,6 +37,7 @@ def end_devices(visitor: Visitor) -> None:
         visitor.find_over(own)
     else:
         browser.devices(own)
+        browser.devices_page(own)
         browser.visit(own)
         visitor.finish(own)
 

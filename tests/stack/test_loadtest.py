@@ -1,6 +1,8 @@
 """The load test against the real stack: it passes.  That it can fail is shown by lab/mutants."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,10 @@ from deploy.operations.native import find_native
 from deploy.operations.with_stack import facts
 from deploy.upstream.read import read_upstream
 from lab.testbed.loadtest import Run, load
+from lab.testbed.second_nginx import rewritten, second_nginx
+from loadtest.check.history import read_ops
 from loadtest.check.op import Kind
-from tests.conftest import UPSTREAM
+from tests.conftest import UPSTREAM, StartStack
 from tests.stack.conftest import ChangedNginx
 from tests.unit.loadtest.runs import SHORT
 
@@ -39,6 +43,43 @@ def test_weights_are_known(stack: Scratch, changed_nginx: ChangedNginx, tmp_path
     run = load(host, tmp_path, *SHORT, "--weights", "2,1,1,1")
     assert without_speed(run) == [], run.printed
     assert "by the upstream's weights: 2, 1, 1, 1" in run.printed
+
+
+@pytest.mark.long
+@pytest.mark.native
+def test_one_worker_holds(stack: Scratch, tmp_path: Path) -> None:
+    """A stack that is meant to have one worker is not told that nothing changed workers."""
+    others = rf"server 127\.0\.0\.1:(?!{stack.worker_ports[0]})[^;]*;"
+    change = {"upstream.conf": rewritten(others, "")}
+    with second_nginx(stack, tmp_path, change) as front:
+        run = load(front.url, tmp_path / "out", *SHORT, "--workers", "1")
+    assert without_speed(run) == [], run.printed
+    assert run.verdict["counts"]["workers"] == 1
+
+
+@pytest.mark.long
+@pytest.mark.native
+def test_renewals_hold(start_stack: StartStack, tmp_path: Path) -> None:
+    """New ids for old ones are right: the same user's, each good for its session, and as many as are due."""
+    stack = start_stack(SESSION_RENEW_SECONDS="3", SESSION_RENEW_GRACE_SECONDS="2")
+    run = load(stack.url, tmp_path, *SHORT, "--duration", "9", "--workers", str(WORKERS))
+    assert without_speed(run) == [], run.printed
+    given = [op for op in read_ops(tmp_path / "history.jsonl") if op.cookie]
+    assert sum(op.kind is not Kind.LOGIN for op in given) > 20
+
+
+@pytest.mark.long
+@pytest.mark.native
+def test_busy_machine_is_no_fault(site: str, tmp_path: Path) -> None:
+    """Where other programs take every processor, a right stack is still right, and its workers are alike."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(6)]
+    try:
+        run = load(site, tmp_path, *SHORT, "--duration", "10", "--workers", str(WORKERS))
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert without_speed(run) == [], run.printed
 
 
 @pytest.mark.native

@@ -113,7 +113,7 @@ def locust(folder: Path, host: str, *options: str, users: str = "") -> tuple[int
     """Locust as its users start it, from a folder of their own; its exit code and what it printed."""
     (folder / "mine.py").write_text(users)
     files = f"{LOCUSTFILE},mine.py" if users else str(LOCUSTFILE)
-    words = ("--headless", "-u", "8", "-r", "8", "-H", host, "--stop-timeout", "10", *options)
+    words = ("--headless", "-u", "8", "-r", "8", "-H", host, *options)
     run = subprocess.run(
         [sys.executable, "-m", "locust", "-f", files, *words],
         cwd=folder,
@@ -139,6 +139,22 @@ def test_locust_by_itself(options: tuple[str, ...], tmp_path: Path) -> None:
     assert code == 0, printed
     assert printed.splitlines()[-1].startswith("PASS: ")
     assert (tmp_path / "out/history.jsonl").exists()
+
+
+@pytest.mark.long
+def test_locust_master_and_worker(tmp_path: Path) -> None:
+    """`locust --master` gathers what a `locust --worker` sends, and ends with the verdict; the worker ends, too."""
+    port = str(free_port())
+    joining = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--worker"]
+    worker = subprocess.Popen([*joining, "--master-port", port], cwd=tmp_path)
+    try:
+        with double("none") as host:
+            options = ("--master", "--master-bind-port", port, "--expect-workers", "1", "-t", "5s")
+            code, printed = locust(tmp_path, host, *options)
+        assert code == 0, printed
+        assert worker.wait(20) == 0
+    finally:
+        worker.kill()
 
 
 @pytest.mark.long
