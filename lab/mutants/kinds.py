@@ -91,7 +91,7 @@ REPEATS = (
     _fault("repeats count again", Invariant.REPEAT_COUNTS_ONCE),
     _fault("only the last operation is remembered", Invariant.REPEAT_COUNTS_ONCE),
     _fault("operations are forgotten after a second", Invariant.REPEAT_COUNTS_ONCE, seconds=4),
-    _fault("sessions share operations", Invariant.WRITES_FOLLOW_READS),
+    _fault("sessions share operations", Invariant.NO_LOST_UPDATE),
 )
 REFUSALS = (
     _fault("any password", Invariant.WRONG_PASSWORD),
@@ -118,7 +118,7 @@ KINDS = (*VALUES, *LIFETIMES, *OTHERS, *PAGES, *WHO_ANSWERS, *LATE, *REPEATS, *R
 # What breaks these breaks more than its own promise, and would hide others.
 APART = frozenset({
     Invariant.NO_PHANTOM_LOGOUT, Invariant.IDENTITY, Invariant.READ_YOUR_WRITES, Invariant.BOUNDS,
-    Invariant.WRITES_FOLLOW_READS, Invariant.COOKIE_WHEN_DUE,
+    Invariant.NO_LOST_UPDATE, Invariant.COOKIE_WHEN_DUE,
 })  # fmt: skip
 
 

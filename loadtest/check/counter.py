@@ -37,7 +37,7 @@ def linearizable(ops: list[Op]) -> Witness:
             latest = _later(latest, unknown.pop(0))
             position += 1
         if latest is not None and _ends(op) < latest.invoked:
-            return Witness((latest, op), "no order of all requests explains both")
+            return Witness((latest, op), "another order of these two")
         position, latest = value, _later(latest, op)
     return HELD
 

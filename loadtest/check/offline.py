@@ -152,11 +152,12 @@ def _check_cookies(report: Report, sessions: Iterable[Session]) -> None:
         first = given.get(op.cookie or "")
         if op.kind is Kind.LOGIN:
             if op.outcome is Outcome.OK:
-                twin = Witness((first, op), "a cookie nobody had before") if first else HELD
+                twin = Witness((first, op), rules.NEW_COOKIE) if first else HELD
                 report.note(Invariant.NEW_ID_AT_LOGIN, twin)
         else:
             foreign = first is not None and first.session != op.session
-            report.note(Invariant.IDENTITY, Witness((first, op)) if foreign and first else HELD)
+            wrong = Witness((first, op), rules.OWN_COOKIE) if foreign and first else HELD
+            report.note(Invariant.IDENTITY, wrong)
         if op.cookie:
             given.setdefault(op.cookie, op)
 
@@ -198,8 +199,10 @@ def _check_versions(report: Report, session: Session) -> None:
             continue
         wrote = writes.before(op.invoked)
         grown = op.kind in RAISES or (wrote is not None and wrote.invoked > before.returned)
-        wrong = (op.version or 0) < (before.version or 0) + grown
-        report.note(Invariant.VERSION_GROWS, Witness((before, op)) if wrong else HELD)
+        least = (before.version or 0) + grown
+        right = (op.version or 0) >= least
+        wrong = Witness((before, op), f"{least} or higher")
+        report.note(Invariant.VERSION_GROWS, HELD if right else wrong)
 
 
 def _by_counter(ops: list[Op]) -> Iterable[list[Op]]:
@@ -282,7 +285,7 @@ def _check_counter(report: Report, ops: list[Op]) -> None:
     _check_amount(report, raises, acked, reads, sends, _unknown_until(sent))
     if acked or reads or unknown or late:
         gap = _unfillable(acked, reads, [*unknown, *late])
-        report.note(Invariant.LINEARIZABLE_COUNTER, Witness(broken or gap))
+        report.note(Invariant.LINEARIZABLE_COUNTER, Witness(broken or gap, rules.ONE_ORDER))
 
 
 def _check_repeats(report: Report, sent: list[Op]) -> None:
@@ -293,8 +296,8 @@ def _check_repeats(report: Report, sent: list[Op]) -> None:
             continue
         before = first.setdefault(op.op, op)
         if before is not op:
-            wrong = before.value != op.value
-            report.note(Invariant.REPEAT_COUNTS_ONCE, Witness((before, op)) if wrong else HELD)
+            wrong = Witness((before, op), str(before.value))
+            report.note(Invariant.REPEAT_COUNTS_ONCE, wrong if before.value != op.value else HELD)
 
 
 def _check_values(report: Report, ops: list[Op]) -> None:
@@ -304,12 +307,14 @@ def _check_values(report: Report, ops: list[Op]) -> None:
     for op in ops:
         if op.got is None or op.outcome is not Outcome.OK:
             continue
+        possible = op.sent or ""
         if op.kind is Kind.PUT:
             right = op.got == op.sent
         else:
             place, begun = places.get(op.got, (None, 0))
             right = place is not None and place == op.value and begun < op.returned
-        report.note(Invariant.VALUE_AS_WRITTEN, HELD if right else Witness((op,)))
+            possible = rules.WRITTEN
+        report.note(Invariant.VALUE_AS_WRITTEN, HELD if right else Witness((op,), possible))
 
 
 def _check_delete(report: Report, ops: list[Op], raises: list[Op], deletes: list[Op]) -> None:
@@ -324,7 +329,8 @@ def _check_delete(report: Report, ops: list[Op], raises: list[Op], deletes: list
         asked = op.kind in (Kind.GET, Kind.COUNT) and op.outcome is Outcome.OK
         if asked and first.returned < op.invoked and op.returned < rewritten:
             absent = op.value == 0 and op.got is None
-            report.note(Invariant.DELETE_IS_FINAL, HELD if absent else Witness((first, op)))
+            wrong = Witness((first, op), rules.ABSENT)
+            report.note(Invariant.DELETE_IS_FINAL, HELD if absent else wrong)
 
 
 def _check_order(
@@ -336,8 +342,9 @@ def _check_order(
     def note(invariant: Invariant, op: Op, floor: Op | None, step: int = 0) -> None:
         nonlocal broken
         if floor is not None:
-            wrong = (floor, op) if value_of(op) < value_of(floor) + step else ()
-            report.note(invariant, Witness(wrong))
+            least = value_of(floor) + step
+            wrong = (floor, op) if value_of(op) < least else ()
+            report.note(invariant, Witness(wrong, f"{least} or more"))
             broken = broken or wrong
 
     for op in reads:
@@ -348,7 +355,8 @@ def _check_order(
             note(Invariant.READ_YOUR_WRITES, op, write)
             note(Invariant.MONOTONIC_READS, op, read)
         if write is not None:
-            report.note(Invariant.NOTHING_VANISHES, HELD if op.value else Witness((write, op)))
+            wrong = Witness((write, op), f"{value_of(write)} or more")
+            report.note(Invariant.NOTHING_VANISHES, HELD if op.value else wrong)
     for op in acked:
         note(Invariant.MONOTONIC_WRITES, op, writes.before(op.invoked))
         note(Invariant.WRITES_FOLLOW_READS, op, seen.before(op.invoked), 1)
@@ -362,7 +370,7 @@ def _check_positions(report: Report, acked: list[Op]) -> tuple[Op, ...]:
     for op in sorted(acked, key=lambda op: op.returned):
         other = owner.setdefault(value_of(op), op)
         pair = () if other is op else (other, op)
-        report.note(Invariant.NO_LOST_UPDATE, Witness(pair))
+        report.note(Invariant.NO_LOST_UPDATE, Witness(pair, "a position of its own"))
         twins = twins or pair
     return twins
 
@@ -381,13 +389,14 @@ def _check_amount(
     for op in (*reads, *acked):
         least, most = bisect_left(acks, op.invoked), bisect_left(begun, op.returned)
         right = least <= value_of(op) <= most
-        report.note(Invariant.BOUNDS, HELD if right else Witness((op,)))
+        report.note(Invariant.BOUNDS, HELD if right else Witness((op,), f"{least} to {most}"))
     for op in reads:
         if sends.quiet(op):
             least = bisect_left(acks, op.invoked)
             most = least + bisect_left(lost, op.invoked) - bisect_left(settled, op.invoked)
             exact = least <= value_of(op) <= most
-            report.note(Invariant.QUIESCENT_COUNT, HELD if exact else Witness((op,)))
+            wrong = Witness((op,), f"{least} to {most}")
+            report.note(Invariant.QUIESCENT_COUNT, HELD if exact else wrong)
 
 
 def _unfillable(acked: list[Op], reads: list[Op], unknown: list[Op]) -> tuple[Op, ...]:
@@ -416,7 +425,8 @@ def _check_over(report: Report, name: str, session: Session) -> None:
             continue
         if op.outcome in (Outcome.OK, Outcome.DENIED):
             alive = op.outcome is Outcome.OK
-            report.note(promise_of(ender, name), Witness((ender, op)) if alive else HELD)
+            wrong = Witness((ender, op), rules.NOT_LOGGED_IN)
+            report.note(promise_of(ender, name), wrong if alive else HELD)
 
 
 def _listing(op: Op, own: Session, mine: list[tuple[Op, Session]], lifetimes: Lifetimes) -> Listing:

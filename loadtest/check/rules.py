@@ -65,6 +65,13 @@ class Seen:
 
 
 Rule = Callable[[Op, Seen], Finding]
+# What an answer could have been.
+OWN_COOKIE = "no cookie, or a new one of the same session"
+NEW_COOKIE = "a cookie nobody had before"
+WRITTEN = "a value that was written to it"
+ABSENT = "absent"
+NOT_LOGGED_IN = "not logged in"
+ONE_ORDER = "one order of all requests that explains each answer"
 
 
 def identity(op: Op, _: Seen) -> Finding:
@@ -81,7 +88,7 @@ def own_cookie(op: Op, seen: Seen) -> Finding:
     owner = seen.same_cookie
     if owner is None or owner.session == op.session:
         return HELD
-    return Witness((owner, op), "no cookie, or a new one of the same session")
+    return Witness((owner, op), OWN_COOKIE)
 
 
 def read_your_writes(op: Op, seen: Seen) -> Finding:
@@ -162,7 +169,7 @@ def value_as_written(op: Op, seen: Seen) -> Finding:
     if op.kind is Kind.PUT:
         return HELD if op.got == op.sent else Witness((op,), op.sent or "")
     found = seen.written is not None and seen.written == op.value
-    return HELD if found else Witness((op,), "a value that was written to it")
+    return HELD if found else Witness((op,), WRITTEN)
 
 
 def version_grows(op: Op, seen: Seen) -> Finding:
@@ -181,7 +188,7 @@ def delete_is_final(op: Op, seen: Seen) -> Finding:
     if not shown or seen.deleted_by is None or seen.rewritten:
         return None
     absent = op.value == 0 and op.got is None
-    return HELD if absent else Witness((seen.deleted_by, op), "absent")
+    return HELD if absent else Witness((seen.deleted_by, op), ABSENT)
 
 
 def over_is_over(op: Op, seen: Seen) -> Finding:
@@ -190,7 +197,7 @@ def over_is_over(op: Op, seen: Seen) -> Finding:
         return None
     if op.outcome not in (Outcome.OK, Outcome.DENIED):
         return None
-    return HELD if op.outcome is Outcome.DENIED else Witness((seen.ended_by, op), "not logged in")
+    return HELD if op.outcome is Outcome.DENIED else Witness((seen.ended_by, op), NOT_LOGGED_IN)
 
 
 def new_id_at_login(op: Op, seen: Seen) -> Finding:
@@ -198,7 +205,7 @@ def new_id_at_login(op: Op, seen: Seen) -> Finding:
     if op.kind is not Kind.LOGIN or op.outcome is not Outcome.OK:
         return None
     twin = seen.same_cookie
-    return HELD if twin is None else Witness((twin, op), "a cookie nobody had before")
+    return HELD if twin is None else Witness((twin, op), NEW_COOKIE)
 
 
 def no_phantom_logout(op: Op, seen: Seen) -> Finding:

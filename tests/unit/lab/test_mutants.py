@@ -86,6 +86,7 @@ def test_every_promise_has_a_mutant() -> None:
     follow = {
         Invariant.MONOTONIC_READS,
         Invariant.MONOTONIC_WRITES,
+        Invariant.WRITES_FOLLOW_READS,
         Invariant.LINEARIZABLE_COUNTER,
     }
     assert set(Invariant) - follow == {mutant.named for mutant in (*MUTANTS, *KINDS)} - {None}

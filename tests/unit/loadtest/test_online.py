@@ -122,12 +122,17 @@ FALSIFICATIONS = [
 def test_falsified_histories_fail_by_name(
     falsify: Falsify, invariant: Invariant, script: list[int]
 ) -> None:
-    """One wrong answer breaks the invariant named for it, online and offline, in equal numbers."""
+    """One wrong answer breaks the invariant named for it, online and offline, in equal numbers.
+
+    Each proof says what the answer could have been.
+    """
     ops, tail = simulate(script)
     falsify(tail)
     online, offline = replay(ops), check(ops, LIMITS)
     assert invariant in broken(online)
     assert online.counts() == offline.counts()
+    for report in (online, offline):
+        assert all(tally.witness.possible for tally in report.tallies.values() if tally.violations)
 
 
 @settings(deadline=None)
