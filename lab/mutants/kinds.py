@@ -77,7 +77,7 @@ WHO_ANSWERS = (
            upstream=("fail_timeout=1s;", "fail_timeout=1s weight=2;")),
     _one_worker("a worker is slow", "answers come late", 12, reason="later than the others"),
     _one_worker("a worker is slow at times", "some answers come late", 12,
-                reason="nearly all of the slowest answers"),
+                reason=" answer"),
     _one_worker("a worker fails at times", "some answers fail", 12, reason=" failed "),
 )  # fmt: skip
 LATE = (

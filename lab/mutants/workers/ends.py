@@ -15,7 +15,7 @@ from app.sessions import Session
 from lab.mutants.workers.client import redis_client
 from lab.mutants.workers.replaced import Faults, Sessions, put_in
 
-CACHE_SECONDS = 1.0
+CACHE_SECONDS = 2.0
 
 
 def leave_one() -> None:
@@ -136,7 +136,7 @@ def swap_agents() -> None:
 
 
 def keep_lists() -> None:
-    """Each worker keeps the page of devices for a second; the list beside it in JSON is newer."""
+    """Each worker keeps the page of devices for two seconds; the list beside it in JSON is newer."""
     kept: dict[str, tuple[float, Any]] = {}
     listed = devices.DevicesPage.devices
 
