@@ -18,6 +18,7 @@ from tests.integration.loading import load
 from tests.integration.visitor import Visitor
 
 LIMIT = 0.5
+FROZEN_SECONDS = 15.0  # longer than the Sentinels take
 BACK_SECONDS = 1.0  # after Sentinels have named the new master
 
 MakeAt = Callable[..., RedisSessions]
@@ -208,6 +209,39 @@ async def test_paused_master_comes_back(replicated: Replicated, make: MakeAt) ->
         assert await store.increment(session, "n") is not None
         await asyncio.sleep(0.02)
     assert old.admin.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0) < 10
+
+
+async def test_connection_begun_before_a_failover(replicated: Replicated) -> None:
+    """Who was connecting to a master that stood still reaches the new one, not the stale one that wakes up."""
+    old = replicated.master
+    old.freeze()
+    # Both connections are taken by the kernel, and wait there.
+    subscription = Subscription(replicated.url, timeout_seconds=FROZEN_SECONDS)
+    subscription.subscribe("news")
+    pipeline = Pipeline(replicated.url, timeout_seconds=FROZEN_SECONDS)
+    tasks = [
+        asyncio.create_task(RedisSessions(pipeline).create("ann")),
+        asyncio.create_task(subscription.run(Deaf())),
+    ]
+    await in_thread(lambda: replicated.master is not old)
+    old.thaw()
+    async with asyncio.timeout(FROZEN_SECONDS):
+        await tasks[0]
+        while replicated.master.admin.pubsub_numsub("news") != [(b"news", 1)]:
+            await asyncio.sleep(0.02)
+    assert "cmdstat_evalsha" not in old.admin.info("commandstats")
+    assert old.admin.pubsub_numsub("news") == [(b"news", 0)]
+    tasks[1].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await pipeline.close()
+
+
+class Deaf:
+    def subscribed(self, channel: str) -> None:
+        pass
+
+    def received(self, channel: str, message: bytes) -> None:
+        pass
 
 
 @pytest.mark.long

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from .address import read_address
+from .address import Place, read_address
 from .calls import Call, Command, Request, Script
 from .cluster import ClusterLink
 from .connection import connect
@@ -126,8 +126,13 @@ class Pipeline:
 
         async def open_exchange() -> Exchange:
             address, sentinels = self._address, self._sentinels
-            place = await sentinels.master() if sentinels else next(iter(address.hosts), None)
-            return await connect(exchange(), address, place, as_master=True)
+
+            async def open_to(place: Place | None) -> Exchange:
+                return await connect(exchange(), address, place, as_master=True)
+
+            if sentinels is not None:
+                return await sentinels.connected(open_to)
+            return await open_to(next(iter(address.hosts), None))
 
         if self._address.scheme == "redis+cluster":
             return ClusterLink(self._address, exchange, self._timeout_seconds)

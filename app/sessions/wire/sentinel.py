@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from .address import Address, Place
 from .calls import pack
-from .connection import NOT_YET, Connection, Refused, connect
+from .connection import NOT_YET, C, Connection, Refused, connect
 
 # A Sentinel that was elected says so before it has promoted anybody.  What the old master takes from
 # then on may be lost, even if another replica acknowledges it.
@@ -57,23 +57,44 @@ class Sentinels:
         self._address = replace(address, login=address.sentinel_login, database=0)
         self._timeout_seconds = timeout_seconds
         self._moved = moved
+        self._moves = 0  # so often
         self._master: Place | None = None  # as last told
         self._leaving: Place | None = None  # a failover takes its role away
         self._until = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def master(self) -> Place:
-        """Where the master is; while a failover is under way, wait for the new one.
+    async def connected(self, open_: Callable[[Place], Awaitable[C]]) -> C:
+        """What `open_` opens to the master; while a failover is under way, to the new one.
 
-        Raises OSError when no Sentinel answers or none knows the name.  The caller limits the time.
+        One that was begun before the master moved is given up: a server that stood still meanwhile and goes on
+        answers as the master that it was.  Raises OSError when no Sentinel answers or none knows the name,
+        and what `open_` raises.  The caller limits the time.
         """
+        while True:
+            moves = self._moves
+            place = await self._look_up()
+            if moves != self._moves:
+                continue
+            connection = await open_(place)
+            if moves == self._moves:
+                return connection
+            connection.close("the master has moved")
+
+    async def _look_up(self) -> Place:
+        """Where the master is; others must not stay where it was before."""
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._listen(place)) for place in self._places]
         clock = asyncio.get_running_loop().time
         while (found := await self._ask_all()) == self._leaving and clock() < self._until:
             await asyncio.sleep(POLL_SECONDS)
+        if self._master not in (None, found):
+            self._move()
         self._master, self._leaving = found, None
         return found
+
+    def _move(self) -> None:
+        self._moves += 1
+        self._moved()
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -145,7 +166,7 @@ class Sentinels:
                     self._heard -= 1
                     ear.close("not listened to any more")
                     if self._majority and self._heard < self._needed:
-                        self._moved()
+                        self._move()
             except (OSError, TimeoutError) as error:
                 reason = str(error) or f"no answer within {self._timeout_seconds:g} s"
             if not complained:
@@ -169,7 +190,7 @@ class Sentinels:
         """Something may have moved while this Sentinel was not heard."""
         known = self._master
         if known is not None and await self._ask_all() != known:
-            self._moved()
+            self._move()
 
     def _note(self, channel: str, message: str) -> None:
         """A Sentinel's event: `NAME HOST PORT HOST PORT` of a switch, else `slave ... @ NAME HOST PORT`."""
@@ -177,13 +198,13 @@ class Sentinels:
         if channel == ENDED and words[0] == self._name:
             self._leaving = None
             if self._master is not None and words[3:5] != [self._master[0], str(self._master[1])]:
-                self._moved()
+                self._move()
         elif self._name in words:
             begins = channel == BEGINS
             self._leaving = self._master if begins else None
             self._until = asyncio.get_running_loop().time() + MOVING_SECONDS
             if begins:
-                self._moved()
+                self._move()
 
 
 class _Ear(Connection):

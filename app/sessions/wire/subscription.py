@@ -92,7 +92,7 @@ class Subscription:
     async def _receive(self, listener: Listener) -> str:
         """Use one connection until it is lost; returns the reason."""
         async with asyncio.timeout(self._timeout_seconds):
-            self._receiver = receiver = await self._open(_Receiver(listener, self._confirmed))
+            self._receiver = receiver = await self._open(listener)
         self._changes = dict.fromkeys(self._channels, True)
         self._send_changes()
         try:
@@ -102,17 +102,21 @@ class Subscription:
             self._changes = {}
             receiver.close("no longer needed")
 
-    async def _open(self, receiver: _Receiver) -> _Receiver:
+    async def _open(self, listener: Listener) -> _Receiver:
         address, as_master = self._address, self._address.scheme != "redis+cluster"
-        place = next(iter(address.hosts), None)
+
+        async def open_to(place: Place | None) -> _Receiver:
+            receiver = _Receiver(listener, self._confirmed)
+            return await connect(receiver, address, place, as_master=as_master)
+
         if self._sentinels is not None:
-            place = await self._sentinels.master()
-        elif not as_master:
-            # Before each connection, as nodes may have been removed and added.
-            known = list(dict.fromkeys([*self._nodes, *address.hosts]))
-            self._nodes = (await ask_slots(address, known, self._timeout_seconds)).nodes
-            place = random.choice(self._nodes)
-        return await connect(receiver, address, place, as_master=as_master)
+            return await self._sentinels.connected(open_to)
+        if as_master:
+            return await open_to(next(iter(address.hosts), None))
+        # Before each connection, as nodes may have been removed and added.
+        known = list(dict.fromkeys([*self._nodes, *address.hosts]))
+        self._nodes = (await ask_slots(address, known, self._timeout_seconds)).nodes
+        return await open_to(random.choice(self._nodes))
 
     def _confirmed(self) -> None:
         self.is_active = True
