@@ -40,7 +40,7 @@ endif
 .NOTPARALLEL:
 .PHONY: help run dev stop logs user end-sessions check reload scale drain undrain rolling-restart status \
 	test lint format loadtest loadtest-ui loadtest-mutants bench-loadtest compare longconn proof-operations proof-failover \
-	kubernetes-test bench lock sbom audit clean
+	nemesis kubernetes-test bench lock sbom audit clean
 
 # One line a target, or a few that belong together: `##+` joins a target to the line before.
 help: ## This list. Settings: make run HTTP_PORT=8090
@@ -128,6 +128,9 @@ proof-operations: $(VENV)/run $(VENV)/loadtest ## What operations lose under loa
 
 proof-failover: $(VENV)/test ## What a failover of the store loses; QUICK=1
 	@$(PY) -m lab failover
+
+nemesis: $(VENV)/test ## Faults on purpose: SEED=, FAULTS=; QUICK=1
+	@$(PY) -m lab nemesis
 
 kubernetes-test: ## The demo on kubectl's cluster, under load
 	@deploy/kubernetes/try

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from deploy.native.options import read_environ
 from deploy.refused import Refused
@@ -43,6 +44,15 @@ def failover(_: Sequence[str]) -> int:
     return prove(os.environ)
 
 
+def nemesis(folders: Sequence[str]) -> int:
+    """Faults on purpose under load, and what visitors notice (make nemesis); FOLDER judges a stored run again."""
+    from lab.experiment import exit_code_of
+    from lab.nemesis.nemesis import again
+    from lab.nemesis.nemesis import nemesis as hurt
+
+    return exit_code_of(lambda: again(Path(folders[0])) if folders else hurt(os.environ))
+
+
 def cost(_: Sequence[str]) -> int:
     """What a session costs a worker (make bench)."""
     from lab.cost.measure import measure_and_print
@@ -69,6 +79,7 @@ EXPERIMENTS: tuple[Callable[[Sequence[str]], int], ...] = (
     streams,
     operations,
     failover,
+    nemesis,
     cost,
     loadtest_cost,
     mutants,

@@ -146,6 +146,10 @@ class Supervisord:
         """Start a program that was stopped; does not wait until it is ready."""
         self._ask("startProcess", name, False)
 
+    def begin_stop(self, name: str) -> None:
+        """Ask for the end of a program, and do not wait for it."""
+        self._ask_to_stop(name)
+
     def signal_program(self, name: str, signal_name: str) -> None:
         """Send a signal; a program that ends by it is started again by supervisord itself."""
         self._ask("signalProcess", name, signal_name)

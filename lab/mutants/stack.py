@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.native.options import read_options
-from deploy.native.scratch import ISOLATED, UNSET, Scratch, free_ports
+from deploy.native.scratch import Scratch, free_ports
 from deploy.native.store import redis_url
 from deploy.paths import ROOT
 from lab.mutants.catalogue import VARIABLE, Mutant
@@ -60,9 +60,8 @@ def other_ports(stack: Scratch, ports: Sequence[int]) -> Change:
 
 def _environ(stack: Scratch) -> Mapping[str, str]:
     """What the stack's own workers see, and nothing of this machine's settings."""
-    state = str(stack.folder / "state")
-    isolated = {**os.environ, **ISOLATED, **dict.fromkeys(UNSET, ""), "STACK_DIR": state}
-    return {**isolated, "REDIS_URL": redis_url(read_options(isolated), "admin")}
+    own = {**os.environ, **stack.settings}
+    return {**own, "REDIS_URL": redis_url(read_options(own), "admin")}
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:

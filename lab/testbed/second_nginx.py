@@ -31,6 +31,7 @@ class SecondNginx:
 
     url: str
     https_url: str
+    pid: int
 
 
 @contextmanager
@@ -54,6 +55,7 @@ def second_nginx(
     at = SecondNginx(
         f"http://127.0.0.1{moved[f':{stack.http_port}']}",
         f"https://127.0.0.1{moved[f':{stack.https_port}']}",
+        process.pid,
     )
     try:
         wait_for(f"{at.url}/healthz", process, folder / "nginx.log")

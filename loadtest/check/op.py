@@ -100,6 +100,7 @@ class Op:
     cookie: str | None = None  # a short hash of the session cookie in the answer
     cleared: bool | None = None  # the answer takes the session cookie away
     status: int = 0
+    through: str | None = None  # the address it was sent to, where the stack has several
     worker: str | None = None
     boot: str | None = None
     seen: str | None = None  # the user the answer names

@@ -73,6 +73,7 @@ class Browser:
     """Sends requests and records each. Several greenlets may use one browser at a time."""
 
     made = 0
+    answer_seconds = 15.0
 
     def __init__(self, environment: Environment, recorder: Recorder, host: str) -> None:
         Browser.made += 1
@@ -85,7 +86,7 @@ class Browser:
             insecure=True,
             concurrency=CONNECTIONS,
             connection_timeout=5.0,
-            network_timeout=15.0,
+            network_timeout=self.answer_seconds,
             max_retries=0,
             # Every answer is looked at as it comes. Locust's allow_redirects=False would do that by
             # switching an attribute that the parallel requests of one browser share.

@@ -1,0 +1,97 @@
+"""The store under the nemesis: a master, replicas and Sentinels, whoever is which at the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+NAME = "mymaster"
+CLIENT_SECONDS = 1.0
+
+
+class Processes(Protocol):
+    """Who keeps the processes of the store running."""
+
+    def pid(self, name: str) -> int | None:
+        """The process of that name, if it runs."""
+
+    def keep_down(self, name: str) -> None:
+        """Kill it at once, as a host that has lost its power, and do not start it again."""
+
+    def start(self, name: str) -> None:
+        """Start what was kept down."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """`servers` are all, by name; each may be the master."""
+
+    servers: Mapping[str, Redis]
+    sentinels: Sequence[Redis]
+    processes: Processes
+
+    def master(self) -> str:
+        """The server that the Sentinel with the newest configuration names."""
+        known = [facts for sentinel in self.sentinels if (facts := _facts(sentinel))]
+        newest = max(known, key=lambda facts: int(facts["config-epoch"]))
+        return self._by_place[newest["ip"], int(newest["port"])]
+
+    def fail_over(self) -> None:
+        """Have the Sentinels give another server the master's role, as for maintenance; returns at once."""
+        self.sentinels[0].sentinel_failover(NAME)
+
+    def problems(self) -> list[str]:
+        """What keeps it from standing the next failure."""
+        try:
+            return self._problems()
+        except RedisError as error:
+            return [f"the store: {error}"]
+
+    def _problems(self) -> list[str]:
+        master = self.master()
+        others = len(self.servers) - 1
+        told = [_facts(sentinel) for sentinel in self.sentinels]
+        about = self.servers[master].info("replication")
+        online = [about.get(f"slave{n}", {}).get("state") for n in range(others)].count("online")
+        named = {self._by_place.get((facts["ip"], int(facts["port"]))) for facts in told if facts}
+        wrong: list[tuple[bool, str]] = [
+            (about["role"] != "master", f"{master} is no master"),
+            (online < others, f"{others - online} replicas do not follow {master}"),
+            (not all(told), "a Sentinel does not answer"),
+            (named != {master}, f"Sentinels name {named}"),
+            (any(facts and facts["flags"] != "master" for facts in told), "the master is doubted"),
+        ]
+        return [text for is_wrong, text in wrong if is_wrong]
+
+    @property
+    def _by_place(self) -> dict[tuple[str, int], str]:
+        places = (
+            (name, server.connection_pool.connection_kwargs)
+            for name, server in self.servers.items()
+        )
+        return {(str(at["host"]), int(at["port"])): name for name, at in places}
+
+
+def admin(host: str, port: int, **login: Any) -> Redis:
+    """A client that waits for nothing long and repeats nothing."""
+    return Redis(
+        host=host,
+        port=port,
+        socket_timeout=CLIENT_SECONDS,
+        socket_connect_timeout=CLIENT_SECONDS,
+        **login,
+    )
+
+
+def _facts(sentinel: Redis) -> dict[str, Any]:
+    try:
+        return cast(dict[str, Any], sentinel.sentinel_master(NAME))
+    except RedisError:
+        return {}
+
+
+Undo = Callable[[], None]

@@ -1,0 +1,211 @@
+"""The nemesis: its schedule, what it counts as lost or unavailable, and that its judgement can fail."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deploy.paths import ROOT
+from lab.nemesis.availability import measure
+from lab.nemesis.controls import CONTROLS, complaint
+from lab.nemesis.faults import FAULTS
+from lab.nemesis.judge import LIMITS, Judgement, judge, missed
+from lab.nemesis.losses import without_losses
+from lab.nemesis.phases import Phase, Run, store_run
+from lab.nemesis.report import verdict
+from lab.nemesis.schedule import picked, schedule
+from lab.settings import WrongSetting
+from loadtest.check.history import HistoryWriter
+from loadtest.check.op import Kind, Lifetimes, Op, Outcome
+
+SECOND = 1_000_000_000
+EDGES = ("http://one", "http://two")
+PHASE = Phase(
+    1,
+    "master killed",
+    "redis-1",
+    True,
+    10 * SECOND,
+    12 * SECOND,
+    14 * SECOND,
+    18 * SECOND,
+    20 * SECOND,
+)
+
+
+def op(
+    at: float, kind: Kind, value: int | None = None, outcome: Outcome = Outcome.OK, edge: int = 0,
+    session: str = "s", **more: object,
+) -> Op:  # fmt: skip
+    """A request that is answered a tenth of a second after it was sent, `at` seconds after the start."""
+    begun = int(at * SECOND)
+    given = {"op": f"{session}-{at}"} if kind is Kind.VISIT else {}
+    return Op(
+        begun, kind, session, f"user of {session}", begun, begun + SECOND // 10, outcome,
+        value=value, status=200, through=EDGES[edge], **{**given, **more},  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def login(at: float, session: str = "s") -> Op:
+    return op(at, Kind.LOGIN, session=session, cookie=f"cookie of {session}")
+
+
+def steady(until: float, failing: tuple[float, float] = (0, 0)) -> list[Op]:
+    """A read of a visitor through each edge every tenth of a second; those of a span fail."""
+    ops = [login(0)]
+    for step in range(10, int(until * 10)):
+        at = step / 10
+        bad = failing[0] <= at < failing[1]
+        ops += [
+            op(
+                at + edge / 100,
+                Kind.READ,
+                None if bad else 0,
+                Outcome.FAIL if bad else Outcome.OK,
+                edge,
+            )
+            for edge in (0, 1)
+        ]
+    return ops
+
+
+def kept(folder: Path, ops: list[Op], acknowledged_by: int = 1) -> Path:
+    """A stored run with one failover."""
+    with HistoryWriter(folder / "history.jsonl", Lifetimes()) as history:
+        for one in ops:
+            history.write(one)
+    store_run(Run(7, acknowledged_by, "a test", EDGES, (PHASE,), ("master killed",)), folder)
+    return folder
+
+
+def test_same_seed_same_schedule() -> None:
+    """The seed gives order and choices; another seed gives others."""
+    planned = [(e.fault.name, e.random().random()) for e in schedule(FAULTS, 3)]
+    assert planned == [(e.fault.name, e.random().random()) for e in schedule(FAULTS, 3)]
+    assert [name for name, _ in planned] != [e.fault.name for e in schedule(FAULTS, 4)]
+    assert {name for name, _ in planned} == {fault.name for fault in FAULTS}
+
+
+def test_seconds_bound_the_schedule() -> None:
+    """What does not fit is left out; what has room comes again in another order; one happens at least."""
+    short, long, least = (schedule(FAULTS, 1, seconds) for seconds in (100, 900, 1))
+    assert len(short) < len(FAULTS) < len(long)
+    assert long[-1].at + long[-1].fault.takes <= 900
+    assert len(least) == 1
+    assert len({entry.seed for entry in long}) == len(long)
+    assert schedule(FAULTS, 1)[-1].at < 18 * 60  # the whole takes 20 minutes at most
+
+
+def test_faults_are_picked_by_the_beginnings_of_their_names() -> None:
+    """FAULTS='worker killed, nginx' picks one by its name and all that begin so; an unknown name is refused."""
+    assert [fault.name for fault in picked(FAULTS, "worker killed, nginx p")] == [
+        "worker killed", "nginx process killed", "nginx process paused",
+    ]  # fmt: skip
+    assert picked(FAULTS, "") == list(FAULTS)
+    with pytest.raises(
+        WrongSetting, match="earthquake: there is no such fault; there are worker killed"
+    ):
+        picked(FAULTS, "earthquake")
+
+
+def test_availability_of_a_fault() -> None:
+    """Failed requests, the longest silence of each edge, and the time from the healing to the last failure."""
+    figures = measure(steady(20, failing=(11, 13)), PHASE, EDGES)
+    assert figures.failed == 40
+    assert figures.silent == {edge: pytest.approx(2.1, abs=0.15) for edge in EDGES}
+    assert figures.back == pytest.approx(1.0, abs=0.15)
+    assert measure(steady(20), PHASE, EDGES).back == 0
+
+
+def test_missed_limit_names_the_fault() -> None:
+    """Each limit that is missed is a sentence; a phase with an excuse is judged by its promises alone."""
+    measured = [(PHASE, measure(steady(20, failing=(11, 17)), PHASE, EDGES))]
+    limits = {PHASE.fault: {"failed_share": 0.1, "silent_seconds": 3, "back_seconds": 1}}
+    said = list(missed(measured, limits))
+    assert [text.partition(":")[0] for text in said] == ["master killed"] * 3
+    assert list(missed([(replace(PHASE, excuse="a vote"), measured[0][1])], limits)) == []
+
+
+def test_every_fault_has_limits_and_a_paragraph() -> None:
+    """limits.toml and docs/nemesis.md name each fault, and no other."""
+    names = {fault.name for fault in FAULTS}
+    assert set(tomllib.loads(LIMITS.read_text())) == names
+    bold = re.findall(
+        r"^\*\*([a-z ,]+)\.\*\*", (ROOT / "docs/nemesis.md").read_text(), re.MULTILINE
+    )
+    assert {name for names in bold for name in names.split(", ")} == names
+
+
+def test_violation_names_fault_and_seed(tmp_path: Path) -> None:
+    """A read below an acknowledged write is a violation under the fault before it, with the command that repeats it."""
+    other = {"session": "other"}
+    ops = [
+        *steady(20),
+        login(1.07, "other"),
+        op(10.53, Kind.VISIT, 1, **other),
+        op(11.05, Kind.READ, 0, **other),
+    ]
+    found = judge(kept(tmp_path, sorted(ops, key=lambda one: one.returned)))
+    assert not found.passed
+    assert "master killed: read your writes is broken 1 times" in verdict(found)
+    assert "SEED=7 FAULTS='master killed'" in verdict(found)
+
+
+LOST = [
+    login(0),
+    op(9.5, Kind.VISIT, 1),
+    op(10.1, Kind.VISIT, 2),
+    op(10.3, Kind.READ, 2),
+    op(15, Kind.READ, 1),
+]
+
+
+@pytest.mark.parametrize(("acknowledged_by", "violated"), [(0, False), (1, True)])
+def test_lost_write_is_allowed_where_no_replica_was_awaited(
+    tmp_path: Path, acknowledged_by: int, violated: bool
+) -> None:
+    """The same history: with 0 the lost write is counted and nothing else is wrong; with 1 it is a violation."""
+    found = judge(kept(tmp_path, LOST, acknowledged_by))
+    assert bool(found.violations) == violated
+    assert [one.value for one in found.lost.writes] == ([] if violated else [2])
+
+
+def test_loss_outside_a_failover_is_no_allowed_one() -> None:
+    """What was acknowledged long before the failover, or after it, may not be lost with any setting."""
+    early = [login(0), op(1, Kind.VISIT, 1), op(15, Kind.READ, 0)]
+    late = [login(0), op(16, Kind.VISIT, 1), op(17, Kind.READ, 0)]
+    for ops in (early, late):
+        assert without_losses(ops, [PHASE])[1].count() == 0
+
+
+def test_lost_session_is_counted() -> None:
+    """A login acknowledged by the master that was lost: its session is unknown afterwards, and counted once."""
+    ops = [login(10.1, "new"), op(15, Kind.READ, None, Outcome.DENIED, session="new")]
+    rest, lost = without_losses(ops, [PHASE])
+    assert (rest, [one.session for one in lost.sessions]) == ([], ["new"])
+
+
+@pytest.mark.parametrize("acknowledged_by", [0, 1])
+def test_undone_logout_is_always_a_violation(tmp_path: Path, acknowledged_by: int) -> None:
+    """A session whose logout was acknowledged is answered again: no setting allows that."""
+    ops = [login(0), op(10.1, Kind.LOGOUT, cleared=True), op(15, Kind.PROBE, 0)]
+    found = judge(kept(tmp_path, ops, acknowledged_by))
+    assert [str(one.invariant) for one in found.violations] == ["logout is final"]
+
+
+def test_run_without_requests_proves_nothing(tmp_path: Path) -> None:
+    """A fault that hardly anybody saw is no proof."""
+    found = judge(kept(tmp_path, [login(0)]))
+    assert "master killed: only 0 requests" in found.sentences()
+
+
+def test_control_that_is_not_found_is_told(tmp_path: Path) -> None:
+    """A control has to be found by its name; anything else is a complaint."""
+    found: Judgement = judge(kept(tmp_path, steady(20)))
+    assert complaint(CONTROLS[0], found).endswith("found by nothing, not by logout is final")
+    undone = [login(0), op(10.1, Kind.LOGOUT, cleared=True), op(15, Kind.PROBE, 0)]
+    assert complaint(CONTROLS[0], judge(kept(tmp_path, undone))) == ""
