@@ -163,6 +163,16 @@ async def test_what_cannot_begin_in_time_is_refused_at_once(
     assert await asyncio.gather(*under_way) == [True] * 4
 
 
+async def test_a_flood_needs_the_bounds(people: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without them the last of many waits for all others, and nobody is refused: the tests above can fail."""
+    for bound in ("START_SECONDS", "MAX_WAITING"):
+        monkeypatch.setattr(accounts, bound, 1000)
+    monkeypatch.setattr(accounts, "_matches", lambda *_: not time.sleep(0.02))
+    began = time.monotonic()
+    assert await asyncio.gather(*(people.verify("ann", "x") for _ in range(20))) == [True] * 20
+    assert time.monotonic() - began >= 20 / accounts.THREADS * 0.02
+
+
 async def test_a_login_given_up_frees_its_place(
     people: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
