@@ -38,7 +38,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run dev stop logs user end-sessions check reload scale drain undrain rolling-restart status \
+.PHONY: help run dev stop logs user end-sessions check reload scale drain undrain rolling-restart status watch \
 	test lint format loadtest loadtest-ui loadtest-mutants bench-loadtest compare longconn proof-operations proof-failover \
 	nemesis kubernetes-test bench lock sbom audit clean
 
@@ -95,8 +95,11 @@ undrain: $(VENV)/run ##+ back in
 rolling-restart: $(VENV)/run ## New code, one worker after the other
 	@$(PY) -m deploy rolling-restart
 
-status: $(VENV)/run ## Workers, nginx, Redis; 0 when healthy; WATCH=1
+status: $(VENV)/run ## How all is, 0 when well; WATCH=1
 	@$(PY) -m deploy status
+
+watch: $(VENV)/run ##+ Prometheus
+	@$(PY) -m deploy watch
 
 ##@ Prove
 test: $(VENV)/test ## Tests without Docker; LONG=1: the long ones too

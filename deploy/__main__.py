@@ -60,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
         sbom,
         audit,
         pin_images,
+        watch,
+        figures,
     ]
     for command in simple:
         add(command)
@@ -303,6 +305,23 @@ def pin_images(_: argparse.Namespace) -> None:
     from deploy.supply.images import pin_images as pin
 
     pin(ROOT)
+
+
+def watch(_: argparse.Namespace) -> None:
+    """Run Prometheus beside the native stack, and say which alerts begin and end.
+
+    It finds workers as they come and go. Ctrl-C ends it.
+    """
+    from deploy.watch.native import watch as watch_stack
+
+    watch_stack(os.environ)
+
+
+def figures(_: argparse.Namespace) -> None:
+    """Serve what Prometheus scrapes for the stack in Docker: what the figures container does."""
+    from deploy.watch.container import run_figures
+
+    run_figures()
 
 
 OPERATIONS: tuple[Command, ...] = (reload, scale, drain, undrain, rolling_restart)

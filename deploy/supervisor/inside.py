@@ -32,13 +32,13 @@ def secrets() -> dict[str, str]:
     return {path.name: digest(path) for path in Path("/run/secrets").iterdir()}
 
 
-def _redis_url() -> str:
+def status_url() -> str:
     """Where the workers' Redis is; of the stack's own, as the user that may ask for figures."""
     return given_url(os.environ).replace("://sessions@", "://status@")
 
 
 def _store(*, count: bool) -> dict[str, Any]:
-    return store_figures(_redis_url(), os.environ.get("SESSION_PREFIX", ""), count=count)
+    return store_figures(status_url(), os.environ.get("SESSION_PREFIX", ""), count=count)
 
 
 ACTIONS: dict[str, Callable[[Workers, list[str]], Any]] = {

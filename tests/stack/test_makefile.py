@@ -191,6 +191,14 @@ def test_end_sessions_without_a_stack(settings: dict[str, str], tmp_path: Path) 
     assert "no stack runs here" in refused.stderr
 
 
+def test_watch_without_prometheus() -> None:
+    """`make watch` without Prometheus says where it comes from."""
+    refused = make("watch", ENV_FILE="", PROMETHEUS="/nowhere")
+
+    assert refused.returncode != 0
+    assert "PROMETHEUS=/nowhere is not a program: Debian and Ubuntu have it" in refused.stderr
+
+
 @pytest.mark.long
 def test_operating(start_stack: StartStack) -> None:
     """Each command for operating the running stack succeeds and says what it did."""

@@ -9,8 +9,13 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from deploy.native.options import read_options
 from deploy.native.scratch import Scratch
+from deploy.operations.native import find_native
 from deploy.paths import ROOT
+from deploy.watch.figures import Figures
+from deploy.watch.native import sources_of
+from deploy.watch.serve import serving
 from tests.documents import sections
 from tests.stack.visitor import new_visitor
 
@@ -76,3 +81,30 @@ def test_strangers_add_no_series(stack: Scratch) -> None:
     assert len(after.splitlines()) == len(before.splitlines())
     assert '{method="other",route="/login",status="405"}' in after
     assert '{method="GET",route="other",status="404"}' in after
+
+
+def test_stacks_metrics(stack: Scratch) -> None:
+    """`make watch` serves the metrics of the table, with their types and labels, and no other."""
+    found = find_native(read_options(stack.settings))
+    assert found is not None
+    figures = Figures(sources_of(found))
+    with new_visitor(stack.url) as visitor:
+        visitor.log_in()
+    figures.look()
+    with serving(figures, "127.0.0.1", 0) as port:
+        text = metrics(port)
+        groups = httpx.get(f"http://127.0.0.1:{port}/targets", trust_env=False).json()
+
+    # On one Redis that is well there is no replica, and no worker has failed.
+    elsewhere = {
+        ("store_replica_lag_seconds", "gauge", "replica server"),
+        ("store_replica_behind_bytes", "gauge", "replica server"),
+        ("nginx_upstream_failures_total", "counter", "upstream"),
+    }
+    assert exposed(text) | elsewhere == documented("Metrics of the stack")
+    assert "site_serves 1.0" in text
+    assert "store_up 1.0" in text
+    assert groups == [
+        {"targets": [address], "labels": {"worker": address}}
+        for address in (f"127.0.0.1:{port}" for port in stack.worker_ports)
+    ]

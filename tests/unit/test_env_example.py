@@ -15,6 +15,7 @@ READERS = (
     "deploy/https.py",
     "deploy/networks.py",
     "deploy/nginx_secret.py",
+    "deploy/watch/prometheus.py",
 )
 NAME = r"[A-Z][A-Z0-9_]+"
 OF_PYTHON = {"PYTHONMALLOC"}  # read by the interpreter
