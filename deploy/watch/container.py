@@ -61,7 +61,8 @@ def targets() -> list[Target]:
         check_upstream(upstream)
     except (OSError, UpstreamError):
         return []
-    return targets_of(upstream, sorted({str(address[0]) for *_, address in found}))
+    hosts = sorted({str(address[0]) for *_, address in found})
+    return targets_of(upstream, dict.fromkeys(upstream.workers, hosts))
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

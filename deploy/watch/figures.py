@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from deploy.ask import NoAnswer, ask
-from deploy.upstream.read import Upstream
+from deploy.upstream.read import Server, Upstream
 from deploy.watch.nginx_log import NginxLog
 
 SERVES_SECONDS = 3.0
@@ -39,7 +39,11 @@ class Program(NamedTuple):
 
 @dataclass(frozen=True)
 class Sources:
-    """Where each fact comes from; a stack in Docker has no log file of nginx, and no supervisord of its own."""
+    """Where each fact comes from.
+
+    A stack in Docker has no log file of nginx, and no supervisord of its own; a host of several may have no site,
+    and no Redis (an empty answer).
+    """
 
     site_url: str
     targets: Callable[[], Sequence[Target]]
@@ -65,10 +69,10 @@ class Figures(Collector):
         if sources.nginx_log:
             sources.nginx_log.read()
         self._metrics = [
-            _gauge("site_serves", "1: a worker answers through nginx.", _serves(sources.site_url)),
+            *(_of_site(sources.site_url) if sources.site_url else ()),
             *_of_rotation(self.targets),
             *(sources.nginx_log.metrics() if sources.nginx_log else ()),
-            *_of_store(sources.store()),
+            *(_of_store(facts) if (facts := sources.store()) else ()),
             *_of_certificate(sources.certificate),
             *_of_disk(sources.folder),
             *(_of_programs(sources.programs()) if sources.programs else ()),
@@ -78,24 +82,25 @@ class Figures(Collector):
         return self._metrics
 
 
-def targets_of(upstream: Upstream, hosts: Iterable[str]) -> list[Target]:
-    """The workers of `upstream` on each of `hosts`."""
+def targets_of(upstream: Upstream, places: Mapping[Server, Iterable[str]]) -> list[Target]:
+    """The servers of `upstream` that are workers like ours, each at the hosts where it is to be found."""
     even = upstream.policy == "round_robin"
     return [
         Target(
             f"{host}:{server.port}", (server.weight if server.is_served else 0) if even else None
         )
+        for server, hosts in places.items()
         for host in hosts
-        for server in upstream.workers
     ]
 
 
-def _serves(url: str) -> int:
+def _of_site(url: str) -> Iterator[Metric]:
     try:
         answer = ask(url, "/healthz", headers={"Host": "localhost"}, seconds=SERVES_SECONDS)
+        serves = answer.status == 200
     except NoAnswer:
-        return 0
-    return int(answer.status == 200)
+        serves = False
+    yield _gauge("site_serves", "1: a worker answers through nginx.", int(serves))
 
 
 def _of_rotation(targets: Iterable[Target]) -> Iterator[Metric]:

@@ -10,11 +10,12 @@ from deploy.ask import NoAnswer
 from deploy.free_port import is_free
 from deploy.lock import Held, held
 from deploy.native.options import read_environ, read_options
+from deploy.networks import in_url
 from deploy.operations.native import NativeStack, find_native
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.listener import starts
-from deploy.upstream.read import parse_upstream
+from deploy.upstream.read import Server, Upstream, parse_upstream
 from deploy.watch.figures import Figures, Program, Sources, Target, targets_of
 from deploy.watch.nginx_log import NginxLog
 from deploy.watch.prometheus import Prometheus, read_watch_options, running, write_files
@@ -54,7 +55,7 @@ def sources_of(stack: NativeStack) -> Sources:
     """Where the figures of a native stack come from."""
     options = stack.options
     return Sources(
-        site_url=stack.url,
+        site_url=stack.url if options.has_nginx else "",
         targets=_Targets(stack),
         store=lambda: stack.store(count=False),
         certificate=options.tls / "certificate.pem",
@@ -77,19 +78,41 @@ def programs(supervisord: Supervisord) -> Sequence[Program]:
 
 
 class _Targets:
-    """The workers of the upstream file that is being served; read again once another has been applied."""
+    """The workers of the upstream file that is being served, and those on other hosts once they have said how they are.
+
+    Another server in that file may be no worker of this kind, and has no figures.
+    """
 
     def __init__(self, stack: NativeStack) -> None:
         self._stack = stack
         self._text: str | None = None
-        self._found: list[Target] = []
+        self._upstream: Upstream | None = None
+        self._known: set[Server] = set()
 
     def __call__(self) -> list[Target]:
-        (place,) = self._stack.places()
+        stack = self._stack
+        (place,) = stack.places()
         if (text := place.applied()) is not None and text != self._text:
             self._text = text
-            self._found = targets_of(parse_upstream(text, self._stack.upstream_conf), ["127.0.0.1"])
-        return self._found
+            self._upstream = parse_upstream(text, stack.upstream_conf, stack.own)
+        if self._upstream is None:
+            return []
+        own = in_url(stack.options.workers_bind)
+        places = {server: [own] for server in self._upstream.workers}
+        places |= {
+            server: [server.host] for server in self._upstream.servers if self._answers(server)
+        }
+        return targets_of(self._upstream, places)
+
+    def _answers(self, server: Server) -> bool:
+        """Whether it is a worker of another host, and has answered once."""
+        if server.is_worker or server.host.startswith("unix:"):
+            return False
+        if server not in self._known and "requests" in self._stack.figures(
+            server.host, server.port
+        ):
+            self._known.add(server)
+        return server in self._known
 
 
 def _look(figures: Figures, prometheus: Prometheus) -> None:
