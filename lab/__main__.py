@@ -74,6 +74,13 @@ def mutants(names: Sequence[str]) -> int:
     return try_mutants(names)
 
 
+def hosts(words: Sequence[str]) -> int:
+    """Eight hosts on this machine, until Ctrl-C; --clean removes what a killed one left."""
+    from lab.hosts.show import show_hosts
+
+    return show_hosts(words)
+
+
 EXPERIMENTS: tuple[Callable[[Sequence[str]], int], ...] = (
     policies,
     streams,
@@ -83,6 +90,7 @@ EXPERIMENTS: tuple[Callable[[Sequence[str]], int], ...] = (
     cost,
     loadtest_cost,
     mutants,
+    hosts,
 )
 
 

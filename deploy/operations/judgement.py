@@ -87,7 +87,8 @@ def _of_failover(redis: Facts) -> Iterator[str]:
             yield f"{name} sees fewer Sentinels than its quorum of {sentinel['quorum']}: no failover is possible"
         elif sentinel["says_down"]:
             yield f"{name} considers the master {sentinel['master']} down: wait for the failover"
-    if redis.get("sentinels") and not redis["servers"][0].get("replicas"):
+    first = redis["servers"][0]
+    if redis.get("sentinels") and first.get("role") == "master" and not first.get("replicas"):
         yield "no replica follows the master: no failover is possible; start one"
     if uncovered := redis.get("slots_uncovered"):
         yield f"{uncovered} slots of the cluster have no primary: their users get 503; start it or its replica"

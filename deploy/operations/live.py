@@ -153,6 +153,8 @@ def _store(redis: Mapping[str, Any]) -> str:
         return "asked by the hosts of the workers"
     if "error" in redis:
         return "does not answer"
+    if not any(server.get("role") for server in redis["servers"]):
+        return f"answers{failover_text(dict(redis))}"
     limit = redis["memory_limit_bytes"]
     of = f" of {limit / 2**20:.0f}" if limit else ""
     keys = sum(server.get("keys", 0) for server in redis["servers"])

@@ -207,6 +207,8 @@ def _redis_line(redis: dict[str, Any]) -> str:
         return "redis     asked by the hosts of the workers"
     if "error" in redis:
         return "redis     does not answer"
+    if not any(server.get("role") for server in redis["servers"]):
+        return "redis     answers; REDIS_URL's user may not ask for figures" + failover_text(redis)
     about = "" if redis["exact"] else "about "
     limit = redis["memory_limit_bytes"]
     of = f" of {limit / 2**20:.0f}" if limit else ""

@@ -7,6 +7,7 @@ process is .1.  Names hold this process's number, so the next network removes wh
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import os
 import re
 import shutil
@@ -19,12 +20,15 @@ from pathlib import Path
 
 import psutil
 
+from deploy.paths import ROOT
 from deploy.refused import Refused
 
 MARK = "rrhost"
-NAME = re.compile(rf"{MARK}(\d+)-[a-z0-9-]+")
+NAME = re.compile(rf"{MARK}(\d+)x\d+-[a-z0-9-]+")
+_numbers = itertools.count(1)  # of the networks of this process
 NETWORKS = ipaddress.ip_network("198.18.0.0/16").subnets(new_prefix=24)
 NEEDED = ("ip", "iptables")
+FOLDER = ROOT / ".stack/hosts"
 DEVICE = "eth0"  # of each host
 
 
@@ -67,8 +71,11 @@ class Network:
     """Hosts of these names, from the beginning of the `with` block to its end; Refused says why not."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._mark = f"{MARK}{os.getpid()}"
+        self._mark = f"{MARK}{os.getpid()}x{next(_numbers)}"
         self._switch = f"{self._mark}-switch"
+        self.folder = (
+            FOLDER / self._mark
+        )  # for the files of these hosts; removed with what a killed one left
         self.network = _unused()
         addresses = list(self.network.hosts())
         self.own_address = str(addresses[0])
@@ -143,6 +150,8 @@ def remove_left(*, whole: bool = False) -> list[str]:
     found = [(name, int(match[1])) for name in _namespaces() if (match := NAME.fullmatch(name))]
     left = [name for name, pid in found if whole or not psutil.pid_exists(pid)]
     remove(left)
+    for name in left:
+        shutil.rmtree(FOLDER / name.partition("-")[0], ignore_errors=True)
     return left
 
 

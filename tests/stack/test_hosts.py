@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
+import httpx
 import pytest
 
 from deploy.refused import Refused
 from lab.hosts.network import Host, Network, remove_left, why_not
+from lab.hosts.topology import Hosts, several_hosts
 from lab.testbed.servers import wait_until
 
 pytestmark = pytest.mark.long  # each lost packet is waited for
@@ -104,3 +109,75 @@ def test_left(network: Network | None) -> None:
     removed = remove_left()
     assert len(removed) == 2, removed  # the host and the bridge
     assert all(_reaches(None, host) for host in network.hosts.values())
+
+
+@pytest.fixture(scope="module")
+def hosts(network: Network | None) -> Iterator[Hosts | None]:
+    """All eight, where they can be made."""
+    if network is None:
+        yield None
+        return
+    with several_hosts(SESSION_WRITES_ACKNOWLEDGED_BY="1") as made:
+        yield made
+
+
+def test_eight_hosts(hosts: Hosts | None) -> None:
+    """Two edges, three hosts with two workers each and a store with Sentinels are one site, and each calls it healthy."""
+    if hosts is None:
+        return
+    with _logged_in(hosts) as browser:
+        for url in hosts.urls:
+            wait_until(partial(_all_six, browser, url), seconds=10, what="answers of all six")
+    for place in (*hosts.edges, *hosts.workers):
+        code, said = place.operate("status")
+        assert code == 0, said
+
+
+def test_a_worker_answers_edges_alone(hosts: Hosts | None) -> None:
+    """Whoever asks a worker's port past the edges gets 403, and its probes all the same."""
+    if hosts is None:
+        return
+    url = f"http://{hosts.workers[0].address}:8001"
+    assert httpx.get(f"{url}/login", trust_env=False).status_code == 403
+    assert httpx.get(f"{url}/readyz", trust_env=False).status_code == 200
+
+
+def test_lost_hosts(hosts: Hosts | None) -> None:
+    """A host of workers without power and the master cut off from everybody: the session goes on at both edges."""
+    if hosts is None:
+        return
+    master = hosts.master()
+    with _logged_in(hosts) as browser:
+        hosts.workers[0].lose_power()
+        hosts.cut(master)
+        wait_until(lambda: _counted(hosts, browser) == [200, 200], seconds=30, what="a new master")
+        assert hosts.master() is not master
+        hosts.heal()
+        hosts.workers[0].start()
+        user = browser.get(f"{hosts.urls[0]}/api/session").json()["user"]
+    assert user == "ann"
+
+
+@contextmanager
+def _logged_in(hosts: Hosts) -> Iterator[httpx.Client]:
+    """One browser for both edges, as if they had one name."""
+    with httpx.Client(trust_env=False, timeout=10) as browser:
+        form = {"username": "ann", "password": "demo"}
+        assert browser.post(f"{hosts.urls[0]}/login", data=form).status_code == 302
+        browser.headers["Cookie"] = f"sid={browser.cookies['sid']}"
+        yield browser
+
+
+def _all_six(browser: httpx.Client, url: str) -> bool:
+    """Whether six requests through this edge are answered by six workers; each knows the session."""
+    answers = [browser.get(f"{url}/api/session").json() for _ in range(6)]
+    assert {answer["user"] for answer in answers} == {"ann"}
+    return len({answer["worker"] for answer in answers}) == 6
+
+
+def _counted(hosts: Hosts, browser: httpx.Client) -> list[int]:
+    """What a visit counted through each edge answers."""
+    return [
+        browser.post(f"{url}/api/visits", json={"op": secrets.token_hex(8)}).status_code
+        for url in hosts.urls
+    ]

@@ -102,6 +102,17 @@ def test_out_of_rotation() -> None:
     assert problems(facts, None) == []
 
 
+def test_figures_that_nobody_may_ask_for() -> None:
+    """A user of Redis that may not ask who follows the master is no master without a replica."""
+    facts = copy.deepcopy(WELL)
+    sentinel = {"sentinel": "a:26379", "other_sentinels": 2, "quorum": 2, "says_down": False}
+    facts["redis"]["sentinels"] = [sentinel]
+    assert "no replica follows" in str(problems(facts, None))
+
+    facts["redis"]["servers"][0]["role"] = None
+    assert problems(facts, None) == []
+
+
 def test_elsewhere() -> None:
     """Servers that this stack does not start are listed with what they do; workers are not."""
     upstream = upstream_of("app:8001", "10.0.0.7:8001", "b.example:80 down", "unix:/run/a.sock")
