@@ -19,6 +19,7 @@ from deploy.operations.status import (
     refusals,
     started,
     table,
+    tells_figures,
 )
 
 LOOK_SECONDS = 2.0
@@ -153,7 +154,7 @@ def _store(redis: Mapping[str, Any]) -> str:
         return "asked by the hosts of the workers"
     if "error" in redis:
         return "does not answer"
-    if not any(server.get("role") for server in redis["servers"]):
+    if not tells_figures(redis):
         return f"answers{failover_text(dict(redis))}"
     limit = redis["memory_limit_bytes"]
     of = f" of {limit / 2**20:.0f}" if limit else ""

@@ -207,7 +207,7 @@ def _redis_line(redis: dict[str, Any]) -> str:
         return "redis     asked by the hosts of the workers"
     if "error" in redis:
         return "redis     does not answer"
-    if not any(server.get("role") for server in redis["servers"]):
+    if not tells_figures(redis):
         return "redis     answers; REDIS_URL's user may not ask for figures" + failover_text(redis)
     about = "" if redis["exact"] else "about "
     limit = redis["memory_limit_bytes"]
@@ -215,6 +215,11 @@ def _redis_line(redis: dict[str, Any]) -> str:
     memory = f"{redis['memory_bytes'] / 2**20:.1f}{of} MiB"
     counts = f"{about}{counted(redis['sessions'], 'session')} of {counted(redis['users'], 'user')}"
     return f"redis     {redis['version']}, {memory}, {counts}{failover_text(redis)}"
+
+
+def tells_figures(redis: Mapping[str, Any]) -> bool:
+    """Whether the user that asks may see more than that Redis answers."""
+    return any(server.get("role", "") is not None for server in redis["servers"])
 
 
 def failover_text(redis: dict[str, Any]) -> str:
