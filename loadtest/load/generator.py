@@ -12,6 +12,7 @@ from loadtest.check.online import Checker
 from loadtest.check.op import Invariant, Lifetimes, Outcome
 from loadtest.check.tally import Witness
 from loadtest.load.browser import LoginFailed
+from loadtest.load.cpu import run_and_waited
 from loadtest.load.figures import Figures
 from loadtest.load.recorder import Recorder
 from loadtest.verdict.latency import percentile
@@ -26,7 +27,7 @@ BUSY = 0.7  # of a core: users pause longer from there on, so that what is measu
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
 ADDED = ("requests", "sessions", "arrivals", "dropped", "cookies_withheld", "others_failed")
 # One process at its limit spoils the run, however idle others are.
-HIGHEST = ("cpu_share", "seconds", "stall_milliseconds")
+HIGHEST = ("cpu_share", "seconds", "stall_milliseconds", "cpu_wait")
 
 
 class Generator:
@@ -51,6 +52,7 @@ class Generator:
         self._errors: list[str] = []
         self._companions: list[gevent.Greenlet] = []
         self._started = self._stopped = (time.monotonic(), time.process_time())
+        self._scheduled = (run_and_waited(), run_and_waited())
         self._late: list[float] = []
         gevent.spawn(self._keep_pace)
         gevent.spawn(self._watch_clock)
@@ -74,6 +76,7 @@ class Generator:
         if not self.stopping:
             self.stopping = True
             self._stopped = (time.monotonic(), time.process_time())
+            self._scheduled = (self._scheduled[0], run_and_waited())
 
     def error(self, exception: BaseException) -> None:
         """A scenario raised something that is no answer of the stack: a bug in the load test."""
@@ -132,6 +135,7 @@ class Generator:
         wall, busy = (
             after - before for before, after in zip(self._started, self._stopped, strict=True)
         )
+        run, waited = (after - before for before, after in zip(*self._scheduled, strict=True))
         return {
             "requests": recorder.requests,
             "sessions": recorder.sessions,
@@ -142,6 +146,7 @@ class Generator:
             "others_served": dict(self.others_served),
             "cpu_share": busy / wall if wall > 0 else 0.0,
             "seconds": wall,
+            "cpu_wait": waited / run if run else 0.0,
             "stall_milliseconds": percentile(sorted(self._late), 0.99) if self._late else 0.0,
             "errors": self._errors,
             "online": recorder.checker.report.counts(),

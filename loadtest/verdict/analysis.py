@@ -109,6 +109,7 @@ def _count(ops: list[Op], summary: dict[str, Any], header: dict[str, Any]) -> Co
         dropped=summary["dropped"],
         cpu_share=summary["cpu_share"],
         stall_milliseconds=summary["stall_milliseconds"],
+        cpu_wait=summary.get("cpu_wait", 0.0),
         lost_processes=summary.get("lost_processes", 0),
     )
 

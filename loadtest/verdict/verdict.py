@@ -115,6 +115,9 @@ class Counted:
     stall_milliseconds: float = (
         0.0  # by which the generator's own alarm clock was late, 99th percentile
     )
+    cpu_wait: float = (
+        0.0  # seconds that the generator waited for a processor, by those that it had one
+    )
     slow_workers: list[str] = field(default_factory=list)
     failing_workers: list[str] = field(default_factory=list)
     harness_errors: list[str] = field(default_factory=list)
@@ -306,7 +309,8 @@ def _proof(counted: Counted, limits: Limits) -> Gate:
 
 
 def _slo(counted: Counted, limits: Limits) -> Gate:
-    most = limits.p99_milliseconds + limits.stall_factor * counted.stall_milliseconds
+    most = limits.p99_milliseconds * (1 + counted.cpu_wait)
+    most += limits.stall_factor * counted.stall_milliseconds
     asked = (
         f"at most {limits.failed_share:.1%} failed, {limits.unknown_share:.1%} without an answer;"
         f" 99th percentile of each kind at most {most:,.0f} ms; no worker worse"

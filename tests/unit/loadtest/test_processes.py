@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 
 import httpx
 import psutil
@@ -20,6 +22,7 @@ import pytest
 from deploy.paths import ROOT
 from lab.testbed.loadtest import load, start
 from loadtest.check.history import read_ops
+from loadtest.check.op import Kind
 from tests.unit.loadtest.runs import SHORT, double
 
 LOCUSTFILE = ROOT / "loadtest/locustfile.py"
@@ -109,10 +112,16 @@ def test_interrupted_run_is_judged(processes: str, tmp_path: Path) -> None:
     assert process.returncode in (0, 13), printed
 
 
-def locust(folder: Path, host: str, *options: str, users: str = "") -> tuple[int, str]:
-    """Locust as its users start it, from a folder of their own; its exit code and what it printed."""
+def locust(
+    folder: Path, host: str, *options: str, users: str = "", alone: bool = False
+) -> tuple[int, str]:
+    """Locust as its users start it, from a folder of their own; its exit code and what it printed.
+
+    `users` is a file of theirs beside ours, or the only one.
+    """
     (folder / "mine.py").write_text(users)
     files = f"{LOCUSTFILE},mine.py" if users else str(LOCUSTFILE)
+    files = "mine.py" if alone else files
     words = ("--headless", "-u", "8", "-r", "8", "-H", host, *options)
     run = subprocess.run(
         [sys.executable, "-m", "locust", "-f", files, *words],
@@ -193,6 +202,33 @@ def test_user_class_of_ones_own(path: str, code: int, tmp_path: Path) -> None:
     assert found == code, printed
     sent = json.loads((tmp_path / "out/summary.json").read_text())
     assert sent["locust_requests"] > sent["requests"]
+
+
+SCENARIO = re.compile(r"```python\n(.*?)```", re.DOTALL)
+OWN_DECK = """
+import sys
+sys.path.insert(0, "ROOT")
+from loadtest import locustfile
+from loadtest.locustfile import Closed
+from loadtest.scenarios import Visitor
+SCENARIO
+locustfile.DECK = (look_twice, *locustfile.DECK)
+"""
+
+
+@pytest.mark.long
+def test_scenario_of_the_documentation(tmp_path: Path) -> None:
+    """The scenario that loadtest/README.md shows runs as it stands there."""
+    (shown,) = SCENARIO.findall((ROOT / "loadtest/README.md").read_text())
+    deck = OWN_DECK.replace("SCENARIO", dedent(f"  {shown.lstrip()}")).replace("ROOT", str(ROOT))
+    with double("none") as host:
+        code, printed = locust(tmp_path, host, "-t", "5s", users=deck, alone=True)
+    assert code == 0, printed
+    sessions = defaultdict[str, list[Kind]](list)
+    for op in read_ops(tmp_path / "out/history.jsonl"):
+        sessions[op.session].append(op.kind)
+    alike = [Kind.LOGIN, Kind.VISIT, Kind.VISIT, Kind.READ, Kind.LOGOUT]
+    assert any(kinds[: len(alike)] == alike for kinds in sessions.values())
 
 
 @pytest.mark.long

@@ -131,6 +131,15 @@ def test_late_machine_is_allowed_more() -> None:
     assert judge(counted, LIMITS).code is Code.HOLDS
 
 
+def test_crowded_machine_is_allowed_more() -> None:
+    """Where the load test waits for a processor as long as it has one, everybody is twice as slow."""
+    counted = sound()
+    counted.slowest_p99, counted.cpu_wait = ("page", 1500.0), 1.0
+    assert judge(counted, LIMITS).code is Code.HOLDS
+    counted.slowest_p99 = ("page", 2500.0)
+    assert judge(counted, LIMITS).code is Code.SLO
+
+
 def test_broken_run_claims_no_power() -> None:
     """What a run would have shown is said only when it shows nothing worse."""
     counted = sound()
