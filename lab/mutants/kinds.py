@@ -13,6 +13,8 @@ from lab.mutants.catalogue import POLICY, Mutant
 from loadtest.check.op import Invariant
 
 FAULTY = "lab.mutants.workers.faulty"
+MOST_AT_ONCE = 6  # faults of one stack: each of them disturbs what the others need
+LONGER_SECONDS = 4  # a run against several goes on after a violation, so that each is met
 SHORT_LIVES = {"SESSION_IDLE_SECONDS": "4", "SESSION_TOUCH_SECONDS": "0.4"}
 STRANGE = "do not know each other's sessions"
 
@@ -130,13 +132,17 @@ def together(mutants: Iterable[Mutant]) -> list[Mutant]:
         if not _may_share(mutant):
             alone.append(mutant)
             continue
-        fits = (at for at, one in enumerate(shared) if mutant.named not in one.names)
+        fits = (at for at, one in enumerate(shared) if _fits(mutant, one))
         if (at := next(fits, None)) is None:
             shared.append(mutant)
         else:
             shared[at] = _joined(shared[at], mutant)
     numbered = [
-        replace(one, name=f"{len(one.faults)} faults at once, {number}")
+        replace(
+            one,
+            name=f"{len(one.faults)} faults at once, {number}",
+            seconds=one.seconds + LONGER_SECONDS,
+        )
         for number, one in enumerate(shared, start=1)
     ]
     return [*numbered, *alone]
@@ -145,6 +151,10 @@ def together(mutants: Iterable[Mutant]) -> list[Mutant]:
 def _may_share(mutant: Mutant) -> bool:
     special = mutant.only_one or mutant.settings or mutant.own
     return bool(mutant.faults) and not special and mutant.named not in APART
+
+
+def _fits(mutant: Mutant, shared: Mutant) -> bool:
+    return mutant.named not in shared.names and len(shared.faults) < MOST_AT_ONCE
 
 
 def _joined(one: Mutant, other: Mutant) -> Mutant:

@@ -1,16 +1,21 @@
-"""Locust's web page as `make loadtest-ui` opens it, in a real browser."""
+"""Locust's web page as `make loadtest-ui` opens it, and the report of a run, in a real browser."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
 from lab.testbed.loadtest import start
+from loadtest.report.page import write_report
+from loadtest.verdict.verdict import Code, Verdict
+from tests.browser.test_accessibility import serious
 from tests.unit.loadtest.runs import SHORT, double
 from tests.unit.loadtest.test_processes import free_port
+from tests.unit.loadtest.test_report import facts_of, history
 
 
 @pytest.mark.long
@@ -34,6 +39,28 @@ def test_tabs_fill_while_it_runs(browser: Browser, tmp_path: Path) -> None:
         finally:
             process.kill()
             process.communicate()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run that failed."""
+    reasons = ((Code.CONSISTENCY, "no lost update: 1 violation"),)
+    verdict = Verdict(Code.CONSISTENCY, "FAIL (exit code 10, a session was wrong)", reasons)
+    return write_report(facts_of(history(), verdict), tmp_path_factory.mktemp("report"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_report_on_a_phone(
+    browser: Browser, report: Path, scheme: Literal["light", "dark"]
+) -> None:
+    """On a narrow screen, in the light and the dark, nothing sticks out and nothing keeps people from reading."""
+    with browser.new_context(
+        color_scheme=scheme, viewport={"width": 360, "height": 640}
+    ) as context:
+        page = context.new_page()
+        page.goto(report.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert serious(page) == []
 
 
 def _until_it_listens(port: int) -> str:
