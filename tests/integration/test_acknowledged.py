@@ -90,6 +90,23 @@ async def test_not_reached(store: RedisSessions, replica: RedisServer) -> None:
     assert await store.increment(session, "n") == 5
 
 
+async def test_repeated_operation_is_acknowledged_too(
+    store: RedisSessions, server: RedisServer, replica: RedisServer
+) -> None:
+    """Repeated by another worker, an operation that no replica has is not acknowledged: it may still be lost."""
+    session = await load(store, await store.create("ann"))
+    other = Pipeline(server.url, timeout_seconds=LIMIT, acknowledged_by=1)
+    replica.freeze()
+    try:
+        for engine in (store, RedisSessions(other)):
+            with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+                await engine.increment(session, "n", operation="first")
+    finally:
+        replica.thaw()
+    assert await RedisSessions(other).increment(session, "n", operation="first") == 1
+    await other.close()
+
+
 async def test_forgotten_scripts(
     store: RedisSessions, server: RedisServer, replica: RedisServer
 ) -> None:

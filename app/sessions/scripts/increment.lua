@@ -17,6 +17,9 @@ if operation ~= '' then
         at = false
     end
     if at then  -- the client repeats itself: same answer, nothing raised
+        -- A write, for whoever waits for replicas: an acknowledgement of it covers what is repeated, which another
+        -- connection may have written and no replica have yet.
+        redis.call('PEXPIRE', log, redis.call('PTTL', session))
         return {'ok', tonumber(redis.call('LINDEX', log, at + 1)), tonumber(version), 'repeated'}
     end
 end

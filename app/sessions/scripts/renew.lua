@@ -10,7 +10,10 @@ local proof, grace = ARGV[1], tonumber(ARGV[7])
 local now, facts = clock(), facts_of(KEYS[1])
 if not life_of(facts, now, ARGV[4], ARGV[5]) then return false end
 local standing = standing_of(proof, facts, now, grace)
-if standing == 'older' then return facts.salt end
+if standing == 'older' then
+    redis.call('HSET', KEYS[1], 'older', proof)  -- a write, as in increment.lua: replicas have the offer once it is acknowledged
+    return facts.salt
+end
 if standing ~= 'newest' or now - in_use_since(facts, now) < tonumber(ARGV[6]) then return false end
 redis.call('HSET', KEYS[1], 'older', proof, 'next', ARGV[3], 'salt', ARGV[2])
 redis.call('HDEL', KEYS[1], 'used')
