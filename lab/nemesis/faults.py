@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 
 from deploy.refused import Refused
-from lab.nemesis.stage import Stage
+from lab.nemesis.processes import ignores, kill, send
+from lab.nemesis.stage import Stage, Undo
 from lab.testbed.servers import wait_until
 
-Undo = Callable[[], None]
 PROMOTION_SECONDS = 45.0  # a vote that fails is held again after 20
 SMALL_MEMORY = 1  # bytes: whatever is there already is too much
 
@@ -32,7 +30,8 @@ class Fault:
     """One kind.
 
     `seconds` it lasts before it is undone; `takes` is how long it takes in all, with the time until the stack
-    is whole, for the schedule.  A `failover` may lose what no replica has acknowledged.
+    is whole, for the schedule.  A `failover` may lose what no replica has acknowledged.  `needs` is what not
+    every machine has: hosts, or faketime.
     """
 
     name: str
@@ -40,12 +39,13 @@ class Fault:
     seconds: float
     takes: float
     failover: bool = False
+    needs: tuple[str, ...] = ()
 
 
 def kill_worker(stage: Stage, random: Random) -> Hurt:
     """SIGKILL; the supervisor starts it again."""
     name, pid = _one(stage, random)
-    _kill([pid])
+    kill([pid])
     return Hurt(name)
 
 
@@ -58,7 +58,7 @@ def pause_worker(stage: Stage, random: Random) -> Hurt:
 def kill_workers(stage: Stage, random: Random) -> Hurt:
     """All at once: for a moment there is nobody to ask."""
     pids = stage.workers().values()
-    _kill(pids)
+    kill(pids)
     return Hurt(f"all {len(pids)}")
 
 
@@ -66,7 +66,7 @@ def kill_nginx_process(stage: Stage, random: Random) -> Hurt:
     """One that serves requests, not the master, which starts another."""
     edge = random.randrange(len(stage.edges))
     pid = random.choice(stage.nginx(edge)[1:])
-    _kill([pid])
+    kill([pid])
     return Hurt(f"of edge {edge + 1}")
 
 
@@ -78,7 +78,7 @@ def pause_nginx_process(stage: Stage, random: Random) -> Hurt:
 
 def kill_nginx_master(stage: Stage, random: Random) -> Hurt:
     """Of the edge that a supervisor keeps running; the processes that it leaves behind hold its ports."""
-    _kill(stage.nginx(0)[:1])
+    kill(stage.nginx(0)[:1])
     return Hurt("of edge 1")
 
 
@@ -89,21 +89,20 @@ def pause_edge(stage: Stage, random: Random) -> Hurt:
 
 
 def restart(stage: Stage, random: Random) -> Hurt:
-    stage.operate("rolling-restart")
+    stage.restart()
     return Hurt("every worker, one after the other")
 
 
 def reload(stage: Stage, random: Random) -> Hurt:
     for _ in range(3):
-        stage.operate("reload")
+        stage.reload()
     return Hurt("three times")
 
 
 def scale(stage: Stage, random: Random) -> Hurt:
     before = len(stage.workers())
-    more = before + random.randrange(1, 3)
-    stage.operate("scale", str(more))
-    return Hurt(f"{before} to {more} and back", lambda: stage.operate("scale", str(before)))
+    undo = stage.scale()
+    return Hurt(f"{before} to {before + 1} and back", undo)
 
 
 def pause_master(stage: Stage, random: Random) -> Hurt:
@@ -112,10 +111,20 @@ def pause_master(stage: Stage, random: Random) -> Hurt:
     return _paused(name, [_pid(stage, name)])
 
 
+def wake_stale_master(stage: Stage, random: Random) -> Hurt:
+    """SIGSTOP until another has been promoted; then it wakes up, and does not know."""
+    name = stage.store.master()
+    hurt = _paused(name, [_pid(stage, name)])
+    wait_until(
+        lambda: stage.store.master() != name, seconds=PROMOTION_SECONDS, what="another master"
+    )
+    return hurt
+
+
 def kill_master(stage: Stage, random: Random) -> Hurt:
     """SIGKILL; the supervisor starts it again, before the Sentinels miss it or not."""
     name = stage.store.master()
-    _kill([_pid(stage, name)])
+    stage.store.processes.crash(name)
     return Hurt(name)
 
 
@@ -149,7 +158,7 @@ def fill_disk(stage: Stage, random: Random) -> Hurt:
     """No file of it may grow: the append-only file cannot be written, as on a full disk."""
     name = stage.store.master()
     pid = _pid(stage, name)
-    if not _ignores(pid, signal.SIGXFSZ):
+    if not ignores(pid, signal.SIGXFSZ):
         raise Refused(f"{name} would be killed by a limit of its files")
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, before[1]))
@@ -196,6 +205,7 @@ FAULTS = (
     Fault("reload", reload, 0, 18),
     Fault("scale", scale, 2, 24),
     Fault("redis paused", pause_master, 3, 24, failover=True),
+    Fault("stale master", wake_stale_master, 1, 26, failover=True),
     Fault("redis killed", kill_master, 0, 16, failover=True),
     Fault("redis memory full", fill_memory, 4, 14),
     Fault("redis disk full", fill_disk, 4, 14),
@@ -219,34 +229,8 @@ def _pid(stage: Stage, name: str) -> int:
 
 def _paused(what: str, pids: Iterable[int]) -> Hurt:
     stopped = list(pids)
-    _signal(signal.SIGSTOP, stopped)
-    return Hurt(what, lambda: _signal(signal.SIGCONT, stopped))
-
-
-def _kill(pids: Iterable[int]) -> None:
-    """Returns when their parents know: until then all would look as if nothing had happened."""
-    killed = list(pids)
-    _signal(signal.SIGKILL, killed)
-    gone = [Path(f"/proc/{pid}") for pid in killed]
-    wait_until(
-        lambda: not any(path.exists() for path in gone),
-        seconds=5,
-        what="the end of what was killed",
-    )
-
-
-def _signal(number: int, pids: Iterable[int]) -> None:
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            pass  # replaced meanwhile, by a watchdog
-
-
-def _ignores(pid: int, number: int) -> bool:
-    status = Path(f"/proc/{pid}/status").read_text()
-    mask = next(line for line in status.splitlines() if line.startswith("SigIgn:"))
-    return bool(int(mask.split()[1], 16) >> (number - 1) & 1)
+    send(signal.SIGSTOP, stopped)
+    return Hurt(what, lambda: send(signal.SIGCONT, stopped))
 
 
 def _set_memory(stage: Stage, name: str, value: str) -> None:

@@ -61,9 +61,7 @@ def judge(folder: Path, limits: Path = LIMITS) -> Judgement:
     """OSError, ValueError, KeyError or TypeError: the folder holds no whole run."""
     run, history = read_run(folder), folder / "history.jsonl"
     lifetimes, stored = lifetimes_of(read_header(history)), list(read_ops(history))
-    ops, lost = stored, Lost()
-    if not run.acknowledged_by:
-        ops, lost = without_losses(stored, run.phases)
+    ops, lost = without_losses(stored, run.phases, run.acknowledged_by)
     report, online, violations = check(ops, lifetimes), *replayed(ops, lifetimes, run.during)
     measured = [(phase, measure(stored, phase, run.edges)) for phase in run.phases]
     found = Judgement(run, stored, report, violations, lost, measured)

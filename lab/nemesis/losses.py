@@ -1,9 +1,11 @@
 """What a failover may lose without a violation: taken out of the history, and counted.
 
-Where an answer waits for no replica (SESSION_WRITES_ACKNOWLEDGED_BY=0), a failover may lose what was acknowledged in
-the last moments before it, and all that a master took which nobody followed any more.  A history in which exactly
-those writes are only "may have happened" must hold every promise: `without_losses` makes it.  An acknowledged logout
-is no such write: one that is undone stays a violation.
+With SESSION_WRITES_ACKNOWLEDGED_BY=0 an answer waits for no replica: a failover may lose what was acknowledged in the
+last moments before it, and all that a master took which nobody followed any more.  With 1 it may lose nothing that
+was acknowledged.  But reads wait for nobody: they may have shown a write that was never acknowledged and is lost.
+
+A history in which exactly those writes are only "may have happened", and those reads have shown nothing, must hold
+every promise: `without_losses` makes it.  An acknowledged logout is no such write: one that is undone stays a violation.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from lab.nemesis.phases import Phase
 from loadtest.check.op import RAISES, SHOWS, Kind, Op, Outcome
 
+WRITES = RAISES | {Kind.DELETE, Kind.SLOW}
 BEFORE_NS = 1_000_000_000  # replication is no further behind
 
 
@@ -24,21 +27,30 @@ class Lost:
 
     writes: list[Op] = field(default_factory=list)
     sessions: list[Op] = field(default_factory=list)  # their logins
+    shown: list[Op] = field(default_factory=list)  # reads of what was never acknowledged
 
-    def count(self) -> int:
-        return len(self.writes) + len(self.sessions)
+    def every(self) -> list[Op]:
+        return [*self.writes, *self.sessions, *self.shown]
 
 
-def without_losses(ops: Sequence[Op], phases: Sequence[Phase]) -> tuple[list[Op], Lost]:
-    """The history without what the failovers among `phases` have lost, and that."""
+def without_losses(
+    ops: Sequence[Op], phases: Sequence[Phase], acknowledged_by: int
+) -> tuple[list[Op], Lost]:
+    """The history without what the failovers among `phases` may lose and have lost, and that."""
     windows = [(phase.began - BEFORE_NS, phase.whole) for phase in phases if phase.failover]
-    lost = Lost()
-    gone = _lost_sessions(ops, windows, lost)
+    lost, changed = Lost(), dict[int, Op]()
+    gone = set() if acknowledged_by else _lost_sessions(ops, windows, lost)
     kept = [op for op in ops if op.user not in gone]
-    changed: dict[int, Op] = {}
+    settle = _settle_shown if acknowledged_by else _settle
     for of_one_counter in _by_counter(kept).values():
-        _settle(of_one_counter, windows, lost, changed)
-    _settle_versions(kept, windows, changed)
+        settle(of_one_counter, windows, lost, changed)
+    doubted = {
+        op.session
+        for op in kept
+        if op.kind in WRITES and op.outcome is Outcome.UNKNOWN and _within(op, windows)
+    }
+    theirs = [op for op in kept if op.session in doubted] if acknowledged_by else kept
+    _settle_versions(theirs, windows, changed)
     return [changed.get(op.number, op) for op in kept], lost
 
 
@@ -91,6 +103,27 @@ def _settle(
                 changed[op.number] = _emptied(op, Outcome.UNKNOWN)
             else:
                 changed[op.number] = _emptied(op, op.outcome)
+            continue
+        shown = op.value - (op.kind in RAISES)
+        lowest = shown if lowest is None else min(shown, lowest)
+
+
+def _settle_shown(
+    ops: list[Op], windows: list[tuple[int, int]], lost: Lost, changed: dict[int, Op]
+) -> None:
+    """Look back from the end: what a read has shown and a later one has not was lost, if nobody had acknowledged it."""
+    sure = [
+        op for op in ops if op.kind in RAISES and op.outcome is Outcome.OK and op.value is not None
+    ]
+    lowest: int | None = None  # that a later request has shown
+    for op in sorted(ops, key=lambda op: op.invoked, reverse=True):
+        if op.outcome is not Outcome.OK or op.value is None:
+            continue
+        undone = lowest is not None and op.value > lowest and op.kind in SHOWS
+        promised = any(one.value >= op.value for one in sure if one.invoked < op.returned)  # type: ignore[operator]
+        if undone and not promised and _within(op, windows):
+            lost.shown.append(op)
+            changed[op.number] = _emptied(op, op.outcome)
             continue
         shown = op.value - (op.kind in RAISES)
         lowest = shown if lowest is None else min(shown, lowest)

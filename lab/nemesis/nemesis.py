@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from deploy.paths import ROOT
+from lab.hosts.network import why_not
 from lab.mutants.catalogue import Mutant
 from lab.nemesis.campaign import carry_out
 from lab.nemesis.controls import Control, try_all
 from lab.nemesis.faults import FAULTS, Fault
+from lab.nemesis.host_faults import HOST_FAULTS, has_faketime
 from lab.nemesis.judge import Judgement, judge
 from lab.nemesis.load import load
 from lab.nemesis.one_machine import one_machine
 from lab.nemesis.phases import Run, store_run
 from lab.nemesis.report import about, as_table, verdict, write
 from lab.nemesis.schedule import picked, schedule
-from lab.settings import number, switch
+from lab.nemesis.several_hosts import on_hosts
+from lab.nemesis.stage import Stage
+from lab.settings import WrongSetting, number, switch
 
 RESULTS = ROOT / ".stack/nemesis"
-QUICK_SECONDS = 150.0  # of faults: with the start and the end three minutes
-QUICK = "worker killed,nginx process paused,redis paused,rolling restart,redis memory full,master and worker killed"
+ALL = (*FAULTS, *HOST_FAULTS)
+# With QUICK=1: one of each kind, on hosts and without.
+QUICK = "worker killed,edge lost,reload,worker host cut off from the store,split brain,master and worker killed"
+QUICK_WITHOUT_HOSTS = "worker killed,nginx process paused,rolling restart,stale master,redis memory full,master and worker killed"
 KEPT_RUNS = 10
 
 
@@ -31,17 +38,43 @@ def nemesis(environ: Mapping[str, str]) -> int:
 
     SEED= chooses order and targets; FAULTS= names some, by the beginnings of their names; SECONDS= is how long faults
     begin for; QUICK=1 is three minutes with six faults; CONTROLS=1 also tries what is broken on purpose.
-    SESSION_WRITES_ACKNOWLEDGED_BY is 1 unless it is given.
+    SESSION_WRITES_ACKNOWLEDGED_BY is 1 unless it is given.  Without the right to make hosts, or with HOSTS=0, it is
+    one machine, and faults that need hosts are left out.
     """
-    quick = switch(environ, "QUICK")
+    hosts = _hosts_here(environ)
+    quick = QUICK if hosts else QUICK_WITHOUT_HOSTS
     seed = int(number(environ, "SEED", 1, 0, 1 << 32))
     acknowledged_by = int(number(environ, "SESSION_WRITES_ACKNOWLEDGED_BY", 1, 0, 2))
-    seconds = number(environ, "SECONDS", 0, 0, 1200) or (QUICK_SECONDS if quick else None)
-    faults = picked(FAULTS, environ.get("FAULTS") or (QUICK if quick else ""))
+    seconds = number(environ, "SECONDS", 0, 0, 1200) or None
+    names = environ.get("FAULTS") or (quick if switch(environ, "QUICK") else "")
+    faults = list(possible(picked(ALL, names), hosts=hosts))
     folder = new_folder(seed)
-    run(faults, seed, seconds, acknowledged_by, folder)
+    run(faults, seed, seconds, acknowledged_by, folder, hosts=hosts)
     code = conclude(judge(folder), folder)
     return max(code, 1 if switch(environ, "CONTROLS") and try_all(_control, folder) else 0)
+
+
+def _hosts_here(environ: Mapping[str, str]) -> bool:
+    reason = "HOSTS=0" if environ.get("HOSTS") == "0" else why_not()
+    if reason:
+        print(
+            f"on one machine, without the faults of whole hosts and of the network: {reason}",
+            flush=True,
+        )
+    return not reason
+
+
+def possible(faults: Sequence[Fault], *, hosts: bool) -> Iterator[Fault]:
+    """Those for which all is there; WrongSetting when that is none."""
+    there = {"hosts": hosts, "faketime": has_faketime()}
+    missing = {fault.name: need for fault in faults for need in fault.needs if not there[need]}
+    if missing.get("clock one hour ahead") == "faketime" and hosts:
+        print("left out: clock one hour ahead (Debian: libfaketime)", flush=True)
+    if len(missing) == len(faults):
+        raise WrongSetting(
+            f"FAULTS={','.join(missing)}: needs {', '.join(sorted(set(missing.values())))}"
+        )
+    return (fault for fault in faults if fault.name not in missing)
 
 
 def _control(control: Control, folder: Path) -> Judgement:
@@ -53,18 +86,20 @@ def _control(control: Control, folder: Path) -> Judgement:
 
 def run(
     faults: Sequence[Fault], seed: int, seconds: float | None, acknowledged_by: int, folder: Path,
-    *, mutant: Mutant | None = None, client: str = "",
+    *, hosts: bool = False, mutant: Mutant | None = None, client: str = "",
 ) -> None:  # fmt: skip
     """Leave the history and what was done in `folder`."""
     entries = schedule(faults, seed, seconds)
     names = tuple(fault.name for fault in faults)
     print(f"{len(entries)} faults, seed {seed}; history: {folder}/history.jsonl", flush=True)
-    with one_machine(acknowledged_by, folder, mutant) as stage:
+    place: AbstractContextManager[Stage] = (
+        on_hosts(acknowledged_by) if hosts else one_machine(acknowledged_by, folder, mutant)
+    )
+    with place as stage:
         with load(stage.edges, seed, folder, client) as visitors:
             phases = carry_out(stage, visitors, entries)
-        about = Run(
-            seed, acknowledged_by, "one machine", tuple(stage.edges), tuple(phases), names, seconds
-        )
+        edges = tuple(stage.edges)
+        about = Run(seed, acknowledged_by, stage.name, edges, tuple(phases), names, seconds)
         store_run(about, folder)
 
 

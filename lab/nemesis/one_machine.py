@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,18 +20,22 @@ from deploy.refused import Refused
 from deploy.supervisor.daemon import GONE, Supervisord
 from lab.mutants.catalogue import Mutant
 from lab.mutants.stack import other_ports, workers
-from lab.nemesis.store import Store, admin
+from lab.nemesis.processes import answers, children, kill
+from lab.nemesis.stage import Undo
+from lab.nemesis.store import NOT_ELECTED, Store, admin
 from lab.testbed.second_nginx import Change, second_nginx
 from lab.testbed.servers import wait_until
 
 UPSTREAM = ROOT / "nginx/upstream.conf"
 REPLICAS = 2
 STOP_SECONDS = 5.0
-NOT_ELECTED = "-failover-abort-not-elected"
 
 
 class OneMachine:
     """Edge 0 is the stack's own nginx, which its supervisor keeps running; edge 1 is another one before the same workers."""
+
+    name = "one machine"
+    hosts = None
 
     def __init__(self, stack: Scratch, edges: Sequence[str], second: int) -> None:
         """`second` is the process of the second edge's nginx."""
@@ -57,7 +60,19 @@ class OneMachine:
         master = self._second if edge else self._supervisord.pids()["nginx"]
         return [master, *children(master)]
 
-    def operate(self, *words: str) -> None:
+    def restart(self) -> None:
+        self._operate("rolling-restart")
+
+    def reload(self) -> None:
+        self._operate("reload")
+
+    def scale(self) -> Undo:
+        """The second edge is told nothing of the new worker, and does without it."""
+        before = len(self.workers())
+        self._operate("scale", str(before + 1))
+        return lambda: self._operate("scale", str(before))
+
+    def _operate(self, *words: str) -> None:
         command = [sys.executable, "-m", "deploy", *words]
         done = subprocess.run(
             command, cwd=ROOT, env=self._environ, capture_output=True, text=True, check=False
@@ -95,6 +110,9 @@ class Programs:
     def pid(self, name: str) -> int | None:
         return self._supervisord.pids().get(name)
 
+    def crash(self, name: str) -> None:
+        kill([self._supervisord.pids()[name]])
+
     def keep_down(self, name: str) -> None:
         """Frozen first: supervisord has asked it to stop when it is killed, and takes that for its end."""
         pid = self._supervisord.pids()[name]
@@ -129,24 +147,6 @@ def one_machine(
         ]
         first = fronts[0].url if mutant else stack.url
         yield OneMachine(stack, (first, fronts[-1].url), fronts[-1].pid)
-
-
-def children(pid: int) -> list[int]:
-    """The processes that this one has started, and that live."""
-    try:
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return []
-    return [int(word) for word in text.split()]
-
-
-def answers(url: str) -> bool:
-    """Whether it answers with 200 within a second."""
-    try:
-        with urllib.request.urlopen(url, timeout=1) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 def _store(stack: Scratch, programs: Programs) -> Store:

@@ -58,14 +58,15 @@ def about(found: Judgement) -> list[str]:
 
 def losses(found: Judgement) -> str:
     """What failovers have cost, and why that is no violation."""
-    if found.run.acknowledged_by:
-        return (
-            f"SESSION_WRITES_ACKNOWLEDGED_BY={found.run.acknowledged_by}: an answer had waited for a replica,"
-            " so no acknowledged write may be lost."
-        )
-    lost = found.lost
-    by_fault = Counter(found.run.during(op.returned) for op in (*lost.writes, *lost.sessions))
+    lost, number = found.lost, found.run.acknowledged_by
+    by_fault = Counter(found.run.during(op.returned) for op in lost.every())
     where = "; ".join(f"{count} under {fault}" for fault, count in by_fault.items()) or "none"
+    if number:
+        return (
+            f"SESSION_WRITES_ACKNOWLEDGED_BY={number}: no acknowledged write may be lost. {len(lost.shown)} reads had"
+            f" shown a write that was never acknowledged and then was lost ({where}). That is allowed: reads wait for"
+            " no replica."
+        )
     return (
         f"SESSION_WRITES_ACKNOWLEDGED_BY=0: {len(lost.writes)} acknowledged writes and {len(lost.sessions)} new"
         f" sessions were lost in failovers ({where}). That is allowed: the answer had waited for no replica, and"
@@ -103,6 +104,10 @@ def _content(found: Judgement) -> dict[str, Any]:
             {"fault": phase.fault, **asdict(figures)} for phase, figures in found.measured
         ],
         "violations": [[one.fault, str(one.invariant)] for one in found.violations],
-        "lost": {"writes": len(found.lost.writes), "sessions": len(found.lost.sessions)},
+        "lost": {
+            "writes": len(found.lost.writes),
+            "sessions": len(found.lost.sessions),
+            "shown": len(found.lost.shown),
+        },
         "checked": {str(name): tally.checked for name, tally in found.report.tallies.items()},
     }

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from lab.hosts.topology import Hosts
 from lab.nemesis.store import Store
+
+Undo = Callable[[], None]
 
 
 class Stage(Protocol):
-    """One machine, or several hosts."""
+    """One machine, or several hosts: then `hosts` are these."""
 
-    edges: Sequence[str]  # the address of each
-    store: Store
+    @property
+    def name(self) -> str:
+        """For the report."""
+
+    @property
+    def edges(self) -> Sequence[str]:
+        """The address of each."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def hosts(self) -> Hosts | None: ...
 
     def workers(self) -> Mapping[str, int]:
         """The process of each worker that runs, by its name."""
@@ -20,8 +34,14 @@ class Stage(Protocol):
     def nginx(self, edge: int) -> Sequence[int]:
         """The processes of an edge's nginx, the master first."""
 
-    def operate(self, *words: str) -> None:
-        """`python -m deploy WORDS`; Refused when it fails."""
+    def restart(self) -> None:
+        """`make rolling-restart`, on each host with workers.  Refused when it fails, like all that follow."""
+
+    def reload(self) -> None:
+        """`make reload`, on each edge that has a supervisor."""
+
+    def scale(self) -> Undo:
+        """One worker more; how it goes again."""
 
     def problems(self) -> list[str]:
         """What keeps it from being whole: empty when all that belongs to it runs and is ready."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 NAME = "mymaster"
 CLIENT_SECONDS = 1.0
+NOT_ELECTED = "-failover-abort-not-elected"  # in a Sentinel's log
 
 
 class Processes(Protocol):
@@ -18,6 +19,9 @@ class Processes(Protocol):
 
     def pid(self, name: str) -> int | None:
         """The process of that name, if it runs."""
+
+    def crash(self, name: str) -> None:
+        """Kill it at once; it is started again, as by its supervisor."""
 
     def keep_down(self, name: str) -> None:
         """Kill it at once, as a host that has lost its power, and do not start it again."""
@@ -92,6 +96,3 @@ def _facts(sentinel: Redis) -> dict[str, Any]:
         return cast(dict[str, Any], sentinel.sentinel_master(NAME))
     except RedisError:
         return {}
-
-
-Undo = Callable[[], None]

@@ -15,6 +15,7 @@ from lab.nemesis.controls import CONTROLS, complaint
 from lab.nemesis.faults import FAULTS
 from lab.nemesis.judge import LIMITS, Judgement, judge, missed
 from lab.nemesis.losses import without_losses
+from lab.nemesis.nemesis import ALL, QUICK, QUICK_WITHOUT_HOSTS, possible
 from lab.nemesis.phases import Phase, Run, store_run
 from lab.nemesis.report import verdict
 from lab.nemesis.schedule import picked, schedule
@@ -97,7 +98,7 @@ def test_seconds_bound_the_schedule() -> None:
     assert long[-1].at + long[-1].fault.takes <= 900
     assert len(least) == 1
     assert len({entry.seed for entry in long}) == len(long)
-    assert schedule(FAULTS, 1)[-1].at < 18 * 60  # the whole takes 20 minutes at most
+    assert schedule(ALL, 1)[-1].at < 18 * 60  # the whole takes 20 minutes at most
 
 
 def test_faults_are_picked_by_the_beginnings_of_their_names() -> None:
@@ -110,6 +111,21 @@ def test_faults_are_picked_by_the_beginnings_of_their_names() -> None:
         WrongSetting, match="earthquake: there is no such fault; there are worker killed"
     ):
         picked(FAULTS, "earthquake")
+
+
+def test_quick_is_six_faults() -> None:
+    """QUICK=1 has six, in less than three minutes with the start and the end; without hosts six that need none."""
+    for names, hosts in ((QUICK, True), (QUICK_WITHOUT_HOSTS, False)):
+        faults = list(possible(picked(ALL, names), hosts=hosts))
+        assert len(faults) == 6
+        assert sum(fault.takes for fault in faults) < 150
+
+
+def test_without_hosts_their_faults_are_left_out() -> None:
+    """One machine has the faults that need no hosts; to ask for none but others is refused."""
+    assert list(possible(ALL, hosts=False)) == list(FAULTS)
+    with pytest.raises(WrongSetting, match="FAULTS=split brain: needs hosts"):
+        list(possible(picked(ALL, "split brain")[:1], hosts=False))
 
 
 def test_availability_of_a_fault() -> None:
@@ -132,7 +148,7 @@ def test_missed_limit_names_the_fault() -> None:
 
 def test_every_fault_has_limits_and_a_paragraph() -> None:
     """limits.toml and docs/nemesis.md name each fault, and no other."""
-    names = {fault.name for fault in FAULTS}
+    names = {fault.name for fault in ALL}
     assert set(tomllib.loads(LIMITS.read_text())) == names
     bold = re.findall(
         r"^\*\*([a-z ,]+)\.\*\*", (ROOT / "docs/nemesis.md").read_text(), re.MULTILINE
@@ -179,13 +195,24 @@ def test_loss_outside_a_failover_is_no_allowed_one() -> None:
     early = [login(0), op(1, Kind.VISIT, 1), op(15, Kind.READ, 0)]
     late = [login(0), op(16, Kind.VISIT, 1), op(17, Kind.READ, 0)]
     for ops in (early, late):
-        assert without_losses(ops, [PHASE])[1].count() == 0
+        assert without_losses(ops, [PHASE], 0)[1].every() == []
+
+
+@pytest.mark.parametrize("outcome", [Outcome.UNKNOWN, Outcome.OK])
+def test_read_of_a_write_that_nobody_acknowledged(outcome: Outcome) -> None:
+    """With 1 a read may have shown a write that was never acknowledged and is lost; never one that was."""
+    value = 2 if outcome is Outcome.OK else None
+    write = op(10.1, Kind.VISIT, value, outcome)
+    ops = [login(0), op(9, Kind.VISIT, 1), write, op(10.3, Kind.READ, 2), op(15, Kind.READ, 1)]
+    rest, lost = without_losses(ops, [PHASE], 1)
+    assert [one.value for one in lost.shown] == ([2] if outcome is Outcome.UNKNOWN else [])
+    assert [one.value for one in rest][3] == (None if outcome is Outcome.UNKNOWN else 2)
 
 
 def test_lost_session_is_counted() -> None:
     """A login acknowledged by the master that was lost: its session is unknown afterwards, and counted once."""
     ops = [login(10.1, "new"), op(15, Kind.READ, None, Outcome.DENIED, session="new")]
-    rest, lost = without_losses(ops, [PHASE])
+    rest, lost = without_losses(ops, [PHASE], 0)
     assert (rest, [one.session for one in lost.sessions]) == ([], ["new"])
 
 
