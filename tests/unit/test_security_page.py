@@ -9,6 +9,7 @@ from app.throttle import Rules
 from deploy.native.options import read_options
 from deploy.native.passwords import PRODUCT
 from deploy.native.programs import native_programs
+from deploy.native.rotate import THEMSELVES
 from deploy.upstream.read import read_upstream
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +85,16 @@ def test_every_log_is_listed(tmp_path: Path) -> None:
     files = {file.name for program in programs for file in (program.output, program.errors) if file}
     named = set(re.findall(r"^\| `(\S+\.log)` \|", PAGE, re.MULTILINE))
     assert {re.sub(r"-\d+", "-PORT", name) for name in files} | {"supervisord.log"} == named
+
+
+def test_collector_survives_a_rotation() -> None:
+    """The example for rsyslog reads on in a log that was cut off; `security.log` is renamed instead."""
+    inputs = dict(
+        re.findall(r'^input\(type="imfile" File="\S+/(\S+\.log)"(.+)\)$', PAGE, re.MULTILINE)
+    )
+    truncated = {name for name, rest in inputs.items() if 'reopenOnTruncate="on"' in rest}
+
+    assert set(inputs) - truncated == {"security.log"} <= set(THEMSELVES)
 
 
 def test_settings_exist() -> None:
