@@ -36,6 +36,7 @@ class Mutant:
     settings: Mapping[str, str] = field(default_factory=dict)  # of all its workers
     own: Mapping[str, str] = field(default_factory=dict)  # of the broken ones
     seconds: int = 0  # that it needs more than others
+    only_long: bool = False  # the short form has others that are like it
 
     @property
     def names(self) -> tuple[Invariant, ...]:
