@@ -166,7 +166,15 @@ def _conductor(environment: Environment) -> Conductor:
     return Conductor(environment, SETTINGS, plan, Closed.accompany)
 
 
+def _fill_in(options: Any) -> None:
+    """What Locust's command line leaves open is as in the settings; its web form shows it."""
+    options.num_users = options.num_users or SETTINGS.users
+    options.spawn_rate = options.spawn_rate or max(10, options.num_users)
+    options.run_time = options.run_time or SETTINGS.duration
+
+
 def _begin(environment: Environment, **_: Any) -> None:
+    _fill_in(environment.parsed_options)
     gevent.get_hub().NOT_ERROR += (LoginFailed,)  # raised where it is waited for: no trace needed
     conductor = Closed.conductor = _conductor(environment)
     if os.environ.get(ATTACHED):

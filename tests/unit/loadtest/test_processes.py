@@ -126,7 +126,7 @@ def locust(
     run = subprocess.run(
         [sys.executable, "-m", "locust", "-f", files, *words],
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "OUT": str(folder / "out"), "RATE": "20"},
+        env={"PATH": os.environ["PATH"], "OUT": str(folder / "out"), "RATE": "20", "DURATION": "5"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -137,14 +137,14 @@ def locust(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("options", [(), ("--processes", "2")])
+@pytest.mark.parametrize("options", [(), ("-t", "5s", "--processes", "2")])
 def test_locust_by_itself(options: tuple[str, ...], tmp_path: Path) -> None:
-    """`locust -f …/locustfile.py -t 5s`, from another folder, ends with the verdict and its exit code."""
+    """`locust -f …/locustfile.py`, from another folder, ends after -t or DURATION, with the verdict and its exit code."""
     if options:
         port = str(free_port())
         options = (*options, "--master-bind-port", port, "--master-port", port)
     with double("none") as host:
-        code, printed = locust(tmp_path, host, "-t", "5s", *options)
+        code, printed = locust(tmp_path, host, *options)
     assert code == 0, printed
     assert printed.splitlines()[-1].startswith("PASS: ")
     assert (tmp_path / "out/history.jsonl").exists()
