@@ -49,9 +49,9 @@ class Hosts:
             for host in workers
         ]
         edge = {"HTTP_PORT": str(HTTP_PORT), "NGINX_PROCESSES": "2"}
-        edge |= {"EXEMPT_NETWORKS": str(network.network)}  # the load generator's
+        edge |= {"EXEMPT_NETWORKS": f"127.0.0.0/8,{network.network}"}  # the load generator's
         self.edges = [
-            self._machine(host, {**own, **edge, "ROLE": "edge", "BIND": host.address})
+            self._machine(host, {**own, **edge, "ROLE": "edge", "BIND": "0.0.0.0"})
             for name, host in hosts.items()
             if name.startswith("edge")
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from deploy.refused import Refused
 from lab.hosts.network import Host, Network, remove_left, why_not
+from lab.hosts.shared_address import PROGRAM, SharedAddress, shared_address
 from lab.hosts.topology import Hosts, several_hosts
 from lab.testbed.servers import wait_until
 
@@ -156,6 +158,35 @@ def test_lost_hosts(hosts: Hosts | None) -> None:
         hosts.workers[0].start()
         user = browser.get(f"{hosts.urls[0]}/api/session").json()["user"]
     assert user == "ann"
+
+
+def test_shared_address(hosts: Hosts | None) -> None:
+    """The edges' address moves from one that is cut off, or has no nginx, to the other, and comes back."""
+    if hosts is None or shutil.which(PROGRAM) is None:
+        return
+    first, second = hosts.edges
+    with shared_address(hosts) as shared:
+        serves = partial(_serves, shared)
+        wait_until(lambda: serves(first.name), seconds=20, what="the first edge under the address")
+        hosts.cut(first)
+        wait_until(lambda: serves(second.name), seconds=20, what="the second instead of the first")
+        hosts.heal()
+        wait_until(lambda: serves(first.name), seconds=20, what="the first again")
+        first.stop()
+        wait_until(
+            lambda: serves(second.name), seconds=20, what="the second without the first's nginx"
+        )
+        first.start()
+        wait_until(lambda: serves(first.name), seconds=20, what="the first at last")
+
+
+def _serves(shared: SharedAddress, edge: str) -> bool:
+    """Whether visitors are served under the address, and this edge has it."""
+    try:
+        answered = httpx.get(f"{shared.url}/login", trust_env=False, timeout=0.5).status_code
+    except httpx.TransportError:
+        return False
+    return answered == 200 and edge in shared.holders()
 
 
 @contextmanager
