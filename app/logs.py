@@ -1,4 +1,4 @@
-"""A worker's log: one JSON line a record on standard error, with the request id where there is one."""
+"""A worker's log: one JSON line a record on standard error, with the ids of request and trace where there are any."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class JsonLines(logging.Formatter):
             "worker": self._worker,
             "message": record.getMessage(),
         }
-        request_id = getattr(record, "request_id", None)
-        if request_id:
-            line["request_id"] = request_id
+        for name in ("request_id", "trace_id"):
+            if value := getattr(record, name, None):
+                line[name] = value
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
         return ujson.dumps(line, escape_forward_slashes=False)

@@ -25,7 +25,7 @@ from app.accounts import Accounts
 from app.audit import Audit, asking
 from app.cookie import SessionCookie
 from app.events.hub import Hub
-from app.handlers.errors import PageTooLate, explain, log_error, status_of
+from app.handlers.errors import PageTooLate, explain, log_error, status_of, trace_id_of
 from app.metrics import Metrics
 from app.sessions import RedisSessions, Session, StoreUnavailable
 from app.settings import Settings
@@ -257,7 +257,8 @@ class BaseHandler(RequestHandler):
             message = f"{type(self).__name__} answered with unsaved session changes"
             if self.services.strict:
                 raise AssertionError(message)
-            log.error("%s", message, extra={"request_id": self.request_id})
+            about = {"request_id": self.request_id, "trace_id": trace_id_of(self.request)}
+            log.error("%s", message, extra=about)
         if not self.services.worker.ready:
             # no_keep_alive of a drain spares requests that began before it; nginx must not keep theirs.
             self.set_header("Connection", "close")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
@@ -32,6 +33,7 @@ _STATUS_OF: dict[type, int] = {
     NotPlainJson: 400,
     BadKey: 400,
 }
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _TEXTS = {
     403: "This request came from another site and was refused.",
     404: "There is nothing at this address.",
@@ -61,9 +63,15 @@ def explain(status: int, error: BaseException | None, *, has_cookie: bool) -> st
     return _TEXTS.get(status, "This request could not be answered.")
 
 
+def trace_id_of(request: HTTPServerRequest) -> str:
+    """The trace that the request belongs to, by its `traceparent` (W3C Trace Context); empty without one."""
+    found = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    return found[1] if found else ""
+
+
 def log_error(request: HTTPServerRequest, error: BaseException | None, request_id: str) -> None:
     """One line for what has a contract, the trace for what has none; never a body or a cookie."""
-    about = {"request_id": request_id}
+    about = {"request_id": request_id, "trace_id": trace_id_of(request)}
     if isinstance(error, StoreUnavailable):
         log.warning("no session store: %s", error, extra=about)
     elif isinstance(error, PageTooLate):

@@ -1,0 +1,62 @@
+"""One request in all logs: the id and the trace that nginx, the worker and an error of Redis share."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.paths import ROOT
+from lab.testbed.servers import RedisServer, wait_until
+from tests.conftest import StartStack
+from tests.documents import blocks, sections
+from tests.stack.visitor import Visitor, new_visitor
+
+pytestmark = [pytest.mark.native, pytest.mark.long]
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+GIVEN = f"00-{TRACE}-00f067aa0ba902b7-01"
+
+
+def joined(state: Path, request_id: str) -> list[dict[str, Any]]:
+    """What docs/watch.md's command finds of one request."""
+    page = sections((ROOT / "docs/watch.md").read_text())["One request in all logs"]
+    (command,) = [block.text for block in blocks(page) if block.mark == "sh"]
+    command = command.replace("REQUEST_ID", request_id).replace(".stack", str(state))
+    said = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in said.stdout.splitlines()]
+
+
+def failed(visitor: Visitor, **headers: str) -> str:
+    """The id of a request that Redis did not answer."""
+    answer = visitor.get("/api/session", headers=headers)
+    assert answer.status_code == 503
+    return answer.headers["X-Request-ID"]
+
+
+def test_one_request_in_all_logs(start_stack: StartStack, tmp_path: Path) -> None:
+    """The documented command joins nginx's line and the error of Redis; both have the visitor's trace, or a new one."""
+    redis = RedisServer(tmp_path)
+    redis.start()
+    try:
+        stack = start_stack(REDIS_URL=redis.url)
+        with new_visitor(stack.url) as member:
+            member.log_in()
+            redis.freeze()
+            given = failed(member, traceparent=GIVEN)
+            wrong = failed(member, traceparent=f"{GIVEN};evil")
+            wait_until(lambda: len(joined(stack.state, wrong)) == 2, seconds=5, what="two lines")
+            redis.thaw()
+        found = [joined(stack.state, one) for one in (given, wrong)]
+    finally:
+        redis.stop()
+
+    for request_id, (nginx, worker) in zip((given, wrong), found, strict=True):
+        trace = TRACE if request_id == given else request_id
+        assert nginx["status"] == 503
+        assert re.fullmatch(rf"00-{trace}-[0-9a-f]{{16}}-01", nginx["traceparent"])
+        assert worker["trace_id"] == trace
+        assert worker["message"].startswith("no session store: no answer from Redis")
