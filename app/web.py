@@ -28,6 +28,7 @@ def make_app(services: Services) -> Application:
         (r"/", main.Main),
         (r"/login", login.Login),
         (r"/logout", login.Logout),
+        (r"/help", main.Help),
         (r"/api/session", api.SessionInfo),
         (r"/api/visits", api.Visits),
         (r"/api/data/([^/]+)", api.Data),

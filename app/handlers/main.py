@@ -1,4 +1,4 @@
-"""The main page."""
+"""The main page, and the one that explains what the pages show."""
 
 from __future__ import annotations
 
@@ -22,3 +22,10 @@ class Main(BaseHandler):
             absolute_expires_in=times.absolute_expires_in,
             slow=self.services.settings.demo_endpoints,
         )
+
+
+class Help(BaseHandler):
+    """GET /help: the same for everybody, and there while Redis is away; each page links to its own part."""
+
+    def get(self) -> None:
+        self.render("help.html")

@@ -41,6 +41,7 @@ def test_nothing_serious(open_page: OpenPage, problems: Any, scheme: str) -> Non
         "/devices",
         "/login?again=1",
         "/logout",
+        "/help",
         "/no-such-page",
         "/static/errors/502.html",
     ):

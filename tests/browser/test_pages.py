@@ -117,11 +117,12 @@ def test_a_name_is_text(open_page: OpenPage) -> None:
 
 
 def test_log_out(open_page: OpenPage) -> None:
-    """Log out leads to the form; the main page then asks for a login, and Back shows nothing private."""
+    """Log out leads to the form, which says so; the main page then asks for a login, and Back shows nothing private."""
     page = open_page()
     log_in(page, "Leaver")
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    expect(page.get_by_text("You are logged out.")).to_be_visible()
     page.go_back()
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
     assert "Leaver" not in page.content()
@@ -142,7 +143,31 @@ def test_without_javascript(open_page: OpenPage) -> None:
     expect(page.get_by_role("heading", name="This device")).to_be_visible()
     page.goto("/logout")
     page.locator("main").get_by_role("button", name="Log out").click()
-    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    expect(page.get_by_text("You are logged out.")).to_be_visible()
+
+
+@pytest.mark.parametrize("button", ["End all, this one too", "End this session"])
+def test_end_this_session(open_page: OpenPage, button: str) -> None:
+    """Whoever ends this session in the list of devices is told so; the form says nothing to anybody else."""
+    page = open_page()
+    page.goto("/login")
+    expect(page.get_by_text("You are logged out.")).to_be_hidden()
+    log_in(page, f"Ender {button}")
+    page.goto("/devices")
+    page.get_by_role("button", name=button).click()
+    expect(page.get_by_text("You are logged out.")).to_be_visible()
+
+
+def test_help(open_page: OpenPage) -> None:
+    """The main page's sections and each page's last line lead to what explains them; Back leads on from there."""
+    page = open_page()
+    log_in(page, "Reader")
+    page.get_by_role("link", name="What each line means").click()
+    expect(page.get_by_role("heading", name="Your session")).to_be_in_viewport()
+    page.get_by_role("link", name="Back to the main page").click()
+    page.goto("/devices")
+    page.get_by_role("link", name="What this page shows").click()
+    expect(page.get_by_role("heading", name="Your devices")).to_be_in_viewport()
 
 
 def test_end_the_other_devices(open_page: OpenPage) -> None:

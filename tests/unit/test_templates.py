@@ -90,7 +90,7 @@ def static_url(path: str) -> str:
 
 
 def page(template: str, **changes: Any) -> Page:
-    values = EXAMPLES[template] | changes
+    values = EXAMPLES.get(template, {}) | changes
     loader = Loader(str(APP / "templates"))
     return Page(loader.load(template).generate(static_url=static_url, **values).decode())
 
@@ -271,3 +271,25 @@ def test_main_says_what_the_session_holds() -> None:
     assert "Age 0:01:01" in text
     assert "12 visits" in text
     assert "Version 5" in text
+
+
+@pytest.mark.parametrize("template", EXAMPLES)
+def test_help_is_linked(template: str) -> None:
+    """Each page links to the section of /help that explains it, and every link there leads to a section that exists."""
+    sections = {attrs.get("id") for attrs in page("help.html").all("h2")}
+    links = [link["href"] or "" for link in page(template).all("a")]
+    parts = {link.partition("#")[2] for link in links if link.startswith("/help")}
+    assert parts
+    assert parts <= sections
+
+
+def test_logging_out_is_said() -> None:
+    """Each button that ends this session takes the browser to what the login page says of it, and its form stays plain."""
+    (said,) = [a for _, a in page("login.html", error=None).tags if a.get("id") == "logged-out"]
+    assert said["role"] == "status"
+    for template, endings in {"main.html": 1, "logout.html": 1, "devices.html": 3}.items():
+        shown = page(template)
+        ends = [button.get("formaction") or "" for button in shown.all("button")]
+        assert sum(address.endswith("#logged-out") for address in ends) == endings
+        assert not [form for form in shown.all("form") if "#" in (form.get("action") or "")]
+    assert page("login.html", again=True).text.count("logged out") == 0
