@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import httpx
@@ -76,6 +78,19 @@ def test_scaling_is_followed(stack: Stack, browser: httpx.Client) -> None:
     until(15, lambda: {browser.get("/api/session").status_code for _ in range(4 * SERVED)} == {200})
     assert len(answers(browser, 4 * SERVED)) == SERVED
     assert stack.processes("nginx") == before
+
+
+def test_a_container_dies(stack: Stack, browser: httpx.Client) -> None:
+    """With APP_CONTAINERS=2 the first process of one may be killed, and every page is answered all the same."""
+    two = stack.command(
+        *("docker", "compose", "up", "--detach", "--wait", "--no-recreate"), APP_CONTAINERS="2"
+    )
+    assert two.returncode == 0, two.stderr
+    until(15, lambda: len(answers(browser, 4 * SERVED)) == 2 * SERVED)
+    os.kill(stack.containers("app")[0]["State"]["Pid"], signal.SIGKILL)
+    seen = answers(browser, 25 * SERVED)  # fails at the first answer that is not 200
+    assert len(seen) < 2 * SERVED
+    stack.up()
 
 
 def test_edited_folder_is_seen(stack: Stack) -> None:
