@@ -6,9 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
-from deploy.output import outlive_readers
+from deploy.output import never_silent, outlive_readers
 from deploy.paths import ROOT
 from deploy.refused import Refused
 
@@ -22,7 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     outlive_readers()
     given = _parser().parse_args(arguments)
     try:
-        return int(given.command(given) or 0)
+        with never_silent() if given.command in WAITING else nullcontext():
+            return int(given.command(given) or 0)
     except Refused as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -325,6 +327,7 @@ def figures(_: argparse.Namespace) -> None:
 
 
 OPERATIONS: tuple[Command, ...] = (reload, scale, drain, undrain, rolling_restart)
+WAITING: tuple[Command, ...] = (*OPERATIONS, stop, check)
 INTERRUPTED = (
     "interrupted; the stack serves. `make status` says what, `make reload` ends what was begun"
 )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deploy.native.options import read_environ
+from deploy.output import never_silent, outlive_readers
 from deploy.refused import Refused
 from lab.experiment import INTERRUPTED
 
@@ -104,8 +105,10 @@ def main(arguments: Sequence[str]) -> int:
             print(f"  {name:<15}{each.__doc__}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does, end what was started
+    outlive_readers()
     try:
-        return experiment(arguments[1:])
+        with never_silent():
+            return experiment(arguments[1:])
     except Refused as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

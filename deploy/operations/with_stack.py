@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from deploy.ask import NoAnswer, ask
 from deploy.native.child import run_child
@@ -14,6 +14,7 @@ from deploy.native.versions import versions
 from deploy.operations.find import find_stack
 from deploy.operations.native import NativeStack, find_native
 from deploy.operations.stack import Stack
+from deploy.output import never_silent
 from deploy.refused import Refused
 from deploy.upstream.expect import facts_of, upstream_facts
 from deploy.upstream.read import parse_upstream, read_upstream
@@ -62,7 +63,10 @@ def started_stack(environ: Mapping[str, str]) -> Iterator[NativeSite]:
     """A stack like that of `make run`, on free ports, while the block runs."""
     print("no stack of this folder is running: starting one for this", flush=True)
     login = {name: environ[name] for name in LOGIN if environ.get(name)}
-    with scratch_stack(read_options(environ).upstream_conf, environ, **login) as site:
+    with ExitStack() as stack:
+        with never_silent():
+            upstream_conf = read_options(environ).upstream_conf
+            site = stack.enter_context(scratch_stack(upstream_conf, environ, **login))
         yield site
 
 
