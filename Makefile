@@ -2,7 +2,8 @@
 # The first target that needs it makes .venv, from the versions and hashes in deploy/requirements/.
 
 PYTHON ?= python3
-VENV := .venv
+# For a checkout that cannot be written to: make run VENV=/var/tmp/venv STACK_DIR=/var/tmp/stack
+VENV ?= .venv
 PY := $(VENV)/bin/python
 LOCK := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from deploy.native.env_file import read_settings_file
-from deploy.operations.docker import find_docker
 from deploy.operations.docker_lacks import lacks
 from deploy.paths import ROOT
 from deploy.refused import Refused
@@ -25,14 +24,13 @@ def docker_up(environ: Mapping[str, str]) -> None:
     if missing := lacks():
         raise Refused(missing)
     compose = ["docker", "compose", *_env_file(environ)]
-    for image in _needed(compose):
+    services = _services(compose)
+    for image in sorted(image for image in _wanted(services.values()) if not _is_here(image)):
         _pull(image)
     if subprocess.run([*compose, "up", "--detach", "--wait"], cwd=ROOT, check=False).returncode:
         raise Refused("`docker compose up` failed; `docker compose logs` may say more")
-    if stack := find_docker(ROOT / ".stack"):
-        print(
-            f"\n  {stack.site_url}/\n  logs: docker compose logs -f   stop: docker compose down\n"
-        )
+    url = _url(services["nginx"]["ports"][0])
+    print(f"\n  {url}/\n  logs: docker compose logs -f   stop: docker compose down\n")
 
 
 def _env_file(environ: Mapping[str, str]) -> list[str]:
@@ -40,22 +38,28 @@ def _env_file(environ: Mapping[str, str]) -> list[str]:
     return ["--env-file", environ["ENV_FILE"] or "/dev/null"] if "ENV_FILE" in environ else []
 
 
-def _needed(compose: list[str]) -> list[str]:
-    """The images that the services and their builds begin with, and that are not on this machine."""
-    done = subprocess.run(
-        [*compose, "config", "--format", "json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def _services(compose: list[str]) -> dict[str, Any]:
+    """As Compose reads them now."""
+    command = [*compose, "config", "--format", "json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Refused(done.stderr.strip())
-    wanted = _wanted(json.loads(done.stdout)["services"].values())
-    return sorted(image for image in wanted if not _is_here(image))
+    services: dict[str, Any] = json.loads(done.stdout)["services"]
+    return services
 
 
-def _wanted(services: Any) -> set[str]:
+def _url(port: Mapping[str, str]) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(port["host_ip"], port["host_ip"])
+    return (
+        f"http://[{host}]:{port['published']}"
+        if ":" in host
+        else f"http://{host}:{port['published']}"
+    )
+
+
+def _wanted(services: Iterable[Any]) -> set[str]:
+    """The images that the services and their builds begin with."""
+    services = list(services)
     built = {service["image"]: service["build"] for service in services if "build" in service}
     pulled = {service["image"] for service in services} - set(built)
     return pulled | {

@@ -6,7 +6,7 @@ import subprocess
 
 import httpx
 
-from tests.compose.stack import ROOT, Stack
+from tests.compose.stack import Stack
 
 
 def run(stack: Stack, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -42,12 +42,3 @@ def test_nothing_is_missing(stack: Stack) -> None:
     assert f"\n  {stack.url}/\n" in done.stdout
     assert "stop: docker compose down" in done.stdout
     assert httpx.get(f"{stack.url}/healthz", trust_env=False).status_code == 200
-
-
-def test_no_venv_is_needed() -> None:
-    """It needs the standard library alone, so nothing is installed before it says what is missing."""
-    code = "import sys; sys.argv = ['', 'run']; import deploy.operations.docker_up; print('ok')"
-    done = subprocess.run(
-        ["python3", "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.stdout == "ok\n", done.stderr

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from deploy.operations.docker_lacks import lacks
 from deploy.operations.find import running_stack
+from deploy.paths import ROOT
 from deploy.refused import Refused
 
 NO_COMPOSE = "echo 'docker: unknown command: docker compose' >&2; exit 1"  # as docker 28 says it
@@ -58,3 +61,12 @@ def test_nothing_is_missing(compose: str, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", str(folder))
 
     assert lacks() is None
+
+
+def test_no_venv_is_needed() -> None:
+    """`make run STACK=docker` needs the standard library alone, so nothing is installed before it says what is missing."""
+    code = "import deploy.__main__, deploy.operations.docker_up"
+    subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(ROOT)!r}); {code}"],
+        check=True,
+    )
