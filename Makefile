@@ -29,6 +29,15 @@ export PIP_USER := 0
 export PIP_REQUIRE_VIRTUALENV := 0
 unexport PIP_TARGET PIP_PREFIX PYTHONHOME PYTHONSAFEPATH
 
+# Whatever else a shell calls VENV is not installed into, and not deleted.
+ifneq ($(VENV),.venv)
+ifneq ($(wildcard $(VENV)/*),)
+ifeq ($(wildcard $(VENV)/made-by-make),)
+$(error VENV=$(VENV) was not made here: name a folder that is not there yet)
+endif
+endif
+endif
+
 # A .venv whose Python is gone, or has another version since, cannot be used any more.
 ifneq ($(wildcard $(VENV)/pyvenv.cfg),)
 ifneq ($(shell $(PY) -E -c 'import sysconfig, os; print(os.path.isdir(sysconfig.get_path("purelib")))' 2>&1),True)
@@ -195,6 +204,7 @@ $(PY):
 		{ echo "pip is missing for $(PYTHON) (Debian, Ubuntu: apt-get install python3-pip)"; exit 1; }
 	@$(PYTHON) -m venv --without-pip $(VENV) || \
 		{ echo "$(PYTHON) cannot make a .venv (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
+	@touch $(VENV)/made-by-make
 
 .DEFAULT:
 	@$(PYTHON) -c 'import difflib, sys; near = difflib.get_close_matches(sys.argv[1], sys.argv[2:]); \

@@ -81,6 +81,24 @@ def test_terminal_with_few_characters(start_stack: StartStack) -> None:
 
 
 @pytest.mark.long
+def test_bare_shell(tmp_path: Path) -> None:
+    """A first start needs neither HOME nor a terminal, and writes nothing into the checkout when STACK_DIR is elsewhere."""
+    root = copy_of_project(tmp_path / "checkout")
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    settings = scratch_settings(tmp_path, UPSTREAM)
+    bare = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONDONTWRITEBYTECODE": "1"}
+    process = start_run({**bare, **settings}, root)
+    try:
+        wait_for_start(process)
+        status = [sys.executable, "-m", "deploy", "status"]
+        environ = {**bare, **settings, "STACK": "native"}
+        assert subprocess.run(status, cwd=root, env=environ, check=False).returncode == 0
+    finally:
+        assert end_run(process) == 0
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+
+
+@pytest.mark.long
 def test_start_after_a_kill(start_stack: StartStack) -> None:
     """Half a second after `make run` was killed, a new one first ends what that has left, and then starts."""
     stack = start_stack()
@@ -133,6 +151,23 @@ def test_dead_venv(folder: Path, command: str, dead: str) -> None:
     assert done.returncode == 0, done.stderr
     assert ".venv is made anew" in done.stdout
     assert not (folder / ".venv").exists()
+
+
+def test_venv_elsewhere(folder: Path) -> None:
+    """VENV names another place for .venv; what is there and was not made by make is left alone, by `make clean` too."""
+    other = folder / "other"
+    venv.create(other, symlinks=True)
+    for command in ("help", "clean"):
+        refused = make(folder, command, VENV=str(other))
+        assert refused.returncode == 2
+        assert (
+            f"VENV={other} was not made here: name a folder that is not there yet" in refused.stderr
+        )
+
+    (other / "made-by-make").touch()
+    (other / "bin/python").unlink()  # there is no `python -m deploy stop` here
+    assert make(folder, "clean", VENV=str(other)).returncode == 0
+    assert not other.exists()
 
 
 def test_settings_of_pip_and_python(folder: Path) -> None:
