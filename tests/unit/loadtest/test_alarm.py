@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.testbed.loadtest import Run, load
+from loadtest.check.history import read_ops
 from loadtest.check.op import Invariant
 from tests.unit.loadtest.runs import LONG_ENOUGH, SHORT, double
 
@@ -161,7 +162,6 @@ def test_going_on(tmp_path: Path) -> None:
 def test_smallest_history_still_fails(tmp_path: Path) -> None:
     """What is kept of a broken run is small, and judged alone it breaks the same promise."""
     from loadtest.check import offline
-    from loadtest.check.history import read_ops
 
     broken_run(tmp_path)
     assert offline.main([str(tmp_path / "smallest.jsonl")]) == 10
@@ -170,13 +170,15 @@ def test_smallest_history_still_fails(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_each_run_has_its_folder(tmp_path: Path) -> None:
-    """A second run leaves the first one's history alone, and the usual names show the last one."""
+    """A second run leaves the first one's history and users alone, and the usual names show the last one."""
     for _ in range(2):
         with double("sticky") as host:
             load(host, tmp_path, *SHORT)
     first, second = sorted((tmp_path / "runs").iterdir())
     assert (first / "history.jsonl").stat().st_size > 1000
     assert (tmp_path / "history.jsonl").samefile(second / "history.jsonl")
+    users = [{op.user for op in read_ops(run / "history.jsonl")} for run in (first, second)]
+    assert users[0] & users[1] == {"nobody"}
 
 
 @pytest.mark.long
