@@ -80,7 +80,7 @@ WHO_ANSWERS = (
     _one_worker("a worker is slow", "answers come late", 12, reason="later than the others",
                 only_long=True),
     _one_worker("a worker is slow at times", "some answers come late", 12,
-                reason=" answer"),
+                reason=" answer", seconds=4),
     _one_worker("a worker fails at times", "some answers fail", 12, reason=" failed "),
 )  # fmt: skip
 LATE = (
@@ -98,7 +98,7 @@ REPEATS = (
 )
 REFUSALS = (
     _fault("any password", Invariant.WRONG_PASSWORD),
-    _fault("similar passwords", Invariant.WRONG_PASSWORD),
+    _fault("similar passwords", Invariant.WRONG_PASSWORD, only_long=True),
     _fault("ids need no signature", Invariant.NO_STRANGER),
     _fault("guests are served", Invariant.NO_STRANGER),
 )

@@ -11,6 +11,8 @@ from app.sessions.identity import digest_of, is_id, session_key, tag_in
 from lab.mutants.workers.client import redis_client
 from lab.mutants.workers.replaced import Faults, Sessions, put_in
 
+LONG_MS = 600_000
+
 
 def slide_the_end() -> None:
     """The absolute timeout is told anew with each use."""
@@ -69,12 +71,13 @@ def never_end() -> None:
             name = session_key(tag_in(session_id), digest_of(session_id))
             if await redis_client().exists(name):
                 await redis_client().hset(name, "touched", round(time.time() * 1000))
-                await redis_client().persist(name)
+                await redis_client().pexpire(name, LONG_MS)
         return await load(self, session_id, touch=touch)
 
     async def for_ever(self: Sessions, user: str, *given: Any, **more: Any) -> str:
         session_id = await create(self, user, *given, **more)
-        await redis_client().persist(session_key(tag_in(session_id), digest_of(session_id)))
+        name = session_key(tag_in(session_id), digest_of(session_id))
+        await redis_client().pexpire(name, LONG_MS)
         return session_id
 
     put_in(Sessions, "load", broken)
