@@ -1,8 +1,19 @@
-"""The first start in folders, environments and after accidents that a stack has to live with."""
+"""The matrix of first starts: each docstring is a setting in which the stack starts, or says in one line why not.
+
+The quick ones run in `make test`, the others are marked long.  Settings with tests of their own:
+names that nginx cannot take, and folders of another user: tests/unit/test_names.py;
+lines of .env, and a file that is not there: tests/unit/test_env_file.py, beside Compose tests/compose/test_env_file.py;
+bytes and marks in upstream.conf: tests/unit/test_upstream.py;
+ports that are taken, a reader that goes away: tests/stack/test_run.py;
+Docker without client, Compose, engine or registry: tests/unit/test_docker_lacks.py, tests/compose/test_lacks.py;
+Docker after the offline way: tests/unit/test_offline.py, tests/compose/test_offline.py;
+systemd, and a restored backup: tests/stack/test_backup.py.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -274,3 +285,10 @@ def test_log_is_rotated(start_stack: StartStack) -> None:
         client.get("/after")
     assert b"/before" in Path(f"{log}.1").read_bytes()
     assert b"/after" in log.read_bytes()
+
+
+def test_the_rest_of_the_matrix() -> None:
+    """Each file that the list above names is there."""
+    named = re.findall(r"tests/[\w/]+\.py", __doc__ or "")
+    assert len(named) > 8
+    assert [name for name in named if not (ROOT / name).is_file()] == []
