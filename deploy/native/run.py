@@ -25,6 +25,7 @@ from deploy.native.running import find_running
 from deploy.native.settings_check import check_settings
 from deploy.native.stop import is_left, stop_left
 from deploy.native.store import redis_url
+from deploy.output import never_silent
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.programs import write_programs
@@ -73,7 +74,8 @@ def _end_leftover(options: Options, upstream: Upstream) -> bool:
     if not is_left(options):
         return False
     print("an earlier stack has not been stopped: stopping it first", flush=True)
-    stop_left(options)
+    with never_silent():
+        stop_left(options)
     deadline = time.monotonic() + FREE_SECONDS
     while True:
         try:
@@ -106,7 +108,8 @@ def _supervise(options: Options, upstream: Upstream, environ: Mapping[str, str])
         raise Refused(_last_words(error.name, options)) from None
     finally:
         if process:
-            _stop_everything(supervisord, process, upstream, options)
+            with never_silent():
+                _stop_everything(supervisord, process, upstream, options)
 
 
 def _environ(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
