@@ -36,6 +36,9 @@ WHY_ENDED = {
     "ended": "This session has ended.",
 }
 
+LOGGED_OUT = "You are logged out. The session is deleted, so no worker knows it any more."
+ENDED_ON = ("/", "/devices", "/logout")  # the pages with a button that ends this session
+
 
 class Login(BaseHandler):
     session_use = "if given"
@@ -81,6 +84,19 @@ class Login(BaseHandler):
             await attempt.give_back()
             raise
 
+    @property
+    def _notice(self) -> str | None:
+        """Why there is no session any more, if that is known.
+
+        Only a button that ends this session leads from one of those pages to here without a query.
+        """
+        if self.request.method != "GET" or self.logged_in:
+            return None
+        page = self.request.headers.get("Referer", "").partition("?")[0].partition("//")[2]
+        if not self.request.query and page in [self.request.host + path for path in ENDED_ON]:
+            return LOGGED_OUT
+        return WHY_ENDED.get(self.get_query_argument("ended", ""))
+
     def _note(self, event: str, name: str, **facts: object) -> None:
         self.services.audit.write(event, self, user=name, **facts)
 
@@ -114,7 +130,7 @@ class Login(BaseHandler):
         self.render(
             "login.html",
             error=error,
-            notice=WHY_ENDED.get(self.get_query_argument("ended", "")),
+            notice=self._notice,
             name=self.visitor.user if self._again else self.get_body_argument("username", ""),
             again=self._again,
             next=local_path(next_path),

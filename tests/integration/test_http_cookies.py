@@ -105,6 +105,25 @@ async def test_cleared_with_its_session(workers: list[Worker], visitor: Visitor,
     assert not await visitor.knows_me(workers[0])
 
 
+async def test_logout_is_said(workers: list[Worker], new_visitor: NewVisitor) -> None:
+    """The login page says so to a browser that a button of this site's pages has sent there, and to no other."""
+    here = workers[0].url.partition("//")[2]
+    addresses = (
+        "",
+        f"http://{here}/login",
+        f"http://{here}/help",
+        "http://evil.example/",
+        "http://[",
+    )
+    said = {f"http://{here}/", f"http://{here}/devices", f"http://{here}/logout"}
+    for referer in (*said, *addresses):
+        form = await new_visitor().get(workers[0], "/login", headers={"Referer": referer})
+        assert ("You are logged out." in form.text) is (referer in said), referer
+    asked = {"Referer": f"http://{here}/"}
+    form = await new_visitor().get(workers[0], "/login?next=%2F", headers=asked)
+    assert "You are logged out." not in form.text
+
+
 def wrong_cookies(right: str) -> dict[str, bytes]:
     """Cookie headers that lead to no session, made of a right one."""
     flipped = right[:-1] + ("0" if right[-1] != "0" else "1")

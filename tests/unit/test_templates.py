@@ -281,15 +281,3 @@ def test_help_is_linked(template: str) -> None:
     parts = {link.partition("#")[2] for link in links if link.startswith("/help")}
     assert parts
     assert parts <= sections
-
-
-def test_logging_out_is_said() -> None:
-    """Each button that ends this session takes the browser to what the login page says of it, and its form stays plain."""
-    (said,) = [a for _, a in page("login.html", error=None).tags if a.get("id") == "logged-out"]
-    assert said["role"] == "status"
-    for template, endings in {"main.html": 1, "logout.html": 1, "devices.html": 3}.items():
-        shown = page(template)
-        ends = [button.get("formaction") or "" for button in shown.all("button")]
-        assert sum(address.endswith("#logged-out") for address in ends) == endings
-        assert not [form for form in shown.all("form") if "#" in (form.get("action") or "")]
-    assert page("login.html", again=True).text.count("logged out") == 0
