@@ -14,6 +14,8 @@ def race_logout(visitor: Visitor) -> None:
     browser, random = visitor.browser, visitor.random
     session = visitor.log_in()
     browser.visit(session)
+    if "slow" not in visitor.missing:
+        browser.slow_write(session, 0)
     browser.read(session)
     pool = Pool()
     writes = [pool.spawn(browser.visit, session) for _ in range(2)]
