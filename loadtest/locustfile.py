@@ -85,6 +85,8 @@ class Closed(FastHttpUser):
     @task
     def live_one_session(self) -> None:
         """One card: one session from login to logout."""
+        if self.generator().is_over():
+            raise StopUser  # Locust ends users who waited at that moment, whatever they do by now
         if not self.cards:
             self.cards = self.visitor.random.sample(self.deck, len(self.deck))
         try:
