@@ -88,10 +88,10 @@ def _rest_once(visitor: Visitor, seconds: float, over: Over) -> None:
 
 
 def _write_fields(visitor: Visitor, session: Session) -> Iterator[str]:
-    """One field for each kind of value; the first of them is deleted again."""
+    """One field for each kind of value, in any order; the first of them is deleted again."""
     browser, random = visitor.browser, visitor.random
     keys = random.sample(KEYS, len(VALUES))
-    for key, texts in zip(keys, VALUES, strict=True):
+    for key, texts in zip(keys, random.sample(VALUES, len(VALUES)), strict=True):
         if browser.put(session, key, random.choice(texts)).outcome is Outcome.OK:
             yield key
     browser.delete(session, keys[0])
