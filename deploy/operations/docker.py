@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 
 from deploy.ask import NoAnswer, ask
 from deploy.digest import digest
-from deploy.operations.stack import NginxProcess
+from deploy.operations.elsewhere import answers
+from deploy.operations.stack import NginxProcess, resolves
 from deploy.paths import ROOT
 from deploy.refused import Refused
-from deploy.supervisor.figures import figures_from
+from deploy.supervisor.figures import figures_from, worker_figures
 
 MOUNTED = "/etc/nginx/stack/"  # where docker-compose.yml puts nginx/
 NGINX = ("nginx", "-p", "/tmp/", "-e", "stderr", "-c", f"{MOUNTED}nginx.conf")
@@ -30,11 +31,11 @@ LOG_LINES = "200"
 class DockerStack:
     """`url` is where Docker publishes nginx on this machine."""
 
-    def __init__(self, url: str, state: Path) -> None:
+    def __init__(self, url: str, state: Path, role: str = "all") -> None:
         self.name = f"the stack of `docker compose up` at {url}"
         self.url = url
-        self.role = "all"
-        self.own: str | None = ""
+        self.role = role
+        self.own: str | None = None if role == "edge" else ""
         self.upstream_conf = ROOT / "nginx/upstream.conf"
         self.state = state
 
@@ -93,7 +94,12 @@ class DockerStack:
 
     def openssl(self) -> dict[str, str]:
         nginx = _compose("exec", "-T", "nginx", "nginx", "-V", check=False).stderr
-        return {"nginx": nginx, "Python": str(self._any_place().ask("openssl"))}
+        return {"nginx": nginx, **self._python_openssl()}
+
+    def _python_openssl(self) -> dict[str, str]:
+        """None where this host has no workers."""
+        places = self.places()
+        return {"Python": str(places[0].ask("openssl"))} if places else {}
 
     def answers(self, host: str, port: int) -> bool:
         ask = ("--output", "/dev/null", "--write-out", "%{num_connects}", f"http://{host}:{port}/")
@@ -116,6 +122,8 @@ class DockerStack:
         return cookies
 
     def store(self, *, count: bool = True) -> dict[str, Any]:
+        if self.role == "edge":
+            return {}
         figures: dict[str, Any] = self._any_place().ask("store" if count else "store-uncounted")
         return figures
 
@@ -124,6 +132,37 @@ class DockerStack:
         if not places:
             raise Refused("no app container is running: `docker compose up --detach` starts it")
         return places[0]
+
+
+class DockerWorkers(DockerStack):
+    """Workers alone, published on `own` (deploy/workers.yml); what nginx would be asked, this machine is."""
+
+    def __init__(self, own: str, state: Path) -> None:
+        super().__init__("", state, "workers")
+        self.name = f"the workers of `docker compose up` on {own}"
+        self.own = own
+
+    @cached_property
+    def site_url(self) -> str:
+        return ""
+
+    def resolves(self, host: str) -> bool:
+        return resolves(host)
+
+    def test_nginx(self) -> None:
+        """There is none."""
+
+    def nginx_processes(self) -> list[NginxProcess]:
+        return []
+
+    def openssl(self) -> dict[str, str]:
+        return self._python_openssl()
+
+    def answers(self, host: str, port: int) -> bool:
+        return answers(host, port)
+
+    def figures(self, host: str, port: int) -> dict[str, Any]:
+        return worker_figures(port, host.strip("[]"))
 
 
 @dataclass(frozen=True)
@@ -174,14 +213,17 @@ class AppContainer:
         return answer["value"]
 
 
-def find_docker(state: Path) -> DockerStack | None:
-    """The Compose project of this folder, or None when its nginx is not running."""
+def find_docker(state: Path, role: str = "all", own: str | None = "") -> DockerStack | None:
+    """The Compose project of this folder, or None when what this host has by its role is not running."""
     if shutil.which("docker") is None:
         return None
-    if _compose("ps", "--quiet", "nginx", check=False).stdout.strip() == "":
+    service = "app" if role == "workers" else "nginx"
+    if _compose("ps", "--quiet", service, check=False).stdout.strip() == "":
         return None
+    if role == "workers":
+        return DockerWorkers(own or "", state)
     address = _compose("port", "nginx", "8080").stdout.strip()
-    return DockerStack(published_url(address), state)
+    return DockerStack(published_url(address), state, role)
 
 
 def published_url(address: str) -> str:

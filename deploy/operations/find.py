@@ -26,7 +26,7 @@ def find_stack(environ: Mapping[str, str]) -> Stack | None:
         raise Refused(f"STACK={kind} is neither native nor docker")
     stack: Stack | None = None if kind == "docker" else find_native(options)
     if stack is None and kind != "native":
-        stack = find_docker(options.stack_dir)
+        stack = find_docker(options.stack_dir, options.role, options.own)
     return stack
 
 

@@ -11,7 +11,7 @@ from deploy.operations.find import operation
 from deploy.operations.stack import Place, Stack
 from deploy.refused import Refused
 from deploy.upstream.difference import label
-from deploy.upstream.read import Server, Upstream, parse_upstream
+from deploy.upstream.read import Server, Upstream, parse_upstream, read_upstream
 
 MARGIN_SECONDS = 0.3
 FAIL_TIMEOUT = re.compile(r"fail_timeout=(\d+)(ms|s|m|h)?")
@@ -61,6 +61,8 @@ def _applied(stack: Stack) -> Upstream:
     for place in stack.places():
         if (text := place.applied()) is not None:
             return parse_upstream(text, stack.upstream_conf, stack.own)
+    if stack.role == "edge":
+        return read_upstream(stack.upstream_conf, None)
     raise Refused("no app container is running: `docker compose up --detach` starts it")
 
 

@@ -18,7 +18,7 @@ from deploy.operations.stack import Place, Stack
 from deploy.operations.visit import visit
 from deploy.refused import Refused
 from deploy.upstream.difference import algorithm
-from deploy.upstream.read import Upstream, parse_upstream, text_of
+from deploy.upstream.read import Upstream, parse_upstream, read_upstream, text_of
 
 HEADINGS = ("worker", "state", "up", "restarts", "in flight", "requests/min", "share", "errors/min")
 
@@ -77,7 +77,8 @@ def _served(stack: Stack, places: Sequence[Place]) -> Upstream | None:
     for place in places:
         if (text := place.applied()) is not None:
             return parse_upstream(text, stack.upstream_conf, stack.own)
-    return None
+    # On an edge in Docker nobody keeps what was applied.
+    return read_upstream(stack.upstream_conf, None) if stack.role == "edge" else None
 
 
 def _is_edited(stack: Stack, places: Sequence[Place]) -> bool:

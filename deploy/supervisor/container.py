@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from deploy.networks import read_workers_bind
 from deploy.paths import ROOT
+from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.programs import (
     Program,
@@ -25,7 +27,7 @@ from deploy.supervisor.programs import (
 from deploy.supervisor.workers import Workers
 from deploy.times import read_times
 from deploy.upstream.lint import check_upstream
-from deploy.upstream.read import Server, read_upstream, text_of
+from deploy.upstream.read import OUR_HOST, Server, read_upstream, text_of
 
 FOLDER = Path("/tmp/supervisor")  # a tmpfs: the rest of the container is read-only
 OUTPUT = Path("/dev/stdout")
@@ -37,8 +39,11 @@ class Stop(Exception):
 
 def run_container() -> int:
     """Run the workers until told to stop; the return value is the exit code."""
-    upstream = read_upstream(upstream_path())
+    upstream = read_upstream(upstream_path(), own_address())
     check_upstream(upstream)
+    if not upstream.workers:
+        where = f"`server {own_address() or OUR_HOST}:8001 …;`"
+        raise Refused(f"upstream.conf has no worker of this host: add {where}")
     if code := subprocess.run([sys.executable, "-m", "app", "--check"]).returncode:
         return code  # said once here, instead of by every worker
     supervisord = _supervisord()
@@ -49,7 +54,9 @@ def run_container() -> int:
     try:
         signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, _stop)
-        process = supervisord.start(os.environ, log=Path("/dev/null"), quiet=False)
+        # In here they listen on every address; only the host knows the one that others use.
+        environ = {**os.environ, "WORKERS_BIND": ""}
+        process = supervisord.start(environ, log=Path("/dev/null"), quiet=False)
         process.wait()
     except Stop:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -68,6 +75,11 @@ def container_workers() -> Workers:
 def upstream_path() -> Path:
     """The upstream file: UPSTREAM_CONF, or the one in nginx/ beside deploy/."""
     return Path(os.environ.get("UPSTREAM_CONF") or ROOT / "nginx/upstream.conf")
+
+
+def own_address() -> str:
+    """The address of the host, where upstream.conf names its workers by that (deploy/workers.yml)."""
+    return read_workers_bind(os.environ) if os.environ.get("WORKERS_BIND") else ""
 
 
 def _supervisord() -> Supervisord:

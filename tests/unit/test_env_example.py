@@ -8,7 +8,9 @@ from deploy.native.applied import NEEDS_A_START
 from deploy.paths import ROOT
 
 MANUAL = (ROOT / ".env.example").read_text()
-COMPOSE = (ROOT / "docker-compose.yml").read_text()
+COMPOSE = "".join(
+    (ROOT / name).read_text() for name in ("docker-compose.yml", "deploy/workers.yml")
+)
 READERS = (
     "app/settings.py",
     "deploy/native/options.py",
