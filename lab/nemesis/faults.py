@@ -201,7 +201,7 @@ FAULTS = (
     Fault("nginx process paused", pause_nginx_process, 3, 13),
     Fault("nginx master killed", kill_nginx_master, 0, 14),
     Fault("edge paused", pause_edge, 4, 14),
-    Fault("rolling restart", restart, 0, 22),
+    Fault("rolling restart", restart, 0, 32),
     Fault("reload", reload, 0, 18),
     Fault("scale", scale, 2, 24),
     Fault("redis paused", pause_master, 3, 24, failover=True),

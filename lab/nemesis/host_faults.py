@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from glob import glob
+from pathlib import Path
 from random import Random
 
 from lab.hosts.topology import Hosts, Place
 from lab.nemesis.faults import Fault, Hurt, both, kill_worker
+from lab.nemesis.several_hosts import operate
 from lab.nemesis.stage import Stage
 
 FAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
-AHEAD = "+1h"
+CLOCK = "LD_PRELOAD={}\nFAKETIME=+1h\nFAKETIME_DONT_FAKE_MONOTONIC=1\n"
+FAKED = "libfaketime"
 HOSTS = ("hosts",)
 
 
@@ -81,16 +84,19 @@ def cut_one_way(stage: Stage, random: Random) -> Hurt:
 
 
 def set_clock(stage: Stage, random: Random) -> Hurt:
-    """Its workers are started anew with a clock that is an hour ahead; intervals are right."""
+    """Its workers are restarted with a clock that is an hour ahead; intervals are right."""
     machine = random.choice(_hosts(stage).workers)
-    machine.stop()
-    machine.start(LD_PRELOAD=glob(FAKETIME)[0], FAKETIME=AHEAD, FAKETIME_DONT_FAKE_MONOTONIC="1")
+    file = Path(machine.environ["ENV_FILE"])
+    before = file.read_text()
 
-    def undo() -> None:
-        machine.stop()
-        machine.start()
+    def restart_with(text: str) -> None:
+        file.write_text(text)
+        operate(machine, "rolling-restart")
 
-    return Hurt(machine.name, undo)
+    restart_with(before + CLOCK.format(glob(FAKETIME)[0]))
+    for name, pid in machine.pids().items():
+        assert FAKED in Path(f"/proc/{pid}/maps").read_text(), f"{name} has the right time"
+    return Hurt(machine.name, lambda: restart_with(before))
 
 
 HOST_FAULTS = (
@@ -103,7 +109,7 @@ HOST_FAULTS = (
     Fault("worker host cut off from the store", cut_from_store, 5, 16, needs=HOSTS),
     Fault("worker host cut off from the edges", cut_from_edges, 5, 16, needs=HOSTS),
     Fault("network cut in one direction", cut_one_way, 5, 16, needs=HOSTS),
-    Fault("clock one hour ahead", set_clock, 4, 26, needs=("hosts", "faketime")),
+    Fault("clock one hour ahead", set_clock, 4, 45, needs=("hosts", "faketime")),
     Fault("split brain and worker killed", both(split_brain, kill_worker), 8, 30, failover=True, needs=HOSTS),
 )  # fmt: skip
 

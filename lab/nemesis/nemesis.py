@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deploy.paths import ROOT
 from lab.hosts.network import why_not
+from lab.measurements import write_block
 from lab.mutants.catalogue import Mutant
 from lab.nemesis.campaign import carry_out
 from lab.nemesis.controls import Control, try_all
@@ -19,10 +20,12 @@ from lab.nemesis.judge import Judgement, judge
 from lab.nemesis.load import load
 from lab.nemesis.one_machine import one_machine
 from lab.nemesis.phases import Run, store_run
+from lab.nemesis.picture import draw
 from lab.nemesis.report import about, as_table, verdict, write
 from lab.nemesis.schedule import picked, schedule
 from lab.nemesis.several_hosts import on_hosts
 from lab.nemesis.stage import Stage
+from lab.report import write_picture
 from lab.settings import WrongSetting, number, switch
 
 RESULTS = ROOT / ".stack/nemesis"
@@ -38,6 +41,7 @@ def nemesis(environ: Mapping[str, str]) -> int:
 
     SEED= chooses order and targets; FAULTS= names some, by the beginnings of their names; SECONDS= is how long faults
     begin for; QUICK=1 is three minutes with six faults; CONTROLS=1 also tries what is broken on purpose.
+    WRITE=1 puts the table and the picture into the documentation.
     SESSION_WRITES_ACKNOWLEDGED_BY is 1 unless it is given.  Without the right to make hosts, or with HOSTS=0, it is
     one machine, and faults that need hosts are left out.
     """
@@ -50,7 +54,12 @@ def nemesis(environ: Mapping[str, str]) -> int:
     faults = list(possible(picked(ALL, names), hosts=hosts))
     folder = new_folder(seed)
     run(faults, seed, seconds, acknowledged_by, folder, hosts=hosts)
-    code = conclude(judge(folder), folder)
+    found = judge(folder)
+    code = conclude(found, folder)
+    if switch(environ, "WRITE"):
+        text = "\n\n".join([as_table(found, markdown=True), *about(found)])
+        write_block("nemesis", text, ROOT / "docs/nemesis.md")
+        write_picture("nemesis", draw(found.run, found.ops))
     return max(code, 1 if switch(environ, "CONTROLS") and try_all(_control, folder) else 0)
 
 
