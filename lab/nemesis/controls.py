@@ -36,7 +36,7 @@ CONTROLS = (
         "a client sends a POST again after an error", Invariant.BOUNDS, "redis memory full", client="repeating",
     ),
     Control(
-        "a stale master is asked again", Invariant.READ_YOUR_WRITES, "redis paused",
+        "a stale master is asked again", Invariant.READ_YOUR_WRITES, "stale master",
         workers="lab.mutants.workers.server_kept",
     ),
 )  # fmt: skip

@@ -21,7 +21,7 @@ from loadtest.plan import ATTACHED, VARIABLE, Plan
 from loadtest.settings import read_settings
 
 USERS, RATE = 6, 40  # closed users; uses of the witnesses in a second
-LOGGED_IN_SECONDS = 20.0
+MOST_SECONDS = 7200  # it is ended long before
 LOOK_SECONDS = 30.0
 END_SECONDS = 90.0
 SLACK_SECONDS = 2.0  # of a timeout: how long after it was looked up an answer may come
@@ -67,7 +67,14 @@ def load(edges: Sequence[str], seed: int, folder: Path, client: str = "") -> Ite
     plan = Plan(settings.shown(), settings.demo_password, found, str(folder), f"load{seed}")
     log = folder / "visitors.log"
     given = {VARIABLE: plan.to_json(), ATTACHED: "1", "EDGES": " ".join(edges), "REST": str(folder)}
-    own = {"SEED": str(seed), "GO_ON": "1", "OUT": str(folder), "CLIENT": client, "HOST": edges[0]}
+    own = {
+        "DURATION": str(MOST_SECONDS),
+        "SEED": str(seed),
+        "GO_ON": "1",
+        "OUT": str(folder),
+        "CLIENT": client,
+        "HOST": edges[0],
+    }
     command = [sys.executable, "-m", "locust", "-f", str(ROOT / "lab/nemesis/locustfile.py")]
     command += ["--headless", "--only-summary", "--users", str(USERS), "--spawn-rate", str(USERS)]
     command += ["--host", edges[0], "--stop-timeout", "30", "--loglevel", "WARNING"]
