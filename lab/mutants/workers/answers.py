@@ -11,14 +11,14 @@ from typing import Any
 from app.handlers import api, base, main
 from lab.mutants.workers.replaced import Faults, put_in
 
-PAGE_SECONDS = 1.0
+PAGE_SECONDS = 2.0
 SLOW_SECONDS = 0.06
 SLOW_IN, SLOWER_SECONDS = 20, 0.3
 ONE_IN = 40
 
 
 def keep_pages() -> None:
-    """Each worker keeps a page for a second: the API beside it is newer."""
+    """Each worker keeps a page for two seconds: the API beside it is newer."""
     kept: dict[str, tuple[float, bytes]] = {}
 
     def broken(self: main.Main, template: str, **names: Any) -> Any:
