@@ -81,7 +81,7 @@ WHO_ANSWERS = (
                 only_long=True),
     _one_worker("a worker is slow at times", "some answers come late", 12,
                 reason=" answer", seconds=4),
-    _one_worker("a worker fails at times", "some answers fail", 12, reason=" failed "),
+    _one_worker("a worker fails at times", "some answers fail", 12, reason=" failed ", seconds=4),
 )  # fmt: skip
 LATE = (
     _fault("ended sessions come back after a second", Invariant.LOGOUT_IS_FINAL, seconds=4),
