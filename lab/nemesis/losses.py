@@ -10,13 +10,16 @@ every promise: `without_losses` makes it.  An acknowledged logout is no such wri
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 from lab.nemesis.phases import Phase
-from loadtest.check.op import RAISES, SHOWS, Kind, Op, Outcome
+from loadtest.check.op import RAISES, SHOWS, Kind, Op, Outcome, ended_sessions
 
+FOREVER = 1 << 63
 WRITES = RAISES | {Kind.DELETE, Kind.SLOW}
 BEFORE_NS = 1_000_000_000  # replication is no further behind
 
@@ -59,20 +62,22 @@ def _within(op: Op, windows: Iterable[tuple[int, int]]) -> bool:
 
 
 def _lost_sessions(ops: Sequence[Op], windows: list[tuple[int, int]], lost: Lost) -> set[str]:
-    """Users of whom a session that began in such a moment is not known any more, though nobody has ended it."""
-    ended = {op.session for op in ops if op.kind in (Kind.LOGOUT, Kind.END)}
-    ended |= {
-        name for op in ops for name in (*(op.ends or ()), *((op.replaces,) if op.replaces else ()))
-    }
+    """Users of whom a session that began in such a moment is not known any more, before anybody has tried to end it."""
+    ending: dict[str, int] = {}
+    for op in ops:
+        for name in ended_sessions(op):
+            ending[name] = min(op.invoked, ending.get(name, op.invoked))
     logins = {
         op.session: op
         for op in ops
         if op.kind is Kind.LOGIN and op.outcome is Outcome.OK and _within(op, windows)
     }
-    denied = {
-        op.session for op in ops if op.outcome is Outcome.DENIED and op.kind is not Kind.WRONG
+    names = {
+        op.session
+        for op in ops
+        if op.outcome is Outcome.DENIED and op.kind is not Kind.WRONG and op.session in logins
+        if op.returned < ending.get(op.session, FOREVER)
     }
-    names = (denied & logins.keys()) - ended
     lost.sessions += [logins[name] for name in names]
     return {logins[name].user for name in names}
 
@@ -85,48 +90,79 @@ def _by_counter(ops: Iterable[Op]) -> dict[tuple[str, str | None], list[Op]]:
     return found
 
 
+class Floor:
+    """The lowest figure that any request was told which was sent after a moment."""
+
+    def __init__(self, told: Iterable[tuple[int, int]]) -> None:
+        ordered = sorted(told)
+        self._moments = [moment for moment, _ in ordered]
+        self._lowest = list(accumulate((figure for _, figure in reversed(ordered)), min))[::-1]
+
+    def undoes(self, op: Op, figure: int) -> bool:
+        """Whether what `op` was told is not there any more for somebody who asked after its answer."""
+        place = bisect_right(self._moments, op.returned)
+        return place < len(self._lowest) and self._lowest[place] < figure
+
+
+def _floor_of(ops: Iterable[Op]) -> Floor:
+    """Of one counter.  A repeated operation is told what it was told at first, and that says nothing of now."""
+    return Floor(
+        (op.invoked, op.value - (op.kind in RAISES))
+        for op in ops
+        if op.outcome is Outcome.OK and op.value is not None and op.kind is not Kind.REPEAT
+    )
+
+
 def _settle(
     ops: list[Op], windows: list[tuple[int, int]], lost: Lost, changed: dict[int, Op]
 ) -> None:
-    """Look back from the end: what a later request has not seen any more was lost.
+    """Where a raise was lost, all of that counter's raises in these moments may have happened, and reads show nothing.
 
-    A raise of which that is so may have happened, and a read that saw it has seen nothing that counts.
+    Two masters may have answered at the same time: which of two equal counts was lost, nobody can tell.
     """
-    lowest: int | None = None  # that a later request has shown
-    for op in sorted(ops, key=lambda op: op.invoked, reverse=True):
-        if op.outcome is not Outcome.OK or op.value is None:
-            continue
-        undone = lowest is not None and op.value > lowest
-        if undone and _within(op, windows):
-            if op.kind in RAISES:
-                lost.writes.append(op)
-                changed[op.number] = _emptied(op, Outcome.UNKNOWN)
-            else:
-                changed[op.number] = _emptied(op, op.outcome)
-            continue
-        shown = op.value - (op.kind in RAISES)
-        lowest = shown if lowest is None else min(shown, lowest)
+    floor, counts = _floor_of(ops), _operations_by_count(ops)
+    inside = [
+        op
+        for op in ops
+        if op.outcome is Outcome.OK and op.value is not None and _within(op, windows)
+    ]
+    undone = [op for op in inside if floor.undoes(op, op.value or 0)]
+    raises = [op for op in inside if op.kind in RAISES]
+    twice = {op.value: op for op in raises if len(counts[op.value or 0]) > 1}
+    if undone or twice:
+        surely = [op for op in undone if op.kind in RAISES]
+        known = {op.value for op in surely}
+        lost.writes += [*surely, *(op for value, op in twice.items() if value not in known)]
+        for op in inside:
+            changed[op.number] = _emptied(op, Outcome.UNKNOWN if op.kind in RAISES else op.outcome)
+
+
+def _operations_by_count(ops: Iterable[Op]) -> defaultdict[int, set[str | int]]:
+    """The raises that were told each count."""
+    found: defaultdict[int, set[str | int]] = defaultdict(set)
+    for op in ops:
+        if op.kind in RAISES and op.outcome is Outcome.OK and op.value is not None:
+            found[op.value].add(op.op or op.number)
+    return found
 
 
 def _settle_shown(
     ops: list[Op], windows: list[tuple[int, int]], lost: Lost, changed: dict[int, Op]
 ) -> None:
-    """Look back from the end: what a read has shown and a later one has not was lost, if nobody had acknowledged it."""
+    """What a read has shown and later ones have not was lost; that is allowed if nobody had acknowledged it."""
+    floor = _floor_of(ops)
     sure = [
-        op for op in ops if op.kind in RAISES and op.outcome is Outcome.OK and op.value is not None
+        (op.invoked, op.value)
+        for op in ops
+        if op.kind in RAISES and op.outcome is Outcome.OK and op.value is not None
     ]
-    lowest: int | None = None  # that a later request has shown
-    for op in sorted(ops, key=lambda op: op.invoked, reverse=True):
-        if op.outcome is not Outcome.OK or op.value is None:
+    for op in ops:
+        if op.kind not in SHOWS or op.outcome is not Outcome.OK or op.value is None:
             continue
-        undone = lowest is not None and op.value > lowest and op.kind in SHOWS
-        promised = any(one.value >= op.value for one in sure if one.invoked < op.returned)  # type: ignore[operator]
-        if undone and not promised and _within(op, windows):
+        promised = any(begun < op.returned and value >= op.value for begun, value in sure)
+        if _within(op, windows) and not promised and floor.undoes(op, op.value):
             lost.shown.append(op)
             changed[op.number] = _emptied(op, op.outcome)
-            continue
-        shown = op.value - (op.kind in RAISES)
-        lowest = shown if lowest is None else min(shown, lowest)
 
 
 def _emptied(op: Op, outcome: Outcome) -> Op:
@@ -137,12 +173,12 @@ def _settle_versions(
     ops: Sequence[Op], windows: list[tuple[int, int]], changed: dict[int, Op]
 ) -> None:
     """A version above one that was shown later belongs to what was lost."""
-    lowest: dict[str, int] = {}
-    for op in sorted(ops, key=lambda op: op.invoked, reverse=True):
-        if op.version is None or op.outcome is not Outcome.OK:
-            continue
-        before = lowest.get(op.session)
-        if before is not None and op.version > before and _within(op, windows):
-            changed[op.number] = replace(changed.get(op.number, op), version=None)
-            continue
-        lowest[op.session] = min(op.version, before if before is not None else op.version)
+    told: defaultdict[str, list[Op]] = defaultdict(list)
+    for op in ops:
+        if op.version is not None and op.outcome is Outcome.OK:
+            told[op.session].append(op)
+    for own in told.values():
+        floor = Floor((op.invoked, op.version or 0) for op in own)
+        for op in own:
+            if _within(op, windows) and floor.undoes(op, op.version or 0):
+                changed[op.number] = replace(changed.get(op.number, op), version=None)

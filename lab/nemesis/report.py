@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.nemesis.judge import Judgement, proof
+from lab.nemesis.losses import BEFORE_NS
 from lab.nemesis.picture import draw
 from lab.report import Part, machine, paragraphs, preformatted, write_report
 from lab.table import as_markdown, as_text
@@ -59,7 +60,7 @@ def about(found: Judgement) -> list[str]:
 def losses(found: Judgement) -> str:
     """What failovers have cost, and why that is no violation."""
     lost, number = found.lost, found.run.acknowledged_by
-    by_fault = Counter(found.run.during(op.returned) for op in lost.every())
+    by_fault = Counter(found.run.during(op.returned + BEFORE_NS) for op in lost.every())
     where = "; ".join(f"{count} under {fault}" for fault, count in by_fault.items()) or "none"
     if number:
         return (

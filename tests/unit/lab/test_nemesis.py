@@ -190,6 +190,19 @@ def test_lost_write_is_allowed_where_no_replica_was_awaited(
     assert [one.value for one in found.lost.writes] == ([] if violated else [2])
 
 
+def test_two_masters_at_once(tmp_path: Path) -> None:
+    """Both told their clients the same count: with 0 one of them is counted as lost, and nothing else is wrong."""
+    ops = [
+        login(0),
+        op(9, Kind.VISIT, 1),
+        op(11, Kind.VISIT, 2),
+        op(12, Kind.VISIT, 2),
+        op(12.5, Kind.VISIT, 3),
+    ]
+    found = judge(kept(tmp_path, [*ops, op(16, Kind.READ, 3)], 0))
+    assert (found.violations, [one.value for one in found.lost.writes]) == ([], [2])
+
+
 def test_loss_outside_a_failover_is_no_allowed_one() -> None:
     """What was acknowledged long before the failover, or after it, may not be lost with any setting."""
     early = [login(0), op(1, Kind.VISIT, 1), op(15, Kind.READ, 0)]
