@@ -48,7 +48,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run dev stop logs user end-sessions check reload scale drain undrain rolling-restart status watch \
+.PHONY: help run dev stop logs user end-sessions check reload scale drain undrain rolling-restart status watch swarm-up swarm-down \
 	test lint format loadtest loadtest-ui loadtest-mutants bench-loadtest compare longconn proof-operations proof-failover \
 	nemesis kubernetes-test bench lock sbom audit clean
 
@@ -110,6 +110,12 @@ status: $(VENV)/run ## How all is, 0 when well; WATCH=1
 
 watch: $(VENV)/run ##+ Prometheus
 	@$(PY) -m deploy watch
+
+swarm-up: $(VENV)/run ## The stack in Docker Swarm, or its changes
+	@$(PY) -m deploy swarm-up
+
+swarm-down: $(VENV)/run ##+ end it
+	@$(PY) -m deploy swarm-down
 
 ##@ Prove
 test: $(VENV)/test ## Tests without Docker; LONG=1: the long ones too

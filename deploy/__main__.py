@@ -56,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
         check,
         reload,
         rolling_restart,
+        swarm_up,
+        swarm_down,
         container,
         health,
         https,
@@ -175,6 +177,23 @@ def rolling_restart(_: argparse.Namespace) -> None:
     from deploy.operations.restart import rolling_restart as restart_workers
 
     restart_workers(os.environ)
+
+
+def swarm_up(_: argparse.Namespace) -> None:
+    """Deploy the stack to the swarm that this engine manages, or what has changed since.
+
+    Builds the image, and returns when all tasks run; one that does not become healthy is rolled back.
+    """
+    from deploy.swarm.up import swarm_up as deploy_stack
+
+    deploy_stack(os.environ)
+
+
+def swarm_down(_: argparse.Namespace) -> None:
+    """Remove that stack; its volumes stay."""
+    from deploy.swarm.down import swarm_down as remove_stack
+
+    remove_stack(os.environ)
 
 
 def status(given: argparse.Namespace) -> int:

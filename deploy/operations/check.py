@@ -21,7 +21,7 @@ from deploy.upstream.read import Upstream, read_upstream
 def check(environ: Mapping[str, str]) -> None:
     """Print what upstream.conf means, and what a reload would change; Refused names the line that is wrong."""
     stack = find_stack(environ)
-    upstream = check_candidate(stack) if stack else _check_without_stack(environ)
+    upstream = check_candidate(stack) if stack else check_without_stack(environ)
     is_workers_only = (stack.role if stack else _options(environ).role) == "workers"
     for server in upstream.servers:
         started = "a worker of this stack" if server.is_worker else "started elsewhere"
@@ -36,7 +36,8 @@ def check(environ: Mapping[str, str]) -> None:
         say_difference(stack, upstream)
 
 
-def _check_without_stack(environ: Mapping[str, str]) -> Upstream:
+def check_without_stack(environ: Mapping[str, str]) -> Upstream:
+    """Of the files alone, as `make run` would start with them."""
     options = _options(environ)
     upstream = read_upstream(options.upstream_conf, options.own)
     check_upstream(upstream)

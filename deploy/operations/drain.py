@@ -23,7 +23,7 @@ ELSEWHERE = (
 
 def drain(environ: Mapping[str, str], word: str) -> None:
     """Mark the server `down`, reload, and return when it answers nothing any more."""
-    with operation(environ) as stack:
+    with operation(environ, "drain") as stack:
         _refuse_without_nginx(stack, "drain", word)
         server = _mark(stack, word, down=True)
         if server and server.is_worker:
@@ -35,7 +35,7 @@ def drain(environ: Mapping[str, str], word: str) -> None:
 
 def undrain(environ: Mapping[str, str], word: str) -> None:
     """Take the mark away and reload."""
-    with operation(environ) as stack:
+    with operation(environ, "undrain") as stack:
         _refuse_without_nginx(stack, "undrain", word)
         _mark(stack, word, down=False)
 

@@ -13,6 +13,7 @@ from deploy.operations.docker_lacks import lacks
 from deploy.operations.native import find_native
 from deploy.operations.stack import Stack
 from deploy.refused import Refused
+from deploy.swarm.instead import in_swarm
 
 KINDS = ("", "native", "docker")
 
@@ -30,10 +31,12 @@ def find_stack(environ: Mapping[str, str]) -> Stack | None:
     return stack
 
 
-def running_stack(environ: Mapping[str, str]) -> Stack:
-    """As find_stack; Refused when neither runs."""
+def running_stack(environ: Mapping[str, str], command: str = "") -> Stack:
+    """As find_stack; Refused when neither runs, with what does the same as `command` in Swarm if one runs there."""
     stack = find_stack(environ)
     if stack is None:
+        if instead := in_swarm(read_environ(environ), command):
+            raise Refused(instead)
         raise Refused(
             f"no stack is running: start one with `make run` or `docker compose up`{_docker(environ)}"
         )
@@ -49,9 +52,9 @@ def _docker(environ: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def operation(environ: Mapping[str, str]) -> Iterator[Stack]:
+def operation(environ: Mapping[str, str], command: str = "") -> Iterator[Stack]:
     """The running stack, for one operation at a time: two at once would undo each other."""
-    stack = running_stack(environ)
+    stack = running_stack(environ, command)
     stack.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         with held(stack.state / "operation.pid"):

@@ -47,7 +47,7 @@ def show_live(environ: Mapping[str, str]) -> int:
     try:
         while True:
             with refusals():
-                facts = collect(running_stack(environ), lightly=True)
+                facts = collect(running_stack(environ, "status"), lightly=True)
             now = time.monotonic()
             workers = everybody(facts)
             found = rates(workers, before, now - then)

@@ -31,7 +31,7 @@ UNCHANGED = "nothing was changed: what was applied before keeps serving"
 
 def reload(environ: Mapping[str, str]) -> None:
     """Apply upstream.conf to the running stack; Refused says why not, and the old one keeps serving."""
-    with operation(environ) as stack:
+    with operation(environ, "reload") as stack:
         apply(stack)
 
 

@@ -20,7 +20,7 @@ UNIT_SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 def rolling_restart(environ: Mapping[str, str]) -> None:
     """Restart the workers in the order of upstream.conf; the first failure ends it, the rest untouched."""
-    with operation(environ) as stack:
+    with operation(environ, "rolling-restart") as stack:
         upstream = _applied(stack)
         work = [(place, server) for place in stack.places() for server in _workers(place, upstream)]
         others = [label(server) for server in upstream.served if not server.is_worker]

@@ -20,7 +20,7 @@ def scale(environ: Mapping[str, str], wanted: str) -> None:
     """Add lines like the last worker's, or take the last ones away; on failure the file is as before."""
     if not wanted.isdecimal() or not 1 <= (number := int(wanted)) <= MOST:
         raise Refused(f"N={wanted} must be a number from 1 to {MOST}: make scale N=6")
-    with operation(environ) as stack:
+    with operation(environ, "scale") as stack:
         upstream = read_upstream(stack.upstream_conf, stack.own)
         check_upstream(upstream)
         apply(stack, _scaled(stack, upstream, number))

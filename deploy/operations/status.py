@@ -28,7 +28,7 @@ ELSEWHERE = ", elsewhere"
 def show_status(environ: Mapping[str, str], *, as_json: bool) -> int:
     """Print it; 0 when healthy, 1 when not."""
     with refusals():
-        facts = collect(running_stack(environ))
+        facts = collect(running_stack(environ, "status"))
     print(json.dumps(facts, indent=2) if as_json else "\n".join(_lines(facts)))
     return 0 if facts["healthy"] else 1
 

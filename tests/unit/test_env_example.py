@@ -18,6 +18,7 @@ READERS = (
     "deploy/networks.py",
     "deploy/nginx_secret.py",
     "deploy/watch/prometheus.py",
+    "deploy/swarm/docker.py",
 )
 NAME = r"[A-Z][A-Z0-9_]+"
 OF_PYTHON = {"PYTHONMALLOC"}  # read by the interpreter

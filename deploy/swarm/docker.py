@@ -1,0 +1,59 @@
+"""The Docker CLI, as the commands for Swarm use it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from deploy.paths import ROOT
+from deploy.refused import Refused
+
+NAMESPACE = "com.docker.stack.namespace"
+DEFAULT_NAME = "round-robin"
+
+
+def stack_name(environ: Mapping[str, str]) -> str:
+    """What the stack is called in Swarm."""
+    return environ.get("SWARM_STACK") or DEFAULT_NAME
+
+
+def app_tasks(environ: Mapping[str, str]) -> str:
+    """How many tasks of the workers there should be; Refused when that is no number."""
+    value = environ.get("APP_TASKS") or "2"
+    if not value.isdecimal() or not 1 <= int(value) <= 1000:
+        raise Refused(f"APP_TASKS={value} must be a number from 1 to 1000")
+    return value
+
+
+def docker(*argv: str, environ: Mapping[str, str] | None = None, check: bool = True) -> str:
+    """What `docker ARGV` prints; Refused repeats why it failed."""
+    result = subprocess.run(
+        ("docker", *argv), cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
+    if check and result.returncode:
+        said = (result.stderr or result.stdout).strip() or f"exit code {result.returncode}"
+        raise Refused(f"docker {' '.join(argv[:3])} … failed\n{said}")
+    return result.stdout
+
+
+def is_manager() -> bool:
+    """Whether this engine is one that takes commands for a swarm."""
+    if shutil.which("docker") is None:
+        return False
+    return docker("info", "--format", "{{.Swarm.ControlAvailable}}", check=False).strip() == "true"
+
+
+def services(name: str) -> list[dict[str, Any]]:
+    """What the engine knows of each service of a stack, which may be none."""
+    ids = docker("service", "ls", "--quiet", "--filter", f"label={NAMESPACE}={name}").split()
+    found: list[dict[str, Any]] = json.loads(docker("service", "inspect", *ids)) if ids else []
+    return found
+
+
+def tasks(service: str) -> list[dict[str, Any]]:
+    """Every task of a service that the engine still remembers, the newest first."""
+    lines = docker("service", "ps", "--no-trunc", "--format", "json", service, check=False)
+    return [json.loads(line) for line in lines.splitlines()]

@@ -1,0 +1,115 @@
+"""`make swarm-up`: build the images, deploy the stack with its configs and secrets, and wait until it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy.native.options import read_environ, read_options
+from deploy.operations.check import check_without_stack
+from deploy.paths import ROOT
+from deploy.refused import Refused
+from deploy.swarm.docker import app_tasks, docker, is_manager, stack_name
+from deploy.swarm.files import has_own_redis, write_files
+from deploy.swarm.follow import follow
+from deploy.upstream.read import Upstream
+
+HERE = ROOT / "deploy/swarm"
+LABEL = "round-robin-redis"
+NO_SWARM = "this engine manages no swarm: `docker swarm init` makes one (--advertise-addr where it has several addresses)"
+
+
+def swarm_up(environ: Mapping[str, str]) -> None:
+    """Return when the services run as deployed.  Refused says what failed; then the earlier tasks still serve."""
+    environ = read_environ(environ)
+    if not is_manager():
+        raise Refused(NO_SWARM)
+    upstream = check_without_stack(environ)
+    _choose_redis_node()
+    name, folder = stack_name(environ), read_options(environ).stack_dir / "swarm"
+    variables = {**environ, **_variables(environ, name, folder, upstream)}
+    files = [HERE / "stack.yml"]
+    files += [] if has_own_redis(environ) else [HERE / "external-redis.yml"]
+    options = [word for path in files for word in ("--compose-file", str(path))]
+    resolve = (
+        "always" if "/" in variables["APP_IMAGE"] else "never"
+    )  # without a registry there is nothing to ask
+    began = time.time()
+    docker(
+        "stack",
+        "deploy",
+        "--detach=true",
+        "--prune",
+        "--resolve-image",
+        resolve,
+        *options,
+        name,
+        environ=variables,
+    )
+    follow(name, began)
+    port = variables["HTTP_PORT"]
+    print(
+        f"serving on port {port} of every node; `docker stack services {name}` lists the services"
+    )
+    if environ.get("APP_ENV") != "production":
+        print(
+            "it is the demo, and open to everybody who reaches this machine: APP_ENV=production is for visitors"
+        )
+
+
+def _variables(
+    environ: Mapping[str, str], name: str, folder: Path, upstream: Upstream
+) -> dict[str, str]:
+    """What stack.yml is filled in with, beside the settings themselves."""
+    images = _images()
+    production = environ.get("APP_ENV") == "production"
+    return {
+        "STACK": name,
+        "FILES": str(folder),
+        "HTTP_PORT": environ.get("HTTP_PORT") or "8080",
+        "HTTPS_PORT": str(read_options(environ).https.port),
+        "APP_TASKS": app_tasks(environ),
+        "USERS_PATH": "/run/secrets/users" if environ.get("USERS_FILE") else "",
+        "TLS_CERT_PATH": "/run/secrets/tls_cert" if environ.get("TLS_CERT") else "",
+        "TLS_KEY_PATH": "/run/secrets/tls_key" if environ.get("TLS_KEY") else "",
+        # Over IPv6 visitors come from the gateway of Docker's network, which is exempt otherwise.
+        "EXEMPT_NETWORKS": environ.get("EXEMPT_NETWORKS") or ("127.0.0.1" if production else ""),
+        **images,
+        **write_files(environ, folder, upstream),
+    }
+
+
+def _images() -> dict[str, str]:
+    """Names of the images; ours is built, and tagged by what is in it: the same tag would not be rolled out."""
+    config = json.loads(docker("compose", "config", "--format", "json"))["services"]
+    built = config["app"]["image"]
+    print(f"building {built} …", flush=True)
+    docker("compose", "build", "--quiet", "app")
+    identity = docker("image", "inspect", "--format", "{{.Id}}", built).strip().partition(":")[2]
+    tagged = f"{_untagged(built)}:{identity[:12]}"
+    docker("image", "tag", built, tagged)
+    if "/" in tagged:
+        print(f"pushing {tagged} …", flush=True)
+        docker("push", "--quiet", tagged)
+    return {
+        "APP_IMAGE": tagged,
+        "NGINX_IMAGE": config["nginx"]["image"],
+        "REDIS_IMAGE": config["redis"]["image"],
+    }
+
+
+def _untagged(image: str) -> str:
+    head, colon, tail = image.rpartition(":")
+    return head if colon and "/" not in tail else image
+
+
+def _choose_redis_node() -> None:
+    """This node, if none has been chosen: where the volume of Redis lies."""
+    chosen = docker("node", "ls", "--quiet", "--filter", f"node.label={LABEL}=yes").split()
+    if not chosen:
+        here = docker("info", "--format", "{{.Swarm.NodeID}}").strip()
+        docker("node", "update", "--label-add", f"{LABEL}=yes", here)
+        print(f"Redis will stay on this node, {os.uname().nodename} (label {LABEL})")

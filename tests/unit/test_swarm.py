@@ -1,0 +1,162 @@
+"""deploy/swarm/stack.yml against docker-compose.yml, and what the commands for Swarm make of the settings."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.paths import ROOT
+from deploy.refused import Refused
+from deploy.swarm.files import NOTHING, archive, version, workers_only, write_files
+from deploy.swarm.follow import state_of
+from deploy.upstream.read import parse_upstream, read_upstream
+
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+STACK: dict[str, Any] = yaml.safe_load((ROOT / "deploy/swarm/stack.yml").read_text())
+SWARM: dict[str, Any] = STACK["services"]
+BOTH = ("nginx", "app", "redis")
+PARTNER = {**{name: name for name in BOTH}, "files": "https"}  # what does the same in Compose
+
+
+def names(environment: dict[str, Any]) -> set[str]:
+    return {name.removesuffix("_FILE") for name in environment}
+
+
+def test_images_are_those_of_compose() -> None:
+    """Each image is a variable that `make swarm-up` fills with what Compose would run."""
+    for name, partner in PARTNER.items():
+        variable = COMPOSE[partner]["image"].partition(":-")[0]
+        assert SWARM[name]["image"] == f"{variable}}}"
+
+
+def test_settings_are_those_of_compose() -> None:
+    """Workers are told the same settings; what nginx's files are made from, too."""
+    assert names(SWARM["app"]["environment"]) == names(COMPOSE["app"]["environment"])
+    assert names(SWARM["files"]["environment"]) == names(COMPOSE["https"]["environment"])
+
+
+def test_limits_are_those_of_compose() -> None:
+    """Memory, processes, open files, grace and what a container may do are the same."""
+    for name, partner in PARTNER.items():
+        ours, theirs = SWARM[name], COMPOSE[partner]
+        limits = ours["deploy"]["resources"]["limits"]
+        assert limits == {"memory": theirs["mem_limit"], "pids": theirs["pids_limit"]}
+        assert ours["read_only"] is theirs["read_only"] is True
+        assert ours["cap_drop"] == theirs["cap_drop"] == ["ALL"]
+        assert (
+            f"${{NOFILE:-{ours['ulimits']['nofile']['hard']}}}"
+            == theirs["ulimits"]["nofile"]["hard"]
+        )
+        assert ours["logging"] == theirs["logging"]
+        for key in ("stop_grace_period", "stop_signal"):
+            assert ours.get(key) == theirs.get(key)
+
+
+def test_health_is_asked_as_in_compose() -> None:
+    """Workers and Redis are asked the same question, but nobody is replaced as soon as Compose would call him unhealthy."""
+    for name in BOTH:
+        ours, theirs = SWARM[name]["healthcheck"], COMPOSE[name]["healthcheck"]
+        assert ours["test"][0] == theirs["test"][0]
+        assert ours["interval"] == theirs["interval"]
+        assert ours["start_interval"] == theirs["start_interval"]
+        assert ours["retries"] > 3 * theirs["retries"]
+    assert SWARM["app"]["healthcheck"]["test"] == COMPOSE["app"]["healthcheck"]["test"]
+
+
+def test_only_nginx_is_published() -> None:
+    """Ports of nginx alone are open, on the node itself, and networks are closed but for nginx's."""
+    assert [name for name in SWARM if "ports" in SWARM[name]] == ["nginx"]
+    assert {port["mode"] for port in SWARM["nginx"]["ports"]} == {"host"}
+    assert [name for name, one in STACK["networks"].items() if not one] == ["outside"]
+    assert [name for name in SWARM if "outside" in SWARM[name]["networks"]] == ["nginx"]
+    for name in BOTH:
+        assert SWARM[name]["networks"] == COMPOSE[name]["networks"]
+
+
+def test_tasks_are_replaced_without_loss() -> None:
+    """New workers are healthy before old ones leave, a bad roll-out is taken back, and a dead task comes back at once."""
+    for name in BOTH:
+        deploy = SWARM[name]["deploy"]
+        assert deploy["endpoint_mode"] == "dnsrr"
+        assert deploy["restart_policy"] == {"condition": "any", "delay": "500ms"}
+    app = SWARM["app"]["deploy"]["update_config"]
+    assert (app["order"], app["failure_action"], app["parallelism"]) == (
+        "start-first",
+        "rollback",
+        1,
+    )
+
+
+def test_versions_name_contents(tmp_path: Path) -> None:
+    """A name changes with the content and only then; it differs from one installation to the next."""
+    upstream = read_upstream(ROOT / "nginx/upstream.conf")
+    first = write_files({}, tmp_path / "a", upstream)
+    assert write_files({}, tmp_path / "a", upstream) == first
+
+    changed = write_files({"DEMO_PASSWORD": "other"}, tmp_path / "a", upstream)
+    assert {name for name in first if changed[name] != first[name]} == {"DEMO_PASSWORD_VERSION"}
+    assert version(b"demo", b"one") != version(b"demo", b"two")
+    used = {
+        name for name in first if f"${{{name}}}" in (ROOT / "deploy/swarm/stack.yml").read_text()
+    }
+    assert used == set(first)
+
+
+def test_workers_alone_reach_the_app(tmp_path: Path) -> None:
+    """An edit of upstream.conf that changes no worker changes nothing for the app, so its tasks stay."""
+    path = ROOT / "nginx/upstream.conf"
+    before = read_upstream(path)
+    drained = parse_upstream(path.read_text().replace("app:8002 ", "app:8002 down "), path)
+    fewer = parse_upstream(
+        path.read_text().replace("    server app:8004", "    # server app:8004"), path
+    )
+    assert workers_only(before) == workers_only(drained) != workers_only(fewer)
+    assert len(parse_upstream(workers_only(before).decode(), path).workers) == len(before.workers)
+
+
+def test_archive_is_the_folder() -> None:
+    """nginx's files travel as one archive, each as it is."""
+    content = archive(ROOT / "nginx", ROOT / "nginx/upstream.conf")
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        found = {one.name: tar.extractfile(one).read() for one in tar}  # type: ignore[union-attr]
+    assert found == {name: (ROOT / "nginx" / name).read_bytes() for name in found}
+    assert {"nginx.conf", "start", "snippets/proxy.conf"} < set(found)
+
+
+def test_what_is_not_given(tmp_path: Path) -> None:
+    """A secret cannot be empty in Swarm: what was not given is a line break, which counts as unset."""
+    write_files({}, tmp_path, read_upstream(ROOT / "nginx/upstream.conf"))
+    for name in ("demo_password", "users", "tls_cert", "tls_key"):
+        assert (tmp_path / name).read_bytes() == NOTHING
+
+
+def test_file_that_is_missing(tmp_path: Path) -> None:
+    """A file that cannot be read is named."""
+    with pytest.raises(Refused, match="USERS_FILE"):
+        write_files(
+            {"USERS_FILE": str(tmp_path / "none")},
+            tmp_path,
+            read_upstream(ROOT / "nginx/upstream.conf"),
+        )
+
+
+def service(**facts: Any) -> dict[str, Any]:
+    spec = {"Name": "x_app", "Mode": {"Replicated": {"Replicas": 1}}, "TaskTemplate": {"new": 1}}
+    return {"Spec": spec, "UpdatedAt": "2026-11-29T10:00:05.5Z", **facts}
+
+
+BEGAN = 1795946400.0  # 2026-11-29 10:00:00
+
+
+def test_roll_out_is_followed() -> None:
+    """A changed service is `updating` before the engine has begun, and rolled back is no success."""
+    old = {"TaskTemplate": {"old": 1}}
+    assert state_of(service(PreviousSpec=old), BEGAN) == "updating"
+    for state in ("updating", "rollback_completed", "paused"):
+        status = {"State": state, "StartedAt": "2026-11-29T10:00:06Z"}
+        assert state_of(service(PreviousSpec=old, UpdateStatus=status), BEGAN) == state
