@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 import signal
 import sys
 import tarfile
@@ -56,7 +55,7 @@ def write_nginx_files(environ: Mapping[str, str], places: Places) -> bool:
         return False
     (places.nginx / "https").mkdir(mode=0o750, exist_ok=True)
     write_https_for_container(https, places.nginx / "https")
-    shutil.copytree(places.static_source, places.static, dirs_exist_ok=True)
+    _copy(places.static_source, places.static)
     name_server = _name_server(places.resolv_conf)
     with _unpacked(places.source) as folder:
         for name, text in _files(folder):
@@ -109,6 +108,17 @@ def _files(folder: Path) -> Iterator[tuple[str, str]]:
         raise Refused(f"{folder} holds no file of nginx")
     for path in paths:
         yield str(path.relative_to(folder)), path.read_text(encoding="utf-8")
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Each file; not shutil.copytree, which sets times of `target`, and a volume of Kubernetes belongs to root."""
+    for path in source.rglob("*"):
+        copy = target / path.relative_to(source)
+        if path.is_dir():
+            copy.mkdir(exist_ok=True)
+        else:
+            copy.parent.mkdir(exist_ok=True)
+            replace_file(copy, path.read_bytes(), mode=0o644)
 
 
 def _named(text: str, name_server: str, host: str) -> str:

@@ -54,6 +54,9 @@ def services(name: str) -> list[dict[str, Any]]:
 
 
 def tasks(service: str) -> list[dict[str, Any]]:
-    """Every task of a service that the engine still remembers, the newest first."""
-    lines = docker("service", "ps", "--no-trunc", "--format", "json", service, check=False)
-    return [json.loads(line) for line in lines.splitlines()]
+    """What the engine knows of each task of a service that it still remembers, the newest first."""
+    ids = docker("service", "ps", "--quiet", "--no-trunc", service, check=False).split()
+    found: list[dict[str, Any]] = (
+        json.loads(docker("inspect", "--type", "task", *ids)) if ids else []
+    )
+    return sorted(found, key=lambda task: str(task["CreatedAt"]), reverse=True)

@@ -12,6 +12,7 @@ from deploy.swarm.docker import docker, services, tasks
 
 WAIT_SECONDS = 300.0
 LOOK_SECONDS = 1.0
+ACTIVE = ("running", "ready")  # what the engine wants of a task that is not on its way out
 FAILED = ("rollback_completed", "rollback_started", "rollback_paused", "paused")
 
 
@@ -43,13 +44,9 @@ def state_of(service: dict[str, Any], began: float) -> str:
     if "GlobalJob" in service["Spec"]["Mode"]:
         return "runs" if is_done(service["Spec"]["Name"]) else "not done yet"
     update = service.get("UpdateStatus") or {}
-    is_new = _seconds(update.get("StartedAt", "")) >= began - 1
+    is_new = _seconds(update.get("StartedAt", "")) >= began - 1  # a second: whole ones are compared
     if is_new and update["State"] != "completed":
         return str(update["State"])
-    previous = service.get("PreviousSpec", service["Spec"])
-    changed = previous["TaskTemplate"] != service["Spec"]["TaskTemplate"]
-    if changed and not is_new and _seconds(service["UpdatedAt"]) >= began - 1:
-        return "updating"  # begins in a moment
     wanted, running = _counts(service)
     return "runs" if running >= wanted else f"{running} of {wanted} tasks run"
 
@@ -63,15 +60,22 @@ def is_done(job: str) -> bool:
 
 
 def _counts(service: dict[str, Any]) -> tuple[int, int]:
-    """How many tasks there should be, and how many run."""
-    found = [
-        task
-        for task in tasks(service["Spec"]["Name"])
-        if task["DesiredState"] in ("Running", "Ready")
-    ]
+    """How many tasks there should be, and how many run as the service says now."""
+    wanted = as_text(service["Spec"]["TaskTemplate"]["ContainerSpec"])
+    found = [task for task in tasks(service["Spec"]["Name"]) if task["DesiredState"] in ACTIVE]
+    running = [task for task in found if task["Status"]["State"] == "running"]
+    new = [task for task in running if as_text(task["Spec"]["ContainerSpec"]) == wanted]
     replicas = service["Spec"]["Mode"].get("Replicated", {}).get("Replicas")
-    running = sum(task["CurrentState"].startswith("Running") for task in found)
-    return (len(found) or 1) if replicas is None else replicas, running
+    return (len(found) or 1) if replicas is None else replicas, len(new)
+
+
+def as_text(value: Any) -> str:
+    """The same for what means the same: lists may be in any order, and what is empty may be missing."""
+    if isinstance(value, dict):
+        return repr(sorted((name, as_text(one)) for name, one in value.items() if one))
+    if isinstance(value, list):
+        return repr(sorted(map(as_text, value)))
+    return repr(value)
 
 
 def _seconds(text: str) -> float:
@@ -81,5 +85,5 @@ def _seconds(text: str) -> float:
 
 
 def _reason(service: str) -> str:
-    errors = [task["Error"] for task in tasks(service) if task.get("Error")]
+    errors = [task["Status"]["Err"] for task in tasks(service) if task["Status"].get("Err")]
     return errors[0] if errors else f"`docker service ps --no-trunc {service}` says more"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from deploy.ask import NoAnswer, ask
 from deploy.native.options import read_environ, read_options
 from deploy.operations.check import check_without_stack
 from deploy.paths import ROOT
@@ -18,6 +19,7 @@ from deploy.swarm.follow import follow
 from deploy.upstream.read import Upstream
 
 HERE = ROOT / "deploy/swarm"
+FOUND_SECONDS = 20.0
 LABEL = "round-robin-redis"
 NO_SWARM = "this engine manages no swarm: `docker swarm init` makes one (--advertise-addr where it has several addresses)"
 
@@ -51,6 +53,7 @@ def swarm_up(environ: Mapping[str, str]) -> None:
     )
     follow(name, began)
     port = variables["HTTP_PORT"]
+    _wait_for_workers(f"http://127.0.0.1:{port}", name)
     print(
         f"serving on port {port} of every node; `docker stack services {name}` lists the services"
     )
@@ -58,6 +61,22 @@ def swarm_up(environ: Mapping[str, str]) -> None:
         print(
             "it is the demo, and open to everybody who reaches this machine: APP_ENV=production is for visitors"
         )
+
+
+def _wait_for_workers(url: str, name: str) -> None:
+    """Until nginx of this node, if there is one, has found a worker: it looks names up once a second."""
+    deadline = time.monotonic() + FOUND_SECONDS
+    said = 0
+    while time.monotonic() < deadline:
+        try:
+            said = ask(url, "/healthz").status
+        except NoAnswer:
+            said = 0
+        if said == 200:
+            return
+        time.sleep(0.2)
+    if said:
+        raise Refused(f"nginx finds no worker that is ready: `docker service logs {name}_nginx`")
 
 
 def _variables(

@@ -19,7 +19,7 @@ OURS = (
 )
 LINE = re.compile(rf"^\s*(?:{'|'.join(OURS)})\s[^;\n]*;.*$", re.MULTILINE)
 CONNECTION = re.compile(r'^\s*proxy_set_header Connection "";.*$', re.MULTILINE)
-AGAIN = re.compile(r"^error_page 502 = @again;.*$", re.MULTILINE)
+AGAIN = re.compile(r"^error_page 50[24] = @again\w*;.*$", re.MULTILINE)
 SERVER = re.compile(r"^(\s*server\s+[\w.]+:\d+)[^;]*;", re.MULTILINE)
 PAUSE_SECONDS = 1.0  # between two workers of a restart, as in a shell loop with `sleep 1`
 

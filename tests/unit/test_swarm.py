@@ -12,6 +12,7 @@ import yaml
 
 from deploy.paths import ROOT
 from deploy.refused import Refused
+from deploy.swarm import follow
 from deploy.swarm.files import NOTHING, archive, version, workers_only, write_files
 from deploy.swarm.follow import state_of
 from deploy.upstream.read import parse_upstream, read_upstream
@@ -76,6 +77,14 @@ def test_only_nginx_is_published() -> None:
     assert [name for name in SWARM if "outside" in SWARM[name]["networks"]] == ["nginx"]
     for name in BOTH:
         assert SWARM[name]["networks"] == COMPOSE[name]["networks"]
+
+
+@pytest.mark.parametrize("name", SWARM)
+def test_mounts_are_in_the_order_of_the_engines_command(name: str) -> None:
+    """`docker service update` sorts mounts by source, so another order here would replace every task at the next swarm-up."""
+    mounts = SWARM[name]["volumes"]
+    sources = [m.split(":")[0] if isinstance(m, str) else m.get("source", "") for m in mounts]
+    assert sources == sorted(sources)
 
 
 def test_tasks_are_replaced_without_loss() -> None:
@@ -146,17 +155,30 @@ def test_file_that_is_missing(tmp_path: Path) -> None:
 
 
 def service(**facts: Any) -> dict[str, Any]:
-    spec = {"Name": "x_app", "Mode": {"Replicated": {"Replicas": 1}}, "TaskTemplate": {"new": 1}}
-    return {"Spec": spec, "UpdatedAt": "2026-11-29T10:00:05.5Z", **facts}
+    template = {"ContainerSpec": {"Image": "new", "Env": ["A=1", "B=2"]}}
+    spec = {"Name": "x_app", "Mode": {"Replicated": {"Replicas": 1}}, "TaskTemplate": template}
+    return {"Spec": spec, **facts}
+
+
+def task(image: str, env: list[str]) -> dict[str, Any]:
+    spec = {"ContainerSpec": {"Image": image, "Env": env}}
+    return {"DesiredState": "running", "Status": {"State": "running"}, "Spec": spec}
 
 
 BEGAN = 1795946400.0  # 2026-11-29 10:00:00
 
 
-def test_roll_out_is_followed() -> None:
-    """A changed service is `updating` before the engine has begun, and rolled back is no success."""
-    old = {"TaskTemplate": {"old": 1}}
-    assert state_of(service(PreviousSpec=old), BEGAN) == "updating"
-    for state in ("updating", "rollback_completed", "paused"):
-        status = {"State": state, "StartedAt": "2026-11-29T10:00:06Z"}
-        assert state_of(service(PreviousSpec=old, UpdateStatus=status), BEGAN) == state
+@pytest.mark.parametrize("state", ["updating", "rollback_completed", "paused"])
+def test_roll_out_is_followed(state: str) -> None:
+    """An update that goes on, was rolled back or is paused is no success."""
+    status = {"State": state, "StartedAt": "2026-11-29T10:00:06.123456789Z"}
+    assert state_of(service(UpdateStatus=status), BEGAN) == state
+
+
+def test_old_tasks_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task counts once it has what was deployed, in whatever order; before the engine begins, none does."""
+    running = [task("old", ["A=1", "B=2"])]
+    monkeypatch.setattr(follow, "tasks", lambda _: running)
+    assert state_of(service(), BEGAN) == "0 of 1 tasks run"
+    running[:] = [task("new", ["B=2", "A=1"])]
+    assert state_of(service(), BEGAN) == "runs"
