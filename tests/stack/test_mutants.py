@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ def test_unnoticed_mutant_fails(
 ) -> None:
     """A mutant that the load test lets pass makes the command fail, by name."""
     harmless = Mutant("harmless", 10, Invariant.NO_LOST_UPDATE, workers="app")
-    assert try_all([harmless], QUICK, [stack], tmp_path) == 1
+    short = replace(QUICK[0], seconds=2)
+    assert try_all([harmless], [short], [stack], tmp_path) == 1
     assert "WRONG: unnoticed" in capsys.readouterr().out
 
 
