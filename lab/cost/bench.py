@@ -25,7 +25,7 @@ from lab.testbed.workers import Worker, clean_environment
 
 VISITORS = 500
 NEW_VISITORS = 30_000  # in turn: three times what a worker remembers of visitors
-APPLICATION, NEW = "application", "new visitors"
+APPLICATION, NEW, UNCOUNTED = "application", "new visitors", "uncounted"
 AT_ONCE = 100
 TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
 
@@ -38,6 +38,7 @@ COMPARISONS = (
     Comparison("session read, visitors never seen before / the article's way", NEW, "article"),
     Comparison("guarded save / blind SET of a blob", "guarded save", "blind save"),
     Comparison("the application's GET /api/session / bare handler", APPLICATION, "bare"),
+    Comparison("the same / without figures for Prometheus", APPLICATION, UNCOUNTED, goal=0.98),
 )
 
 
@@ -56,28 +57,34 @@ QUICK = Size(rounds=5, seconds=0.3, sessions=2_000)
 
 @contextmanager
 def handlers(server: RedisServer, folder: Path) -> Iterator[list[Target]]:
-    """The handlers of site.py in one process, and a worker of the application in another."""
+    """The handlers of site.py in one process; the application in another, and again without its figures."""
     numbers = (str(VISITORS), str(NEW_VISITORS))
     command = [sys.executable, "-m", "lab.cost.site", server.url, *numbers]
     worker = Worker(folder, server.url)
+    uncounted = Worker(folder, server.url, "lab.cost.uncounted")
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, env=clean_environment(), cwd=ROOT, text=True
     ) as site:
         try:
-            worker.start()
+            for one in (worker, uncounted):
+                one.start()
             assert site.stdout is not None
             told = json.loads(site.stdout.readline())
-            worker.wait_ready()
+            for one in (worker, uncounted):
+                one.wait_ready()
             assert worker.process is not None
+            assert uncounted.process is not None
             ours, ports = told["cookies"], told["ports"]
             cookies = dict.fromkeys(ports, ours) | {"article": told["article"]}
             yield [
                 *(Target(name, port, "/", site.pid, cookies[name]) for name, port in ports.items()),
                 Target(NEW, ports["read"], "/", site.pid, told["new"]),
+                Target(UNCOUNTED, uncounted.port, "/api/session", uncounted.process.pid, ours),
                 Target(APPLICATION, worker.port, "/api/session", worker.process.pid, ours),
             ]
         finally:
-            worker.stop()
+            for one in (worker, uncounted):
+                one.stop()
             site.kill()
 
 
