@@ -49,6 +49,8 @@ class Server:
                 stderr=log,
                 start_new_session=True,
                 preexec_fn=end_with_parent,
+                # As under supervisord, a limit of its files is an error of a write and not its end.
+                restore_signals=False,
             )
 
     def start(self) -> None:
