@@ -78,9 +78,9 @@ WHO_ANSWERS = (
     Mutant("a weight that nobody told", 11, reason="times as many requests",
            upstream=("fail_timeout=1s;", "fail_timeout=1s weight=2;"), only_long=True),
     _one_worker("a worker is slow", "answers come late", 12, reason="later than the others",
-                only_long=True),
+                seconds=4),
     _one_worker("a worker is slow at times", "some answers come late", 12,
-                reason=" answer", seconds=4),
+                reason=" answer", only_long=True),
     _one_worker("a worker fails at times", "some answers fail", 12, reason=" failed ", seconds=4),
 )  # fmt: skip
 LATE = (

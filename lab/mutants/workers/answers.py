@@ -13,7 +13,7 @@ from lab.mutants.workers.replaced import Faults, put_in
 
 PAGE_SECONDS = 2.0
 SLOW_SECONDS = 0.06
-SLOW_IN, SLOWER_SECONDS = 20, 0.3
+SLOW_IN, SLOWER_SECONDS = 20, 0.6
 ONE_IN = 40
 
 
