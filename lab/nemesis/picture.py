@@ -63,8 +63,8 @@ def _name(axes: Axes, phases: Sequence[Phase], start: int) -> None:
             (phase.began - start) / 1e9,
             height,
             phase.fault,
-            rotation=35,
-            fontsize=8,
+            rotation=55,
+            fontsize=7,
             ha="left",
             va="bottom",
         )
