@@ -10,9 +10,9 @@ every promise: `without_losses` makes it.  An acknowledged logout is no such wri
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
@@ -173,12 +173,35 @@ def _settle_versions(
     ops: Sequence[Op], windows: list[tuple[int, int]], changed: dict[int, Op]
 ) -> None:
     """A version above one that was shown later belongs to what was lost."""
-    told: defaultdict[str, list[Op]] = defaultdict(list)
+    own: defaultdict[str, list[Op]] = defaultdict(list)
     for op in ops:
-        if op.version is not None and op.outcome is Outcome.OK:
-            told[op.session].append(op)
-    for own in told.values():
-        floor = Floor((op.invoked, op.version or 0) for op in own)
-        for op in own:
-            if _within(op, windows) and floor.undoes(op, op.version or 0):
+        if op.outcome is Outcome.OK and (op.version is not None or op.kind in RAISES):
+            own[op.session].append(op)
+    first: dict[tuple[str, str | None], int] = {}  # sending of each operation
+    for op in ops:
+        name = op.session, op.op
+        first[name] = min(op.invoked, first.get(name, op.invoked))
+    for of_one in own.values():
+        floor = Floor(_versions_told(of_one, first))
+        for op in of_one:
+            if op.version is not None and _within(op, windows) and floor.undoes(op, op.version):
                 changed[op.number] = replace(changed.get(op.number, op), version=None)
+
+
+def _versions_told(
+    ops: Iterable[Op], first: Mapping[tuple[str, str | None], int]
+) -> Iterator[tuple[int, int]]:
+    """When it was sent and what it was told; before the last write that it follows there was one less."""
+    ops = list(ops)
+    wrote = sorted(
+        (op.returned, first[op.session, op.op] if op.op else op.invoked)
+        for op in ops
+        if op.kind in RAISES
+    )
+    latest = list(accumulate((begun for _, begun in wrote), max))
+    for op in ops:
+        if op.version is not None:
+            yield op.invoked, op.version - (op.kind in RAISES)
+            place = bisect_left(wrote, (op.invoked, 0))
+            if place:
+                yield latest[place - 1], op.version - 1

@@ -222,6 +222,17 @@ def test_read_of_a_write_that_nobody_acknowledged(outcome: Outcome) -> None:
     assert [one.value for one in rest][3] == (None if outcome is Outcome.UNKNOWN else 2)
 
 
+def test_version_of_a_write_that_nobody_acknowledged(tmp_path: Path) -> None:
+    """Its version may come again for another write; where no write is in doubt that stays a violation."""
+    write = op(10.1, Kind.PUT, None, Outcome.UNKNOWN, key="note", sent="1")
+    shown = op(10.3, Kind.READ, 0, version=5)
+    later = [op(11, Kind.VISIT, 1), op(15, Kind.READ, 1, version=5)]
+    found = judge(kept(tmp_path, [login(0), write, shown, *later]))
+    assert found.violations == []
+    found = judge(kept(tmp_path, [login(0), shown, *later]))
+    assert {str(one.invariant) for one in found.violations} == {"version only grows"}
+
+
 def test_lost_session_is_counted() -> None:
     """A login acknowledged by the master that was lost: its session is unknown afterwards, and counted once."""
     ops = [login(10.1, "new"), op(15, Kind.READ, None, Outcome.DENIED, session="new")]
