@@ -197,7 +197,7 @@ def boots(operated: Operated) -> set[str]:
 MISTAKES = {
     "syntax": ("keepalive 128;", "keepalive 128", "upstream.conf"),
     "unknown to nginx": ("keepalive 128;", "least_con;", 'unknown directive "least_con"'),
-    "no such name": ("keepalive 128;", "server no.such.invalid:80 resolve;", "can be looked up"),
+    "no such name": ("keepalive 128;", "server no.such.invalid:80 resolve;", "cannot be resolved"),
 }
 
 

@@ -57,6 +57,6 @@ def test_service() -> None:
     service = unit["Service"]
 
     assert service["ExecStart"] == f"{service['WorkingDirectory']}/.venv/bin/python -m deploy run"
-    assert "\n\t@$(PY) -m deploy run\n" in (ROOT / "Makefile").read_text()
+    assert "$(PY)) -m deploy run\n" in (ROOT / "Makefile").read_text()
     assert int(service["TimeoutStopSec"]) > LONGEST_STOP_SECONDS
     assert service["Environment"] == f"STACK_DIR=/var/lib/{service['StateDirectory']}"

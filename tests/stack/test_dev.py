@@ -163,8 +163,8 @@ def test_mistake(project: Project) -> None:
         assert any("app/handlers/login.py" in line for line in project.printed)
         shows(project, "Log in")
         project.edit("app/handlers/login.py", "WRONG = = ", "WRONG = ")
-        project.edit("app/templates/login.html", "Any worker may", "Each worker may")
-        shows(project, "Each worker may")
+        project.edit("app/templates/login.html", "Any worker can", "Each worker can")
+        shows(project, "Each worker can")
 
 
 def _hash_of(path: Path) -> str:

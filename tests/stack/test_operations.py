@@ -219,7 +219,7 @@ REFUSED = {
     "commercial": ("max_fails=1 fail_timeout=1s r", "slow_start=5s r", "commercial nginx only"),
     "no zone": ("zone app 512k;", "", "the zone is missing"),
     "backup with hash": ("resolve;\n}", "backup;\nhash $uri;\n}", "does not go with hash"),
-    "no such name": ("keepalive 128;", "server no.such.invalid:80;", "can be looked up"),
+    "no such name": ("keepalive 128;", "server no.such.invalid:80;", "cannot be resolved"),
     "port of root": ("keepalive 128;", "server app:80;", "from 1024 up"),
 }
 

@@ -20,6 +20,7 @@ import pytest
 
 from app.settings import COOKIE_NAME
 from deploy.native.scratch import Scratch
+from lab.mutants.catalogue import Mutant
 from lab.mutants.stack import workers
 from tests.stack.conftest import NOBODY_EXEMPT, ChangedNginx
 from tests.stack.raw import ask, request
@@ -80,7 +81,8 @@ def test_cross_site(client: Visitor, kind: str) -> None:
 
 def test_cross_site_needs_the_check(stack: Scratch, tmp_path: Path) -> None:
     """Workers without Tornado's check log a visitor in for another site, and the test above would notice it."""
-    with workers(stack, "tests.stack.any_origin", tmp_path) as ports:
+    careless = Mutant("takes forms from any site", 0, workers="tests.stack.any_origin")
+    with workers(stack, careless, tmp_path) as ports:
         answers = [
             httpx.post(
                 f"http://127.0.0.1:{port}/login",
@@ -109,11 +111,14 @@ def test_own_forms(client: Visitor, headers: dict[str, str]) -> None:
 def test_page_of_http_posts_to_https(stack: Scratch) -> None:
     """A form that a plain page of the same name sends to https is refused, also where only the scheme differs."""
     form = {"body": "username=test-downgrade&password=demo", "host": "shop.example"}
+    from_nginx = f"X-Nginx-Secret: {(stack.state / 'nginx-secret').read_text().strip()}"
     seen = [
         ask(
             stack.worker_ports[0],
             request(
-                "POST", "/login", TYPED, f"X-Scheme: {to}", f"Origin: {at}://shop.example", **form
+                *("POST", "/login", TYPED, from_nginx, f"X-Scheme: {to}"),
+                *(f"Origin: {at}://shop.example",),
+                **form,
             ),
         ).status
         for at, to in (("http", "https"), ("https", "https"), ("http", "http"))

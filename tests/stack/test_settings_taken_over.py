@@ -123,7 +123,7 @@ def test_account_holds_at_once(start_stack: StartStack) -> None:
     stack = start_stack()
     for number, password in enumerate(("a first password", "a second password")):
         added = add(stack, password)
-        assert f"{stack.url} reads it" in added, added
+        assert f"{stack.url} reads this file" in added, added
         with new_visitor(stack.url) as visitor:
             codes = [log_in(visitor, password) for _ in range(4)]
             assert codes == [302] * 4, number
