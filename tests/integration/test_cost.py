@@ -28,6 +28,7 @@ def test_every_row() -> None:
         "at least 0.95",
         "at least 0.85",
         "at least 3.00",
+        "at least 0.98",
     ]
     text = " ".join(outcome.facts)
     weight = re.search(r"index: (\d+) bytes of Redis", text)
