@@ -10,11 +10,11 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from lab.testbed.loadtest import start
+from lab.testbed.servers import free_port
 from loadtest.report.page import write_report
 from loadtest.verdict.verdict import Code, Verdict
 from tests.browser.test_accessibility import serious
 from tests.unit.loadtest.runs import SHORT, double
-from tests.unit.loadtest.test_processes import free_port
 from tests.unit.loadtest.test_report import facts_of, history
 
 

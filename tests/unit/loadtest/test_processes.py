@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import pytest
 
 from deploy.paths import ROOT
 from lab.testbed.loadtest import load, start
+from lab.testbed.servers import free_port
 from loadtest.check.history import read_ops
 from loadtest.check.op import Kind
 from tests.unit.loadtest.runs import SHORT, double
@@ -28,13 +28,6 @@ from tests.unit.loadtest.runs import SHORT, double
 LOCUSTFILE = ROOT / "loadtest/locustfile.py"
 LONG = (*SHORT, "--duration", "60")
 PARTS = "runs/*/history-of-*.jsonl"
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for_load(process: subprocess.Popen[str], workers: int = 4) -> None:
