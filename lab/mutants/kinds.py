@@ -124,7 +124,7 @@ KINDS = tuple(mutant for kind in BY_KIND for mutant in kind)
 # What breaks these breaks more than its own promise, and would hide others.
 APART = frozenset({
     Invariant.NO_PHANTOM_LOGOUT, Invariant.IDENTITY, Invariant.READ_YOUR_WRITES,
-    Invariant.NO_LOST_UPDATE,
+    Invariant.NO_LOST_UPDATE, Invariant.WRONG_PASSWORD,
 })  # fmt: skip
 
 
