@@ -33,7 +33,7 @@ CONTROLS = (
         workers="lab.mutants.workers.save_recreates",
     ),
     Control(
-        "a client sends a POST again after an error", Invariant.BOUNDS, "redis memory full", client="repeating",
+        "a client sends a POST again after an error", Invariant.BOUNDS, "replicas paused", client="repeating",
     ),
     Control(
         "a stale master is asked again", Invariant.READ_YOUR_WRITES, "stale master",

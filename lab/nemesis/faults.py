@@ -121,6 +121,13 @@ def wake_stale_master(stage: Stage, random: Random) -> Hurt:
     return hurt
 
 
+def pause_replicas(stage: Stage, random: Random) -> Hurt:
+    """SIGSTOP of all but the master, which goes on alone: what it writes is acknowledged by nobody."""
+    master = stage.store.master()
+    others = [name for name in stage.store.servers if name != master]
+    return _paused(f"all but {master}", [_pid(stage, name) for name in others])
+
+
 def kill_master(stage: Stage, random: Random) -> Hurt:
     """SIGKILL; the supervisor starts it again, before the Sentinels miss it or not."""
     name = stage.store.master()
@@ -206,6 +213,7 @@ FAULTS = (
     Fault("scale", scale, 2, 48),
     Fault("redis paused", pause_master, 3, 24, failover=True),
     Fault("stale master", wake_stale_master, 1, 26, failover=True),
+    Fault("replicas paused", pause_replicas, 2, 14),
     Fault("redis killed", kill_master, 0, 16, failover=True),
     Fault("redis memory full", fill_memory, 4, 14),
     Fault("redis disk full", fill_disk, 4, 14),
