@@ -96,6 +96,7 @@ async def test_repeated_operation_is_acknowledged_too(
     """Repeated by another worker, an operation that no replica has is not acknowledged: it may still be lost."""
     session = await load(store, await store.create("ann"))
     other = Pipeline(server.url, timeout_seconds=LIMIT, acknowledged_by=1)
+    await store.increment(session, "m")  # the server knows the script from now on
     replica.freeze()
     try:
         for engine in (store, RedisSessions(other)):
