@@ -104,12 +104,15 @@ class Floor:
         return place < len(self._lowest) and self._lowest[place] < figure
 
 
-def _floor_of(ops: Iterable[Op]) -> Floor:
-    """Of one counter.  A repeated operation is told what it was told at first, and that says nothing of now."""
+def _floor_of(ops: Sequence[Op]) -> Floor:
+    """Of one counter.  A repeated operation is told what it was told at first, so it counts from when that was sent."""
+    first: dict[str | None, int] = {}
+    for op in ops:
+        first[op.op] = min(op.invoked, first.get(op.op, op.invoked))
     return Floor(
-        (op.invoked, op.value - (op.kind in RAISES))
+        (first[op.op] if op.kind is Kind.REPEAT else op.invoked, op.value - (op.kind in RAISES))
         for op in ops
-        if op.outcome is Outcome.OK and op.value is not None and op.kind is not Kind.REPEAT
+        if op.outcome is Outcome.OK and op.value is not None
     )
 
 

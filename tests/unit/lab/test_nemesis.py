@@ -222,6 +222,17 @@ def test_read_of_a_write_that_nobody_acknowledged(outcome: Outcome) -> None:
     assert [one.value for one in rest][3] == (None if outcome is Outcome.UNKNOWN else 2)
 
 
+@pytest.mark.parametrize(("first_sent", "shown"), [(11.0, [1]), (10.2, [])])
+def test_read_before_a_repeated_write(first_sent: float, shown: list[int]) -> None:
+    """A count that is told again to a write first sent after the read was that of another one, which is lost."""
+    lost_one = op(10.1, Kind.VISIT, None, Outcome.UNKNOWN, op="a")
+    later = op(first_sent, Kind.VISIT, None, Outcome.UNKNOWN, op="b")
+    again = op(12, Kind.REPEAT, 1, op="b")
+    ops = [login(0), lost_one, op(10.3, Kind.READ, 1), later, again]
+    _, lost = without_losses(ops, [PHASE], 1)
+    assert [one.value for one in lost.shown] == shown
+
+
 def test_version_of_a_write_that_nobody_acknowledged(tmp_path: Path) -> None:
     """Its version may come again for another write; where no write is in doubt that stays a violation."""
     write = op(10.1, Kind.PUT, None, Outcome.UNKNOWN, key="note", sent="1")
