@@ -118,4 +118,5 @@ def test_operations(hosts: Hosts) -> None:
     worker = f"{hosts.address}:{hosts.ports[0]}"
     assert f"{worker}  ready, elsewhere" in hosts.operate(hosts.edge, "status")
     assert f"{worker} is idle" in hosts.operate(hosts.edge, "drain", worker)
+    hosts.operate(hosts.edge, "undrain", worker)
     assert "nginx     on other hosts" in hosts.operate(hosts.workers, "status")
