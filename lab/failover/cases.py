@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from lab.failover.two_hosts import Divided, cut
+from lab.failover.two_hosts import Divided
 from lab.testbed.hop import LossyHop
 from lab.testbed.replicated import Replicated, Sentinel
 from lab.testbed.servers import ClusterOfThree, RedisServer, wait_until
@@ -89,12 +89,12 @@ def partition(place: Divided) -> Case:
 
     def divided() -> Moments:
         began = time.monotonic()
-        cut(place.hosts)
+        place.divide()
         with votes_of(place.sentinels):
             wait_until(place.promoted, seconds=PROMOTION_SECONDS, what="another master")
         moments = Moments(began, time.monotonic())
         time.sleep(max(0.0, began + DIVIDED_SECONDS - time.monotonic()))
-        cut(place.hosts, mend=True)
+        place.reunite()
         wait_until(
             lambda: place.old.admin.role()[0] == b"slave", seconds=30, what="a demoted old master"
         )

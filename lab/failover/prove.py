@@ -19,7 +19,8 @@ from lab.failover.cases import (
     sentinel_cases,
 )
 from lab.failover.traffic import Loss, Traffic
-from lab.failover.two_hosts import Divided, HostWorker, can_be_made, two_hosts
+from lab.failover.two_hosts import HOSTS, Divided, HostWorker
+from lab.hosts.network import Network, why_not
 from lab.measurements import write_block
 from lab.settings import switch
 from lab.table import as_markdown
@@ -172,15 +173,15 @@ async def _moving(folder: Path) -> list[Row]:
 
 
 async def _partition(folder: Path) -> list[Row]:
-    if not can_be_made():
+    if why_not():
         print("the partition needs root, ip and iptables: left out", flush=True)
         return []
-    with two_hosts() as hosts:
-        place = Divided(hosts, folder, DOWN_AFTER_MS, *OPTIONS)
+    with Network(HOSTS) as network:
+        place = Divided(network, folder, DOWN_AFTER_MS, *OPTIONS)
         workers = {
             setting: [
                 HostWorker(host, folder, place.url, SESSION_WRITES_ACKNOWLEDGED_BY=setting)
-                for host in hosts
+                for host in place.hosts
             ]
             for setting in ("0", "1")
         }
