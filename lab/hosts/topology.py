@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from deploy.native.store import MASTER
 from deploy.paths import ROOT
+from deploy.supervisor.health import readiness
 from deploy.upstream.read import text_of
 from lab.hosts.machine import Machine
 from lab.hosts.network import Host, Network
@@ -97,7 +98,7 @@ class Hosts:
         self.network.heal()
 
     def start(self) -> None:
-        """Everything, the store first; returns when it is whole."""
+        """Everything, the store first; returns when it is whole, and each edge has found its workers."""
         for store in self.stores:
             store.redis.start()
         wait_until(self._followed, seconds=READY_SECONDS, what="two replicas that follow")
@@ -107,6 +108,8 @@ class Hosts:
             machine.begin()
         for machine in (*self.workers, *self.edges):
             machine.wait()
+        # An edge that was up before its workers leaves them out for a second.
+        wait_until(self._served, seconds=READY_SECONDS, what="workers behind each edge")
 
     def stop(self) -> None:
         for machine in (*self.edges, *self.workers):
@@ -116,6 +119,11 @@ class Hosts:
 
     def _machine(self, host: Host, settings: Mapping[str, str]) -> Machine:
         return Machine(host, self.folder / host.name, self.upstream, settings)
+
+    def _served(self) -> bool:
+        return all(
+            readiness(HTTP_PORT, host=edge.address, path="/healthz") is None for edge in self.edges
+        )
 
     def _followed(self) -> bool:
         about = self.stores[0].redis.admin.info("replication")

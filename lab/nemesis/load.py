@@ -17,13 +17,12 @@ from deploy.supervisor.daemon import end_with_parent
 from lab.nemesis.rest import Rest
 from loadtest.check.op import Lifetimes
 from loadtest.load.preflight import NotReachable, survey
-from loadtest.plan import ATTACHED, VARIABLE, Plan, Survey
+from loadtest.plan import ATTACHED, VARIABLE, Plan
 from loadtest.settings import read_settings
 
 USERS, RATE = 6, 40  # closed users; uses of the witnesses in a second
 MOST_SECONDS = 7200  # it is ended long before
 LOOK_SECONDS = 30.0
-START_SECONDS = 15.0
 END_SECONDS = 90.0
 SLACK_SECONDS = 2.0  # of a timeout: how long after it was looked up an answer may come
 LONGEST = Lifetimes(1800, 43_200)
@@ -60,7 +59,10 @@ def load(edges: Sequence[str], seed: int, folder: Path, client: str = "") -> Ite
         ["--host", edges[0], "--seed", str(seed), "--users", str(USERS), "--rate", str(RATE)], {}
     )
     settings = replace(settings, go_on=True, out=folder, policy="round_robin")
-    found = _surveyed(edges[0], settings.demo_password)
+    try:
+        found = survey(edges[0], settings.demo_password, LONGEST)
+    except NotReachable as error:
+        raise Refused(str(error)) from None
     found = replace(found, lifetimes=replace(found.lifetimes, slack_seconds=SLACK_SECONDS))
     plan = Plan(settings.shown(), settings.demo_password, found, str(folder), f"load{seed}")
     log = folder / "visitors.log"
@@ -102,18 +104,6 @@ def load(edges: Sequence[str], seed: int, folder: Path, client: str = "") -> Ite
             process.wait()
     if not (folder / "summary.json").exists():
         raise Refused(f"the generator left no whole run: {log}")
-
-
-def _surveyed(edge: str, password: str) -> Survey:
-    """What is there; an edge that was up before its workers leaves them out for a second."""
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            return survey(edge, password, LONGEST)
-        except NotReachable as error:
-            if time.monotonic() > deadline:
-                raise Refused(str(error)) from None
-        time.sleep(0.5)
 
 
 def now() -> int:
