@@ -15,11 +15,10 @@ from deploy.operations.status import (
     ago,
     collect,
     everybody,
-    failover_text,
     refusals,
     started,
+    store_text,
     table,
-    tells_figures,
 )
 
 LOOK_SECONDS = 2.0
@@ -82,7 +81,7 @@ def screen(facts: Mapping[str, Any], found: Mapping[str, Rates], *, paints: bool
         "",
         f"site      {total}",
         f"nginx     {nginx['processes']} processes, loaded {ago(nginx['generation_age_seconds'])} ago{old}",
-        *f"redis     {_store(facts['redis'])}".splitlines(),
+        *f"redis     {store_text(facts['redis'], _keys)}".splitlines(),
         "",
         *state.splitlines(),
     ]
@@ -99,7 +98,7 @@ def line(facts: Mapping[str, Any], found: Mapping[str, Rates]) -> str:
         "healthy" if facts["healthy"] else f"NOT HEALTHY: {facts['problems'][0].splitlines()[0]}",
         f"workers {ready}/{len(workers)}, restarts {restarts}, streams {streams}",
         _total(found),
-        f"redis {_store(facts['redis']).splitlines()[0]}",
+        f"redis {store_text(facts['redis'], _keys).splitlines()[0]}",
     ]
     return "  ".join(part for part in parts if part)
 
@@ -149,18 +148,8 @@ def _total(found: Mapping[str, Rates]) -> str:
     return text if uneven is None else f"{text}, busiest/idlest {uneven:.2f}"
 
 
-def _store(redis: Mapping[str, Any]) -> str:
-    if not redis:
-        return "asked by the hosts of the workers"
-    if "error" in redis:
-        return "does not answer"
-    if not tells_figures(redis):
-        return f"answers{failover_text(dict(redis))}"
-    limit = redis["memory_limit_bytes"]
-    of = f" of {limit / 2**20:.0f}" if limit else ""
-    keys = sum(server.get("keys", 0) for server in redis["servers"])
-    memory = f"{redis['memory_bytes'] / 2**20:.1f}{of} MiB"
-    return f"{redis['version']}, {memory}, {keys} keys{failover_text(dict(redis))}"
+def _keys(redis: Mapping[str, Any]) -> str:
+    return f"{sum(server.get('keys', 0) for server in redis['servers'])} keys"
 
 
 def _ms(seconds: float | None) -> str:

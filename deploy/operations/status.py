@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import xmlrpc.client
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any
@@ -23,6 +23,7 @@ from deploy.upstream.read import Upstream, parse_upstream, read_upstream, text_o
 HEADINGS = ("worker", "state", "up", "restarts", "in flight", "requests/min", "share", "errors/min")
 
 ELSEWHERE = ", elsewhere"
+UNTOLD = "answers; REDIS_URL's user may not ask for figures"
 
 
 def show_status(environ: Mapping[str, str], *, as_json: bool) -> int:
@@ -134,7 +135,10 @@ def _nginx(stack: Stack) -> dict[str, Any]:
 def _lines(facts: dict[str, Any]) -> list[str]:
     rows = [HEADINGS, *map(_row, everybody(facts))]
     lines = [facts["stack"], "", *table(rows), *_elsewhere(facts), "", _nginx_line(facts)]
-    lines += [_redis_line(facts["redis"]), f"openssl   {openssl_line(facts['openssl'])}"]
+    lines += [
+        f"redis     {store_text(facts['redis'], _sessions, UNTOLD)}",
+        f"openssl   {openssl_line(facts['openssl'])}",
+    ]
     lines += [f"upstream  {facts['algorithm'] or 'unknown'}"]
     if facts["edited"]:
         lines[-1] += "; the file has been edited since: `make reload` applies it"
@@ -203,19 +207,28 @@ def _row(worker: dict[str, Any]) -> tuple[str, ...]:
     return (worker["worker"], *started(worker), *counts, share, errors)
 
 
-def _redis_line(redis: dict[str, Any]) -> str:
+def store_text(
+    redis: Mapping[str, Any], counts: Callable[[Mapping[str, Any]], str], untold: str = "answers"
+) -> str:
+    """Redis in one line, and what stands by for it in more; `counts` says how much is in it.
+
+    `untold` is said where the user that asks may not see figures.
+    """
     if not redis:
-        return "redis     asked by the hosts of the workers"
+        return "asked by the hosts of the workers"
     if "error" in redis:
-        return "redis     does not answer"
+        return "does not answer"
     if not tells_figures(redis):
-        return "redis     answers; REDIS_URL's user may not ask for figures" + failover_text(redis)
-    about = "" if redis["exact"] else "about "
+        return f"{untold}{failover_text(redis)}"
     limit = redis["memory_limit_bytes"]
     of = f" of {limit / 2**20:.0f}" if limit else ""
     memory = f"{redis['memory_bytes'] / 2**20:.1f}{of} MiB"
-    counts = f"{about}{counted(redis['sessions'], 'session')} of {counted(redis['users'], 'user')}"
-    return f"redis     {redis['version']}, {memory}, {counts}{failover_text(redis)}"
+    return f"{redis['version']}, {memory}, {counts(redis)}{failover_text(redis)}"
+
+
+def _sessions(redis: Mapping[str, Any]) -> str:
+    about = "" if redis["exact"] else "about "
+    return f"{about}{counted(redis['sessions'], 'session')} of {counted(redis['users'], 'user')}"
 
 
 def tells_figures(redis: Mapping[str, Any]) -> bool:
@@ -223,7 +236,7 @@ def tells_figures(redis: Mapping[str, Any]) -> bool:
     return any(server.get("role", "") is not None for server in redis["servers"])
 
 
-def failover_text(redis: dict[str, Any]) -> str:
+def failover_text(redis: Mapping[str, Any]) -> str:
     """Roles, replicas with their lag, Sentinels and slots, where there are any; each on a line of its own."""
     lines = []
     for server in redis.get("servers", []):
