@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import time
 from collections import Counter
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+
+from lab.testbed.servers import free_port
 
 T = TypeVar("T")
 
@@ -113,12 +114,6 @@ def until(seconds: float, question: Callable[[], T]) -> T:
         assert time.monotonic() < deadline, f"still {answer!r} after {seconds} s"
         time.sleep(0.1)
     return answer
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def _run(*command: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
