@@ -101,8 +101,8 @@ async def test_frozen_visits_count_once(
     await visitor.log_in(workers[0])
     for n in range(3):
         operation = {"op": f"op-{n}"}
-        slow = asyncio.create_task(visitor.get(workers[0], "/slow?ms=1000&write=k"))
-        await asyncio.sleep(0.2)  # it has read its session, and its write meets the frozen server
+        slow = asyncio.create_task(visitor.get(workers[0], "/slow?ms=400&write=k"))
+        await asyncio.sleep(0.1)  # it has read its session, and its write meets the frozen server
         server.freeze()
         refused = await asyncio.gather(
             *(visitor.post(worker, "/api/visits", json=operation) for worker in workers), slow
