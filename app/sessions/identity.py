@@ -22,10 +22,6 @@ FIRST_ID_CHARACTERS = 40
 _ID = re.compile(r"[\w-]{40}|[\w-]{4}[0-9a-f]{64}[\w-]{43}", re.ASCII)
 
 
-class NotAnId(ValueError):
-    """This text was never given out as an id."""
-
-
 def new_id(user: str | None) -> str:
     """A fresh, unguessable id for a session of `user`, or of nobody yet; for the cookie and nothing else."""
     return (secrets.token_urlsafe(3) if user is None else tag_of(user)) + secrets.token_urlsafe(27)
@@ -34,12 +30,6 @@ def new_id(user: str | None) -> str:
 def is_id(text: str) -> bool:
     """Whether `text` has the form of an id; only then is it worth asking Redis."""
     return _ID.fullmatch(text) is not None
-
-
-def check_id(text: str) -> None:
-    """Raise NotAnId unless `text` has the form of an id."""
-    if not is_id(text):
-        raise NotAnId
 
 
 def successor_of(session_id: str, salt: str) -> str:

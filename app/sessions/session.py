@@ -77,8 +77,8 @@ class Session(MutableMapping[str, Any]):
 
     # One is made for every request: slots spare it a dict.
     __slots__ = (
-        *("anonymous", "digest", "ended", "lasting", "renewable_id", "tag", "user", "version"),
-        *("_basis", "_facts", "_saved", "_suspects", "_text", "_turn", "_values", "touch_due"),
+        *("anonymous", "basis", "digest", "ended", "lasting", "renewable_id", "tag", "touch_due"),
+        *("user", "version", "_facts", "_saved", "_suspects", "_text", "_turn", "_values"),
     )
 
     def __init__(self, text: bytes, digest: str, tag: str, session_id: str = "") -> None:
@@ -96,7 +96,8 @@ class Session(MutableMapping[str, Any]):
         self._values: dict[str, Any] = values
         self._saved: dict[str, Any] | None = None  # read from the text when needed
         self._suspects: set[str] = set()  # keys that may differ from what is saved
-        self._basis: int = version  # the newest version of which all of the data is here
+        # The newest version of which all of the data is here: behind `version` once others wrote meanwhile.
+        self.basis: int = version
         self._turn: asyncio.Lock | None = None
 
     @property
@@ -116,11 +117,6 @@ class Session(MutableMapping[str, Any]):
     def renewal_due(self) -> bool:
         """Whether `renew` has a new id for this visitor, or will have one."""
         return bool(self.renewable_id)
-
-    @property
-    def basis(self) -> int:
-        """The version to compare with: behind `version` once others wrote between our own writes."""
-        return self._basis
 
     @property
     def turn(self) -> asyncio.Lock:
@@ -244,8 +240,8 @@ class Session(MutableMapping[str, Any]):
 
     def _note(self, version: int, *, wrote: bool = True) -> None:
         """This object wrote `version`; when others wrote in between, some of the data here is older."""
-        if wrote and version == self._basis + 1:
-            self._basis = version
+        if wrote and version == self.basis + 1:
+            self.basis = version
         self.version = max(self.version, version)
 
     def _may_differ(self, key: str, saved: dict[str, Any]) -> bool:

@@ -135,7 +135,7 @@ class RedisSessions:
             return _nobody()
         try:
             place = self._remembered_place_of(session_id, touch)
-        except identity.NotAnId:
+        except ValueError:
             return _nobody()
         self.counters.loads += 1
         return self._load(place)
@@ -320,11 +320,21 @@ class RedisSessions:
         """End every session of this user but this one; how many there were."""
         if session.anonymous:
             return 0
-        return await self._end_all(session.user, "device", keep=session.digest)
+        return await self.end_all(session.user, keep=session.digest)
 
-    async def end_all(self, user: str, *, reason: str = "device") -> int:
-        """End every session of this user, on every device; how many there were (ASVS 5.0 7.4.2)."""
-        return await self._end_all(user, reason)
+    async def end_all(self, user: str, *, reason: str = "device", keep: str = "") -> int:
+        """End every session of this user, on every device; how many there were (ASVS 5.0 7.4.2).
+
+        Not the one whose digest is `keep`.
+        """
+        ended, tag = 0, identity.tag_of(user)
+        # More than once: a login may slip in between reading and ending.
+        for _ in range(MAX_INDEX_RACES):
+            digests = [digest for digest in await self._members(user) if digest != keep]
+            if not digests:
+                break
+            ended += len(await self._end(tag, user, digests, reason))
+        return ended
 
     async def everybody(
         self, cursor: str = "", most: int = 100
@@ -409,16 +419,6 @@ class RedisSessions:
                 place = identity.tag_in(session_id), identity.digest_of(session_id)
                 await self._run("save", [self._key(*place)], self._saving(changes, ""))
 
-    async def _end_all(self, user: str, reason: str, keep: str = "") -> int:
-        ended, tag = 0, identity.tag_of(user)
-        # More than once: a login may slip in between reading and ending.
-        for _ in range(MAX_INDEX_RACES):
-            digests = [digest for digest in await self._members(user) if digest != keep]
-            if not digests:
-                break
-            ended += len(await self._end(tag, user, digests, reason))
-        return ended
-
     async def _end(
         self, tag: str, user: str, digests: Sequence[str], reason: str, keep: Collection[str] = ()
     ) -> list[list[Any]]:
@@ -466,8 +466,9 @@ class RedisSessions:
             self.counters.note_error(error)
 
     def _place_of(self, session_id: str, touch: bool) -> _Place:
-        """Raises NotAnId.  Remembered, as hashing and packing cost more than the rest of a load."""
-        identity.check_id(session_id)
+        """Remembered, as hashing and packing cost more than the rest of a load.  Raises ValueError."""
+        if not identity.is_id(session_id):
+            raise ValueError("this was never given out as an id")
         tag, digest = identity.tag_in(session_id), identity.digest_of(session_id)
         return self._place(tag, digest, touch, session_id, identity.proof_of(session_id))
 

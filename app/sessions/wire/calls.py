@@ -79,6 +79,14 @@ class Request:
         return ("EVAL", self.script.text, *self.command[2:])
 
 
+class PlainRequest(Request):
+    """A command as it is, with a script in full or without one."""
+
+    def __init__(self, *command: str | bytes | int) -> None:
+        self.command = command
+        self.packed = pack(command)
+
+
 class Call:
     """A request on its way, and the future that its answer settles."""
 

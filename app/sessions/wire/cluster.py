@@ -14,7 +14,7 @@ from functools import partial
 from itertools import count
 
 from .address import Address, Place
-from .calls import Call, Request, StoreUnavailable, pack
+from .calls import Call, PlainRequest, StoreUnavailable
 from .connection import connect
 from .exchange import NOT_THE_MASTER, Exchange, Refusal
 from .server import ServerLink
@@ -121,8 +121,9 @@ class ClusterLink:
             self._slots.holders[int(about[0])] = _target(about[1], place)
             self._again(call, error, at_once=True)
         elif code == "ASK":  # for this call alone
-            full = call.anew(_InFull(call.request), call.answer)
-            self._link(_target(about[1], place)).send([_Asking(), full])
+            # With the script itself: asked again after NOSCRIPT it would need another ASKING.
+            full = call.anew(PlainRequest(*call.request.in_full()), call.answer)
+            self._link(_target(about[1], place)).send([_asking(), full])
         elif code in ("TRYAGAIN", "CLUSTERDOWN", *NOT_THE_MASTER):
             self._learn()
             self._again(call, error)
@@ -189,27 +190,11 @@ class ClusterLink:
                 self._send([call])
 
 
-class _Asking(Call):
+def _asking() -> Call:
     """ASKING, before a call that its new node may run although the slot is not wholly there yet."""
-
-    def __init__(self) -> None:
-        super().__init__(_Plain("ASKING"), asyncio.get_running_loop().create_future())
-        self.answer.add_done_callback(lambda answer: answer.exception())  # of no interest
-
-
-class _Plain(Request):
-    def __init__(self, *words: str) -> None:
-        self.command = words
-        self.packed = pack(words)
-
-
-class _InFull(Request):
-    """With the script itself: asked again after NOSCRIPT it would need another ASKING."""
-
-    def __init__(self, request: Request) -> None:
-        self.script = request.script
-        self.command = request.in_full()
-        self.packed = pack(self.command)
+    call = Call(PlainRequest("ASKING"), asyncio.get_running_loop().create_future())
+    call.answer.add_done_callback(lambda answer: answer.exception())  # of no interest
+    return call
 
 
 def _target(text: str, place: Place) -> Place:

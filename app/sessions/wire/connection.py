@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from hiredis import ProtocolError, Reader
@@ -110,6 +110,26 @@ class Connection(asyncio.Protocol):
                 asked.set_result(self._answers)
 
 
+class Receiver(Connection):
+    """A connection on which messages arrive: each goes to `received`.  `ended` has the reason of its end."""
+
+    def __init__(self, received: Callable[[Any], None]) -> None:
+        super().__init__()
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._received = received
+
+    def take(self) -> None:
+        while (answer := self.reader.gets()) is not NOT_YET:
+            if isinstance(answer, Refused):
+                self.close(str(answer))
+                return
+            self._received(answer)
+
+    def lost(self, reason: str) -> None:
+        if not self.ended.done():
+            self.ended.set_result(reason)
+
+
 async def connect(
     connection: C, address: Address, place: Place | None, *, as_master: bool = False
 ) -> C:
@@ -130,21 +150,14 @@ async def connect(
         greeting += [("ROLE",)] if as_master else []
         answers = await connection.ask(*greeting) if greeting else []
         _check_greeting(answers, as_master)
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # ValueError: a host name without the form that looking it up needs
+    except (OSError, ValueError) as error:  # ValueError: a host name that cannot be looked up
         connection.close("the greeting failed")
-        raise OSError(f"{where}: {_reason(error)}") from error
+        reason = getattr(error, "strerror", None) or error  # without a system call's number
+        raise OSError(f"{where}: {reason}") from error
     except BaseException:
         connection.close("the greeting failed")
         raise
     return connection
-
-
-def _reason(error: OSError | ValueError) -> str:
-    """In words, without the number and the arguments of a system call."""
-    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _check_greeting(answers: Sequence[Any], as_master: bool) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .calls import DID_NOT_RUN, Call, Request, StoreUnavailable, pack
+from .calls import DID_NOT_RUN, Call, PlainRequest, StoreUnavailable, pack
 from .connection import NOT_YET, Connection, Refused
 
 # By a server that is not the master any more, or not yet.  The name may lead elsewhere by now.
@@ -130,7 +130,8 @@ class AcknowledgedExchange(Exchange):
     ) -> None:
         super().__init__(timeout_seconds, observe, refused)
         self._replicas = replicas
-        self._wait = _Wait(replicas, round(timeout_seconds * WAIT_SHARE * 1000))
+        milliseconds = round(timeout_seconds * WAIT_SHARE * 1000)
+        self._wait = PlainRequest("WAIT", replicas, milliseconds)
 
     def _write(self, calls: list[Call], commands: list[bytes]) -> None:
         written = [call.anew(call.request, self._loop.create_future()) for call in calls]
@@ -153,14 +154,6 @@ class AcknowledgedExchange(Exchange):
                 _pass_on(call.answer, written.answer)
             else:
                 call.fail(reason, may_have_happened=True)
-
-
-class _Wait(Request):
-    """WAIT until so many replicas have what this connection wrote, so many milliseconds at most."""
-
-    def __init__(self, replicas: int, milliseconds: int) -> None:
-        self.command = ("WAIT", replicas, milliseconds)
-        self.packed = pack(self.command)
 
 
 def _pass_on(to: asyncio.Future[Any], done: asyncio.Future[Any]) -> None:

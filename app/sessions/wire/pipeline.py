@@ -11,12 +11,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from .address import Place, read_address
+from .address import read_address
 from .calls import Call, Command, Request, Script
 from .cluster import ClusterLink
-from .connection import connect
 from .exchange import AcknowledgedExchange, Exchange, Refusal
-from .sentinel import Sentinels
+from .sentinel import Sentinels, connect_to_master
 from .server import ServerLink
 
 # Redis works on these while the worker reads the next requests, where one large write would have each of
@@ -72,9 +71,7 @@ class Pipeline:
         self.uses += ["ASKING"] if self._address.scheme == "redis+cluster" else []
         self._sentinels: Sentinels | None = None
         if self._address.scheme == "redis+sentinel":
-            majority = (
-                acknowledged_by > 0
-            )  # whoever asks for a promise does not trust a cut-off master
+            majority = acknowledged_by > 0  # a promise of a master that is cut off is worth nothing
             self._sentinels = Sentinels(
                 self._address, timeout_seconds, self._follow, majority=majority
             )
@@ -125,14 +122,7 @@ class Pipeline:
             return Exchange(self._timeout_seconds, self._observe, refused)
 
         async def open_exchange() -> Exchange:
-            address, sentinels = self._address, self._sentinels
-
-            async def open_to(place: Place | None) -> Exchange:
-                return await connect(exchange(), address, place, as_master=True)
-
-            if sentinels is not None:
-                return await sentinels.connected(open_to)
-            return await open_to(next(iter(address.hosts), None))
+            return await connect_to_master(exchange, self._address, self._sentinels)
 
         if self._address.scheme == "redis+cluster":
             return ClusterLink(self._address, exchange, self._timeout_seconds)

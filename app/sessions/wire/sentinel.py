@@ -12,10 +12,11 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 from .address import Address, Place
 from .calls import pack
-from .connection import NOT_YET, C, Connection, Refused, connect
+from .connection import C, Connection, Receiver, Refused, connect
 
 # A Sentinel that was elected says so before it has promoted anybody.  What the old master takes from
 # then on may be lost, even if another replica acknowledges it.
@@ -155,7 +156,7 @@ class Sentinels:
         while True:
             try:
                 async with asyncio.timeout(self._timeout_seconds):
-                    ear = await connect(_Ear(self._note), self._address, place)
+                    ear = await connect(_Ear(self._received), self._address, place)
                 self._heard += 1
                 try:
                     ear.write(pack(("SUBSCRIBE", BEGINS, ENDED, *ABORTED)))
@@ -192,9 +193,11 @@ class Sentinels:
         if known is not None and await self._ask_all() != known:
             self._move()
 
-    def _note(self, channel: str, message: str) -> None:
+    def _received(self, answer: Any) -> None:
         """A Sentinel's event: `NAME HOST PORT HOST PORT` of a switch, else `slave ... @ NAME HOST PORT`."""
-        words = message.split(" ")
+        if answer[0] != b"message":
+            return
+        channel, words = answer[1].decode(), answer[2].decode().split(" ")
         if channel == ENDED and words[0] == self._name:
             self._leaving = None
             if self._master is not None and words[3:5] != [self._master[0], str(self._master[1])]:
@@ -207,25 +210,24 @@ class Sentinels:
                 self._move()
 
 
-class _Ear(Connection):
+class _Ear(Receiver):
     """A connection on which a Sentinel's events come."""
 
-    def __init__(self, note: Callable[[str, str], None]) -> None:
-        super().__init__()
-        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.unanswered = 0  # PINGs
-        self._note = note
+    unanswered = 0  # PINGs
 
     def take(self) -> None:
         self.unanswered = 0
-        while (answer := self.reader.gets()) is not NOT_YET:
-            match answer:
-                case [b"message", channel, message]:
-                    self._note(channel.decode(), message.decode())
-                case Refused():
-                    self.close(str(answer))
-                    return
+        super().take()
 
-    def lost(self, reason: str) -> None:
-        if not self.ended.done():
-            self.ended.set_result(reason)
+
+async def connect_to_master(
+    make: Callable[[], C], address: Address, sentinels: Sentinels | None
+) -> C:
+    """What `make` makes, connected to the master that `sentinels` name, or to the one server of `address`."""
+
+    async def open_to(place: Place | None) -> C:
+        return await connect(make(), address, place, as_master=True)
+
+    if sentinels is None:
+        return await open_to(next(iter(address.hosts), None))
+    return await sentinels.connected(open_to)

@@ -10,13 +10,14 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 from .address import Place, read_address
 from .calls import pack
-from .connection import NOT_YET, Connection, Refused, connect
-from .sentinel import Sentinels
+from .connection import Receiver, connect
+from .sentinel import Sentinels, connect_to_master
 from .slots import ask_slots
 
 AGAIN_SECONDS = (0.2, 1.0)  # between tries, at random: workers must not all connect at once
@@ -48,7 +49,7 @@ class Subscription:
             self._sentinels = Sentinels(self._address, timeout_seconds, self._follow)
         self._channels: set[str] = set()
         self._changes: dict[str, bool] = {}  # channel -> subscribe?, of this turn of the event loop
-        self._receiver: _Receiver | None = None  # on a connection that is open
+        self._receiver: Receiver | None = None  # on a connection that is open
         self.is_active = False  # and Redis has confirmed a channel on it
         self.on_loss: Callable[[], object] = lambda: None  # called when that ends
 
@@ -92,7 +93,7 @@ class Subscription:
     async def _receive(self, listener: Listener) -> str:
         """Use one connection until it is lost; returns the reason."""
         async with asyncio.timeout(self._timeout_seconds):
-            self._receiver = receiver = await self._open(listener)
+            self._receiver = receiver = await self._open(partial(self._received, listener))
         self._changes = dict.fromkeys(self._channels, True)
         self._send_changes()
         try:
@@ -102,24 +103,22 @@ class Subscription:
             self._changes = {}
             receiver.close("no longer needed")
 
-    async def _open(self, listener: Listener) -> _Receiver:
-        address, as_master = self._address, self._address.scheme != "redis+cluster"
-
-        async def open_to(place: Place | None) -> _Receiver:
-            receiver = _Receiver(listener, self._confirmed)
-            return await connect(receiver, address, place, as_master=as_master)
-
-        if self._sentinels is not None:
-            return await self._sentinels.connected(open_to)
-        if as_master:
-            return await open_to(next(iter(address.hosts), None))
+    async def _open(self, received: Callable[[Any], None]) -> Receiver:
+        address = self._address
+        if address.scheme != "redis+cluster":
+            return await connect_to_master(partial(Receiver, received), address, self._sentinels)
         # Before each connection, as nodes may have been removed and added.
         known = list(dict.fromkeys([*self._nodes, *address.hosts]))
         self._nodes = (await ask_slots(address, known, self._timeout_seconds)).nodes
-        return await open_to(random.choice(self._nodes))
+        return await connect(Receiver(received), address, random.choice(self._nodes))
 
-    def _confirmed(self) -> None:
-        self.is_active = True
+    def _received(self, listener: Listener, answer: Any) -> None:
+        match answer:
+            case [b"message", channel, message]:
+                listener.received(channel.decode(), message)
+            case [b"subscribe", channel, _]:
+                self.is_active = True
+                listener.subscribed(channel.decode())
 
     def _follow(self) -> None:
         """The master has moved, or is about to."""
@@ -134,32 +133,6 @@ class Subscription:
             channels = (channel for channel, wanted in changes.items() if wanted is subscribe)
             for some in _portions(channels):
                 self._receiver.write(pack((command, *some)))
-
-
-class _Receiver(Connection):
-    """A connection on which messages arrive, and the confirmations of what was subscribed."""
-
-    def __init__(self, listener: Listener, confirmed: Callable[[], None]) -> None:
-        super().__init__()
-        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._listener = listener
-        self._confirmed = confirmed
-
-    def take(self) -> None:
-        while (answer := self.reader.gets()) is not NOT_YET:
-            match answer:
-                case [b"message", channel, message]:
-                    self._listener.received(channel.decode(), message)
-                case [b"subscribe", channel, _]:
-                    self._confirmed()
-                    self._listener.subscribed(channel.decode())
-                case Refused():
-                    self.close(str(answer))
-                    return
-
-    def lost(self, reason: str) -> None:
-        if not self.ended.done():
-            self.ended.set_result(reason)
 
 
 def _portions(channels: Iterable[str]) -> Iterator[list[str]]:
