@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.sessions import Pipeline, RedisSessions, StoreUnavailable
+from app.sessions import Limits, Pipeline, RedisSessions, StoreUnavailable
 from app.sessions.lua import SCRIPTS
 from lab.testbed.monitor import Monitor
 from lab.testbed.servers import RedisServer, running
@@ -106,6 +106,30 @@ async def test_repeated_operation_is_acknowledged_too(
         replica.thaw()
     assert await RedisSessions(other).increment(session, "n", operation="first") == 1
     await other.close()
+
+
+async def test_repeated_offer_is_acknowledged_too(
+    store: RedisSessions, server: RedisServer, replica: RedisServer
+) -> None:
+    """An id is offered a successor by no worker while no replica has it: after a failover nobody would know it."""
+    pipelines = [Pipeline(server.url, timeout_seconds=LIMIT, acknowledged_by=1) for _ in range(2)]
+    limits = Limits(renew_seconds=0.05, renew_grace_seconds=0.01)
+    engines = [RedisSessions(pipeline, limits) for pipeline in pipelines]
+    session_id = await store.create("ann")
+    server.admin.script_load(SCRIPTS["renew"].text)  # else it would be sent twice
+    await asyncio.sleep(limits.renew_seconds)
+    replica.freeze()
+    try:
+        for engine in engines:
+            assert await engine.renew(await load(engine, session_id)) is None
+            assert engine.counters.errors_by_kind == {("not acknowledged",): 1}
+    finally:
+        replica.thaw()
+    offered = await engines[1].renew(await load(engines[1], session_id))
+    assert offered
+    assert await engines[0].load(offered)
+    for pipeline in pipelines:
+        await pipeline.close()
 
 
 async def test_forgotten_scripts(
