@@ -49,25 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
-    simple: list[Command] = [
-        run,
-        stop,
-        logs,
-        check,
-        reload,
-        rolling_restart,
-        swarm_up,
-        swarm_down,
-        container,
-        health,
-        https,
-        sbom,
-        audit,
-        pin_images,
-        watch,
-        figures,
-    ]
-    for command in simple:
+    for command in ALONE:
         add(command)
     add(scale).add_argument("number", help="how many workers")
     for take in (drain, undrain):
@@ -345,6 +327,9 @@ def figures(_: argparse.Namespace) -> None:
     run_figures()
 
 
+# Those that take no argument.
+ALONE: list[Command] = [run, stop, logs, check, reload, rolling_restart, swarm_up, swarm_down]
+ALONE += [container, health, https, sbom, audit, pin_images, watch, figures]
 OPERATIONS: tuple[Command, ...] = (reload, scale, drain, undrain, rolling_restart)
 WAITING: tuple[Command, ...] = (*OPERATIONS, stop, check)
 INTERRUPTED = (

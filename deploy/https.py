@@ -64,8 +64,8 @@ def read_https(environ: Mapping[str, str], http_port: int = 8080) -> Https:
     production = environ.get("APP_ENV") == "production"
     return Https(
         port=port,
-        only=_flag(environ, "HTTPS_ONLY", default=production),
-        hsts_subdomains=_flag(environ, "HSTS_SUBDOMAINS", default=False),
+        only=bool(_choice(environ, "HTTPS_ONLY", default=production)),
+        hsts_subdomains=bool(_choice(environ, "HSTS_SUBDOMAINS", default=False)),
         http2=_choice(environ, "HTTP2", default=None if production else True),
         tls13=_choice(environ, "TLS13", default=None if production else True),
         given=_given(environ),
@@ -218,10 +218,6 @@ def _port(value: str | None, http_port: int) -> int:
     if not 1 <= int(value) <= 65535:
         raise Refused(f"HTTPS_PORT={value} must be between 1 and 65535")
     return int(value)
-
-
-def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
-    return bool(_choice(environ, name, default=default))
 
 
 def _choice(environ: Mapping[str, str], name: str, *, default: bool | None) -> bool | None:

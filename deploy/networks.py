@@ -50,9 +50,17 @@ def read_workers_bind(environ: Mapping[str, str]) -> str:
     return address
 
 
-def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches it."""
-    return ipaddress.ip_address(address).is_loopback
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it, an address or a name."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def reachable(address: str) -> str:
+    """Where this machine reaches what listens there: loopback, where that is every address."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
 
 
 def in_url(address: str) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deploy.refused import Refused
+from deploy.read_number import read_number
 
-MOST_SECONDS = 3600.0
 ROOM_SECONDS = 5  # to notice, and for a busy machine
 
 
@@ -32,17 +31,6 @@ DEFAULT_TIMES = Times()
 def read_times(environ: Mapping[str, str]) -> Times:
     """The times in `environ`; Refused names the one that cannot be used."""
     return Times(
-        page_seconds=_number(environ, "PAGE_SECONDS", Times.page_seconds, least=1),
-        watchdog_seconds=_number(environ, "WATCHDOG_SECONDS", Times.watchdog_seconds, least=0),
+        page_seconds=read_number(environ, "PAGE_SECONDS", Times.page_seconds),
+        watchdog_seconds=read_number(environ, "WATCHDOG_SECONDS", Times.watchdog_seconds, least=0),
     )
-
-
-def _number(environ: Mapping[str, str], name: str, default: float, *, least: float) -> float:
-    value = environ.get(name) or str(default)
-    try:
-        number = float(value)
-    except ValueError:
-        raise Refused(f"{name}={value} is not a number") from None
-    if not least <= number <= MOST_SECONDS:
-        raise Refused(f"{name}={value} must be between {least:g} and {MOST_SECONDS:g}")
-    return number

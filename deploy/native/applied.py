@@ -21,17 +21,8 @@ FROM_FILE = "SETTINGS_FROM_FILE"
 # What nginx, supervisord or Redis are started with: workers alone cannot take it over.
 NEEDS_A_START = frozenset(
     {
-        *(
-            "ROLE",
-            "WORKERS_BIND",
-            "BIND",
-            "HTTP_PORT",
-            "HTTPS_PORT",
-            "HTTPS_ONLY",
-            "HTTP2",
-            "TLS13",
-            "HTTPS_NAMES",
-        ),
+        *("ROLE", "WORKERS_BIND", "BIND", "HTTP_PORT", "HTTPS_PORT", "HTTPS_ONLY", "HTTPS_NAMES"),
+        *("HTTP2", "TLS13"),
         *("HSTS_SUBDOMAINS", "EXEMPT_NETWORKS", "NGINX_SECRET", "NGINX_SECRET_FILE"),
         *("TLS_CERT", "TLS_KEY", "APP_ENV", "USERS_FILE", "REDIS_URL", "REDIS_URL_FILE"),
         *("REPLICAS", "SESSION_PREFIX", "DRAIN_SECONDS", "STACK_DIR", "UPSTREAM_CONF"),

@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-SESSION_FIELD = 3  # of /proc/<pid>/stat after the name: state, parent, group, session
+from deploy.proc import pids, stat_of
 
 
 def kill_session(leader: int, mark: str) -> None:
@@ -24,21 +24,13 @@ def session_members(leader: int, mark: str) -> list[int]:
     The number of a dead leader may by now belong to somebody else's session: `mark` tells.
     Linux only: elsewhere there is no /proc to look in, and the answer is always none.
     """
-    members = [pid for pid in _pids() if _session(pid) == leader]
+    members = [pid for pid in pids() if _session(pid) == leader]
     return members if any(mark in _environ(pid) for pid in members) else []
 
 
-def _pids() -> list[int]:
-    return [int(path.name) for path in Path("/proc").glob("[0-9]*")]
-
-
 def _session(pid: int) -> int | None:
-    try:
-        # The name is in parentheses and may hold anything, so count from the last one.
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else int(fields[SESSION_FIELD])
+    _, about = stat_of(pid)
+    return int(about[3]) if about and about[0] != "Z" else None
 
 
 def _environ(pid: int) -> list[str]:

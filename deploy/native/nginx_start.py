@@ -14,8 +14,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from deploy.proc import pids, stat_of
+
 MOST_SECONDS = 2.0  # one that stands still gives nothing up; nginx itself tries for as long again
-GROUP_FIELD = 2  # of /proc/<pid>/stat after the name: state, parent, group
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def left_behind(pid_file: Path) -> list[int]:
         master = int(pid_file.read_text())
     except (OSError, ValueError):
         return []  # a master that ends in order removes it
-    members = [pid for pid in _pids() if _name_and_group(pid) == ("nginx", master)]
+    members = [pid for pid in pids() if _is_nginx_of(master, pid)]
     return [] if master in members else members
 
 
@@ -50,17 +51,9 @@ def _holds_ports(pid: int) -> bool:
     return bool(title) and b"shutting down" not in title
 
 
-def _pids() -> list[int]:
-    return [int(path.name) for path in Path("/proc").glob("[0-9]*")]
-
-
-def _name_and_group(pid: int) -> tuple[str, int]:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return "", 0
-    before, _, after = stat.rpartition(")")
-    return before.partition("(")[2], int(after.split()[GROUP_FIELD])
+def _is_nginx_of(master: int, pid: int) -> bool:
+    name, about = stat_of(pid)
+    return name == "nginx" and about[2] == str(master)
 
 
 if __name__ == "__main__":

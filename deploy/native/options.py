@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.https import Https, read_https
+from deploy.https import Https, name_for, read_https
 from deploy.native.env_file import read_settings_file
 from deploy.native.worker import NGINX_SECRET
-from deploy.networks import in_url, read_bind, read_workers_bind
+from deploy.networks import in_url, reachable, read_bind, read_workers_bind
 from deploy.paths import ROOT
+from deploy.read_number import read_number
 from deploy.refused import Refused
 
 THIS_MACHINE = "127.0.0.1"
@@ -79,13 +80,25 @@ class Options:
         return self.stack_dir / NGINX_SECRET
 
     @property
-    def url_host(self) -> str:
-        return in_url(self.visible_host)
+    def http_url(self) -> str:
+        """Where nginx answers this machine."""
+        return f"http://{in_url(reachable(self.bind))}:{self.http_port}"
 
     @property
-    def visible_host(self) -> str:
-        """`bind`, or loopback when that means every address."""
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.bind, self.bind)
+    def https_url(self) -> str:
+        """The same over https, under a name that its certificate is for: nginx answers to no other."""
+        name = name_for(in_url(reachable(self.bind)), self.tls)
+        return f"https://{name}:{self.https.port}"
+
+    @property
+    def site_url(self) -> str:
+        """The site; over http unless HTTPS_ONLY sends visitors away from there."""
+        return self.https_url if self.https.only else self.http_url
+
+    @property
+    def place(self) -> str:
+        """Where the stack is: its site, or its workers where this host has no nginx."""
+        return self.site_url if self.has_nginx else f"{self.workers_bind} (workers alone)"
 
     def socket(self, name: str) -> Path:
         """Where the socket file `name` belongs: STACK_DIR, or a private folder if that is too long."""
@@ -111,7 +124,7 @@ def read_environ(environ: Mapping[str, str]) -> dict[str, str]:
 def read_options(environ: Mapping[str, str]) -> Options:
     """The options in `environ`; Refused names the first variable that cannot be used."""
     redis_url = environ.get("REDIS_URL") or environ.get("REDIS_URL_FILE") or None
-    http_port = int(_number(environ, "HTTP_PORT", 8080, most=65535))
+    http_port = int(read_number(environ, "HTTP_PORT", 8080, most=65535))
     return Options(
         bind=read_bind(environ),
         http_port=http_port,
@@ -119,9 +132,9 @@ def read_options(environ: Mapping[str, str]) -> Options:
         stack_dir=Path(environ.get("STACK_DIR") or ROOT / ".stack").resolve(),
         upstream_conf=Path(environ.get("UPSTREAM_CONF") or ROOT / "nginx/upstream.conf"),
         redis_url=redis_url,
-        drain_seconds=_number(environ, "DRAIN_SECONDS", 10, most=300),
+        drain_seconds=read_number(environ, "DRAIN_SECONDS", 10, most=300),
         nginx_processes=_processes(environ),
-        nginx_leaves_seconds=int(_number(environ, "NGINX_LEAVES_SECONDS", 60, most=86400)),
+        nginx_leaves_seconds=int(read_number(environ, "NGINX_LEAVES_SECONDS", 60, most=86400)),
         dev=_dev(environ),
         session_prefix=environ.get("SESSION_PREFIX") or "",
         replicas=_replicas(environ),
@@ -129,17 +142,6 @@ def read_options(environ: Mapping[str, str]) -> Options:
         role=_role(environ),
         workers_bind=read_workers_bind(environ),
     )
-
-
-def _number(environ: Mapping[str, str], name: str, default: float, *, most: float) -> float:
-    value = environ.get(name) or str(default)
-    try:
-        number = float(value)
-    except ValueError:
-        raise Refused(f"{name}={value} is not a number") from None
-    if not 1 <= number <= most:
-        raise Refused(f"{name}={value} must be between 1 and {most:g}")
-    return number
 
 
 def _program(environ: Mapping[str, str], name: str) -> Path | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 
 from deploy.native.nginx import nginx_command
 from deploy.native.options import Options
@@ -29,20 +28,18 @@ def native_programs(options: Options, upstream: Upstream) -> list[Program]:
     nginx = [_nginx(options)] if options.has_nginx else []
     watches = bool(options.https.times.watchdog_seconds) and options.has_workers
     watchdog = [watchdog_program(options.logs / "watchdog.log")] if watches else []
-    return [*workers, *(_appending(program) for program in (*redis, *nginx, *watchdog))]
+    return [*workers, *redis, *nginx, *watchdog]
 
 
 def native_worker(options: Options, server: Server) -> Program:
-    """One worker, with a log of its own."""
-    return _appending(
-        worker_program(
-            server,
-            host=options.workers_bind,
-            drain_seconds=options.drain_seconds,
-            output=options.logs / f"{server.name}.log",
-            watched=None if options.dev else supervisord_of(options).watched(server.name),
-            start=("deploy.native.worker", "app.dev" if options.dev else "app"),
-        )
+    """One worker, with a log of its own; deploy/native/attend.py keeps all logs from growing for ever."""
+    return worker_program(
+        server,
+        host=options.workers_bind,
+        drain_seconds=options.drain_seconds,
+        output=options.logs / f"{server.name}.log",
+        watched=None if options.dev else supervisord_of(options).watched(server.name),
+        start=("deploy.native.worker", "app.dev" if options.dev else "app"),
     )
 
 
@@ -59,11 +56,6 @@ def native_workers(options: Options) -> Workers:
         lambda server: native_worker(options, server),
         asked=options.workers_bind,
     )
-
-
-def _appending(program: Program) -> Program:
-    """With the log files for its own; deploy/native/attend.py keeps them from growing for ever."""
-    return replace(program, piped=False)
 
 
 def _nginx(options: Options) -> Program:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 
 from deploy.native.options import Options
+from deploy.networks import reachable
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.health import readiness
@@ -100,6 +101,6 @@ def _problem(options: Options, port: int) -> str | None:
 
 def _nginx_problem(options: Options) -> str | None:
     """Workers elsewhere may come later than an edge host does: there, that none is ready is an answer, too."""
-    problem = readiness(options.http_port, host=options.visible_host, path="/healthz")
+    problem = readiness(options.http_port, host=reachable(options.bind), path="/healthz")
     answers = bool(problem) and str(problem).startswith("503 ")
     return None if answers and not options.has_workers else problem

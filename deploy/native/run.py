@@ -11,7 +11,6 @@ from types import FrameType
 
 from deploy.counted import counted
 from deploy.lock import Held, held
-from deploy.native.address import https_url, place_of, site_url
 from deploy.native.applied import forget_applied
 from deploy.native.attend import attend
 from deploy.native.leftovers import kill_session
@@ -65,7 +64,7 @@ def run(options: Options, environ: Mapping[str, str]) -> None:
 def _already(options: Options, pid: int) -> str:
     """Where the other one answers, by its own settings."""
     running = find_running(options)
-    where = place_of(running.options) if running else options.stack_dir
+    where = running.options.place if running else options.stack_dir
     return f"the stack is already running at {where} (process {pid}); `make stop` ends it"
 
 
@@ -160,14 +159,14 @@ def _welcome(options: Options, upstream: Upstream, environ: Mapping[str, str]) -
         return f"\n  workers on {options.workers_bind}, port {ports}; no nginx here\n  {end}"
     if not options.has_workers:
         servers = f"{counted(len(upstream.served), 'server')} in use, none started here"
-        lines = [f"{site_url(options)}/   {servers}", *_https_lines(options), end]
+        lines = [f"{options.site_url}/   {servers}", *_https_lines(options), end]
         return "\n  " + "\n  ".join(lines)
     login = "log in with a name of USERS_FILE"
     if (environ.get("APP_ENV") or "demo") == "demo":
         login = "log in with any name and the password `demo`"
         if environ.get("DEMO_PASSWORD") or environ.get("DEMO_PASSWORD_FILE"):
             login = "log in with any name and your DEMO_PASSWORD"
-    lines = [f"{site_url(options)}/   {login}", *_https_lines(options), end]
+    lines = [f"{options.site_url}/   {login}", *_https_lines(options), end]
     return "\n  " + "\n  ".join(lines)
 
 
@@ -175,7 +174,7 @@ def _https_lines(options: Options) -> list[str]:
     if options.https.only:
         return []
     warning = "" if options.https.given else "; browsers warn, as its certificate is self-signed"
-    return [f"{https_url(options)}/  the same over https{warning}"]
+    return [f"{options.https_url}/  the same over https{warning}"]
 
 
 def _stop_on_signals() -> None:

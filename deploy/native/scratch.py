@@ -27,14 +27,8 @@ _in_turn = cycle([*range(_first, PORTS.stop), *range(PORTS.start, _first)])
 STOP_SECONDS = 40.0
 ISOLATED = {"ENV_FILE": "", "APP_ENV": "demo", "BIND": "127.0.0.1"}
 UNSET = (
-    *(
-        "REPLICAS",
-        "REDIS_URL",
-        "REDIS_URL_FILE",
-        "USERS_FILE",
-        "DEMO_PASSWORD",
-        "DEMO_PASSWORD_FILE",
-    ),
+    *("REPLICAS", "REDIS_URL", "REDIS_URL_FILE", "USERS_FILE"),
+    *("DEMO_PASSWORD", "DEMO_PASSWORD_FILE"),
     *("TLS_CERT", "TLS_KEY", "HTTPS_NAMES", "ALLOWED_HOSTS", "HTTPS_ONLY", "HTTP2", "TLS13", "DEV"),
     *("HSTS_SUBDOMAINS", "EXEMPT_NETWORKS", "NGINX_SECRET", "NGINX_SECRET_FILE"),
     *("TRUSTED_PROXIES", "NGINX", "ROLE", "WORKERS_BIND"),

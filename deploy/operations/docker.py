@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from deploy.ask import NoAnswer, ask
 from deploy.digest import digest
+from deploy.networks import in_url, reachable
 from deploy.operations.elsewhere import answers
 from deploy.operations.stack import NginxProcess, resolves
 from deploy.paths import ROOT
@@ -229,9 +230,7 @@ def find_docker(state: Path, role: str = "all", own: str | None = "") -> DockerS
 def published_url(address: str) -> str:
     """Where this machine reaches what Compose says is published at `address`; every address is loopback, too."""
     host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://{in_url(reachable(host.strip('[]')))}:{port}"
 
 
 def _outdated(containers: Sequence[Labels], made_with: Sequence[str]) -> list[str]:

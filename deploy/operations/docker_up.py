@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from deploy.native.env_file import read_settings_file
+from deploy.networks import in_url, reachable
 from deploy.operations.docker_lacks import lacks
 from deploy.paths import ROOT
 from deploy.refused import Refused
@@ -29,7 +30,8 @@ def docker_up(environ: Mapping[str, str]) -> None:
         _pull(image)
     if subprocess.run([*compose, "up", "--detach", "--wait"], cwd=ROOT, check=False).returncode:
         raise Refused("`docker compose up` failed; `docker compose logs` may say more")
-    url = _url(services["nginx"]["ports"][0])
+    port = services["nginx"]["ports"][0]
+    url = f"http://{in_url(reachable(port['host_ip']))}:{port['published']}"
     print(f"\n  {url}/\n  logs: docker compose logs -f   stop: docker compose down\n")
 
 
@@ -46,15 +48,6 @@ def _services(compose: list[str]) -> dict[str, Any]:
         raise Refused(done.stderr.strip())
     services: dict[str, Any] = json.loads(done.stdout)["services"]
     return services
-
-
-def _url(port: Mapping[str, str]) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(port["host_ip"], port["host_ip"])
-    return (
-        f"http://[{host}]:{port['published']}"
-        if ":" in host
-        else f"http://{host}:{port['published']}"
-    )
 
 
 def _wanted(services: Iterable[Any]) -> set[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Callable
 from typing import Any
 
+from deploy.networks import is_loopback
 from deploy.paths import shown
-from deploy.upstream.read import OUR_HOST, Server, Upstream
+from deploy.upstream.read import OUR_HOST, Upstream
 
 ANSWER_SECONDS = 1.0  # as proxy_connect_timeout: who accepts later is not there for nginx either
 Answers = Callable[[str, int], bool]
@@ -48,16 +48,9 @@ def warnings(upstream: Upstream, answers: Answers) -> list[str]:
         if server.is_worker or not server.is_served:
             continue
         where = f"{shown(upstream.path)}, line {server.line}: {server.host}:{server.port}"
-        if _is_loopback(server) and upstream.own == "":
+        if is_loopback(server.host) and upstream.own == "":
             meant = f"write `{OUR_HOST}:{server.port}` if it should"
             said.append(f"{where}: this stack does not start it; {meant}")
         elif not answers(server.host, server.port):
             said.append(f"{where}: nobody answers there; this stack does not start it")
     return said
-
-
-def _is_loopback(server: Server) -> bool:
-    try:
-        return ipaddress.ip_address(server.host.strip("[]")).is_loopback
-    except ValueError:
-        return server.host == "localhost"

@@ -15,7 +15,6 @@ from typing import Any
 import psutil
 
 from deploy.native import binaries
-from deploy.native.address import place_of, site_url
 from deploy.native.applied import Changes, keep_applied, look
 from deploy.native.nginx import prepare_nginx, write_files
 from deploy.native.options import Options
@@ -40,9 +39,9 @@ class NativeStack:
 
     def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
         self.options = options
-        self.site_url = site_url(options)
-        self.name = f"the stack of `make run` at {place_of(options)}"
-        self.url = f"http://{options.url_host}:{options.http_port}"
+        self.site_url = options.site_url
+        self.name = f"the stack of `make run` at {options.place}"
+        self.url = options.http_url
         self.role = options.role
         self.upstream_conf = options.upstream_conf
         self.own = options.own

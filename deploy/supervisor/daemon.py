@@ -20,6 +20,7 @@ from typing import Any
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from deploy.paths import ROOT
+from deploy.proc import is_stopped
 from deploy.refused import Refused
 from deploy.upstream.read import worker_port
 
@@ -94,10 +95,9 @@ class Supervisord:
         """
         try:
             pid = int((self.folder / "supervisord.pid").read_text(encoding="utf-8"))
-            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         except (OSError, ValueError):
             return None
-        if stat.rpartition(")")[2].split()[0] != "T":
+        if not is_stopped(pid):
             return None
         text = f"supervisord (process {pid}) is stopped and restarts nothing"
         return f"{text}: `kill -CONT {pid}` lets it go on"
@@ -139,16 +139,12 @@ class Supervisord:
         while waiting := {n: s for n, s in self.states().items() if n in wanted and s not in GONE}:
             for name, state in waiting.items():
                 if state != "STOPPING":  # asked each time: it may just have been started again
-                    self._ask_to_stop(name)
+                    self.begin_stop(name)
             time.sleep(0.02)
 
     def start_program(self, name: str) -> None:
         """Start a program that was stopped; does not wait until it is ready."""
         self._ask("startProcess", name, False)
-
-    def begin_stop(self, name: str) -> None:
-        """Ask for the end of a program, and do not wait for it."""
-        self._ask_to_stop(name)
 
     def signal_program(self, name: str, signal_name: str) -> None:
         """Send a signal; a program that ends by it is started again by supervisord itself."""
@@ -187,7 +183,8 @@ class Supervisord:
             return False
         return True
 
-    def _ask_to_stop(self, name: str) -> None:
+    def begin_stop(self, name: str) -> None:
+        """Ask for the end of a program, and do not wait for it."""
         try:
             self._ask("stopProcess", name, False)
         except (OSError, xmlrpc.client.Error):

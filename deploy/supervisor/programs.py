@@ -6,14 +6,13 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.paths import ROOT
 from deploy.supervisor.daemon import SPACE, WATCHDOG
 from deploy.upstream.read import Server
 
-LOG_SIZE = "10MB"
 WRONG_SETTINGS = 2  # a worker's exit code when its settings cannot be used
 START_SECONDS = "5"  # more than any start takes: a slow failure must not pass for a good start
 
@@ -25,9 +24,9 @@ REDIS_PRIORITY, WORKER_PRIORITY, NGINX_PRIORITY, WATCHDOG_PRIORITY = 10, 20, 30,
 class Program:
     """What supervisord must know to keep one process running.
 
-    `output` and `errors` are log files; errors go to `output` when none is given.  With `piped` supervisord
-    writes them, from a pipe, and rotates them.  A program whose pipe is full waits: while supervisord is
-    stopped, nginx would answer nobody.  Without, the program appends to the files by itself.
+    `output` and `errors` are log files, to which the program appends by itself: through a pipe to supervisord
+    nginx would answer nobody while that is stopped.  Errors go to `output` when none is given.  An output
+    below /dev, as a container has it, gets both from supervisord.
     `stop_seconds` is how long the process may take after `stop_signal` before it is killed.
     """
 
@@ -37,14 +36,13 @@ class Program:
     stop_seconds: int
     output: Path
     errors: Path | None = None
-    piped: bool = True
     stop_signal: str = "TERM"
-    options: dict[str, str] = field(default_factory=dict)
 
     def section(self) -> str:
         """The text of the program's file."""
+        piped = self.output.is_relative_to("/dev")
         lines = {
-            "command": shlex.join(self.command if self.piped else self._appending()),
+            "command": shlex.join(self.command if piped else self._appending()),
             "directory": str(ROOT),
             "priority": str(self.priority),
             "autorestart": "unexpected",  # whatever the exit code, but for the one below
@@ -53,8 +51,9 @@ class Program:
             "stopsignal": self.stop_signal,
             "stopwaitsecs": str(self.stop_seconds),
             "killasgroup": "true",  # nothing of it may stay behind, children included
-            **self._logs(),
-            **self.options,
+            "redirect_stderr": "true",
+            "stdout_logfile": str(self.output) if piped else "NONE",
+            "stdout_logfile_maxbytes": "0",  # a pipe or terminal cannot be rotated
         }
         text = "\n".join(f"{key}={_escaped(value)}" for key, value in lines.items())
         return f"; Generated; the next start writes it again.\n[program:{self.name}]\n{text}\n"
@@ -63,13 +62,6 @@ class Program:
         files = [str(self.output), str(self.errors or self.output)]
         shell = ["/bin/sh", "-c", 'exec >>"$0" 2>>"$1"; shift; exec "$@"']
         return [*shell, *files, *self.command]
-
-    def _logs(self) -> dict[str, str]:
-        if not self.piped:
-            return {"stdout_logfile": "NONE", "redirect_stderr": "true"}
-        if self.errors:
-            return _log("stdout", self.output) | _log("stderr", self.errors)
-        return _log("stdout", self.output) | {"redirect_stderr": "true"}
 
     def write(self, folder: Path) -> None:
         """Make or replace the program's file."""
@@ -114,17 +106,6 @@ def write_programs(folder: Path, programs: Iterable[Program]) -> None:
 def worker_ports(folder: Path) -> list[int]:
     """The ports of the workers that `folder` has programs for."""
     return sorted(int(path.stem.removeprefix("worker-")) for path in folder.glob("worker-*.conf"))
-
-
-def _log(stream: str, path: Path) -> dict[str, str]:
-    # A pipe or terminal cannot be rotated, and supervisord must be told so with 0.
-    size = "0" if path.is_relative_to("/dev") else LOG_SIZE
-    return {
-        # Of this value supervisord expands % twice.
-        f"{stream}_logfile": str(path).replace("%", "%%"),
-        f"{stream}_logfile_maxbytes": size,
-        f"{stream}_logfile_backups": "1",
-    }
 
 
 def _escaped(value: str) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.networks import read_workers_bind
+from deploy.proc import is_stopped
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.listener import count_hang
 from deploy.times import read_times
@@ -164,12 +165,6 @@ async def ask(
         return False
     finally:
         writer.close()
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether the process is stopped, as by SIGSTOP.  Linux only; elsewhere never."""
-    stat = _content(Path(f"/proc/{pid}/stat"))
-    return stat.rpartition(b")")[2].split()[:1] == [b"T"]
 
 
 def _content(path: Path) -> bytes:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from deploy.proc import is_stopped
 from deploy.refused import Refused
-from deploy.supervisor.watchdog import Watched, ask, is_stopped
+from deploy.supervisor.watchdog import Watched, ask
 from deploy.times import Times, read_times
 from lab.testbed.servers import free_port
 
