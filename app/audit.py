@@ -16,13 +16,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from tornado.httputil import HTTPServerRequest
 
+from app.allowance import Allowance
 from app.sessions import Event, Session
 
 NAME = "logs/security.log"  # in STACK_DIR
@@ -66,7 +66,8 @@ class Audit:
         self._file = SharedFile(stack_dir / NAME)
         self._worker = worker
         self._clock = clock
-        self._allowances: dict[str, _Allowance] = {}
+        self._allowances: dict[str, Allowance] = {}
+        self._left_out: Counter[str] = Counter()
         self.counts: Counter[tuple[str, ...]] = Counter()  # by event and reason, those left out too
 
     def write(self, event: str, asker: Asker | None = None, **facts: Any) -> None:
@@ -92,23 +93,22 @@ class Audit:
 
     def close(self) -> None:
         """Tell what has been left out so far; call it when the worker stops."""
-        for event in self._allowances:
+        for event in list(self._left_out):
             self._tell_left_out(event)
 
     def _may_write(self, event: str) -> bool:
-        allowance = self._allowances.setdefault(event, _Allowance(self._clock()))
-        if allowance.take(self._clock()):
+        if event not in self._allowances:
+            self._allowances[event] = Allowance(AT_ONCE, 1 / EVERY_SECONDS, self._clock)
+        if self._allowances[event].take():
             return True
-        if not allowance.left_out:
+        if not self._left_out[event]:
             asyncio.get_running_loop().call_later(COUNT_SECONDS, self._tell_left_out, event)
-        allowance.left_out += 1
+        self._left_out[event] += 1
         return False
 
     def _tell_left_out(self, event: str) -> None:
-        allowance = self._allowances[event]
-        if allowance.left_out:
-            self._append(event, {"left_out": allowance.left_out})
-            allowance.left_out = 0
+        if left_out := self._left_out.pop(event, 0):
+            self._append(event, {"left_out": left_out})
 
     def _append(self, event: str, facts: dict[str, Any]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -120,23 +120,6 @@ class Audit:
             self._file.append(f"{text}\n".encode())
         except OSError as error:
             log.error("the security log cannot be written: %s", error)
-
-
-@dataclass
-class _Allowance:
-    """How many lines may be written now; it fills up again with time."""
-
-    at: float
-    lines: float = AT_ONCE
-    left_out: int = 0
-
-    def take(self, now: float) -> bool:
-        self.lines = min(AT_ONCE, self.lines + (now - self.at) / EVERY_SECONDS)
-        self.at = now
-        if self.lines < 1:
-            return False
-        self.lines -= 1
-        return True
 
 
 class SharedFile:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.sessions import Pipeline, Session, StoreUnavailable
+from app.sessions.limits import ms
 from app.sessions.wire.calls import Script, ScriptError
 
 SCRIPT = Script.read(Path(__file__).with_suffix(".lua"))
@@ -120,9 +121,9 @@ class Attempt:
         rules = self._rules
         args = (
             step, self._origin, int(self._proven), rules.free_failures,
-            _ms(rules.first_delay_seconds), _ms(rules.longest_delay_seconds), rules.turns_ahead,
-            _ms(rules.failures_remembered_seconds), _ms(rules.networks_remembered_seconds),
-            _ms(rules.longest_try_seconds), self._held,
+            ms(rules.first_delay_seconds), ms(rules.longest_delay_seconds), rules.turns_ahead,
+            ms(rules.failures_remembered_seconds), ms(rules.networks_remembered_seconds),
+            ms(rules.longest_try_seconds), self._held,
         )  # fmt: skip
         try:
             answer: tuple[int, bytes] = await self._pipeline.run(SCRIPT, self._keys, args)
@@ -145,7 +146,3 @@ def _network(address: str) -> str:
     # Some proxies write IPv4 addresses as ::ffff:192.0.2.7, which would all be one network.
     parsed = getattr(parsed, "ipv4_mapped", None) or parsed
     return str(ipaddress.ip_network((parsed, NETWORK_BITS[parsed.version]), strict=False))
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 import ujson
 from tornado.iostream import IOStream
 
+from app.allowance import Allowance
 from app.events.jitter import STREAMS_A_SECOND, retry, spread_ms
 from app.events.stream import Stream, event
 from app.sessions import Notices, Session
@@ -163,33 +164,6 @@ class Hub:
                 data = self._pending.popleft()
                 async for stream in _in_turns(self.open if data else ()):
                     stream.send(data)
-
-
-class Allowance:
-    """A bucket of `burst` tokens that fills again at `per_second`."""
-
-    def __init__(self, burst: int, per_second: float) -> None:
-        self._burst = float(burst)
-        self._per_second = per_second
-        self._left = self._burst
-        self._at = 0.0
-
-    @property
-    def full(self) -> bool:
-        self._fill()
-        return self._left == self._burst
-
-    def take(self) -> bool:
-        self._fill()
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-    def _fill(self) -> None:
-        now = asyncio.get_running_loop().time()
-        self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
-        self._at = now
 
 
 def reconnect(streams: int) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from tornado.iostream import IOStream
 
-from app.events.hub import Allowance
+from app.allowance import Allowance
 from app.events.stream import BUFFER_BYTES, Stream, event
 
 EVENT = event("session", {"visits": 1, "version": 2})
