@@ -256,9 +256,8 @@ def _step_back() -> None:
     """In a thread that checks passwords: let the others go first.  Linux only, where each has its own."""
     if sys.platform == "linux":
         thread = threading.get_native_id()
-        now = os.getpriority(
-            os.PRIO_PROCESS, thread
-        )  # the worker may have been started with `nice`
+        # Not from 0: the worker may have been started with `nice`.
+        now = os.getpriority(os.PRIO_PROCESS, thread)
         os.setpriority(os.PRIO_PROCESS, thread, min(now + NICENESS, 19))
 
 

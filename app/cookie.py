@@ -15,9 +15,8 @@ from tornado.web import RequestHandler, create_signed_value, decode_signed_value
 from app.sessions import is_id
 from app.settings import COOKIE_NAME
 
-HOST_PREFIX = (
-    "__Host-"  # over https: no other host and no http page can plant it (ASVS 5.0 3.3.1, 3.3.3)
-)
+# Over https: no other host and no http page can plant it (ASVS 5.0 3.3.1, 3.3.3).
+HOST_PREFIX = "__Host-"
 MAX_VALUES = 3  # of one name that are looked at: a browser sends two where paths differ
 MAX_VALUE_CHARACTERS = 512  # a signed id has about 170, a renewed one 270; longer ones are not ours
 REMEMBERED = 10_000  # verified values a worker keeps, about 4 MiB
@@ -39,9 +38,8 @@ class SessionCookie:
         # The signature's age is only a backstop, Redis enforces the lifetimes; a day covers clocks.
         self._max_age_days = max_age_seconds / 86400 + 1
         self._plain_name = name
-        self._verified: dict[
-            tuple[str, str], str
-        ] = {}  # by name, too: http's is not good for https
+        # By name, too: http's is not good for https.
+        self._verified: dict[tuple[str, str], str] = {}
 
     def read(self, handler: RequestHandler) -> str | None:
         """The first session id in the request's cookies, or None for no, a forged or a foreign one."""

@@ -72,9 +72,8 @@ def follow(environ: Mapping[str, str], places: Places) -> NoReturn:
 
     What is wrong after the first time is printed once, and what was written before stays.
     """
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(0)
-    )  # else ignored by a container's first process
+    # Else ignored by a container's first process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     write_nginx_files(environ, places)
     said = ""
     while True:

@@ -10,9 +10,8 @@ from pathlib import Path
 from deploy.refused import Refused
 from deploy.replace_file import replace_file
 
-FORM = re.compile(
-    r"[A-Za-z0-9_-]{32,128}"
-)  # as app/settings.py has it; nothing that means something to nginx
+# As app/settings.py has it; nothing that means something to nginx.
+FORM = re.compile(r"[A-Za-z0-9_-]{32,128}")
 
 
 def read_nginx_secret(environ: Mapping[str, str]) -> str:

@@ -266,9 +266,8 @@ class BaseHandler(RequestHandler):
             return super().finish(chunk)
         if chunk is not None:
             self.write(chunk)
-        self._finished = (
-            True  # so it is for the handler, and for Tornado, which would finish it now
-        )
+        # So it is for the handler, and for Tornado, which would finish it now.
+        self._finished = True
         return ensure_future(self._finish_renewing(session))
 
     async def _finish_renewing(self, session: Session) -> None:

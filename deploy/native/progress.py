@@ -41,7 +41,10 @@ def wait_until_ready(
     deadline = time.monotonic() + START_SECONDS
     shown = Shown()
     while True:
-        problems = {server.name: _problem(options, server.port) for server in upstream.workers}
+        problems = {
+            server.name: readiness(server.port, host=options.workers_bind)
+            for server in upstream.workers
+        }
         # nginx last: asked earlier, it would try the workers, find them away, and not ask again at once.
         early = any(problems.values())
         if options.has_nginx:
@@ -93,10 +96,6 @@ def _store_named(url: str) -> str:
     """Where the workers look for Redis, where that was given; without the password."""
     kind, mark, rest = url.partition("://")
     return f"\nREDIS_URL is {kind}://{rest.rpartition('@')[2]}" if mark else ""
-
-
-def _problem(options: Options, port: int) -> str | None:
-    return readiness(port, host=options.workers_bind)
 
 
 def _nginx_problem(options: Options) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 # start_interval in docker-compose.yml needs both: Compose 2.20.1 does not know it, and 2.24 refuses an engine before 25.
 COMPOSE = (2, 20, 2)
@@ -57,19 +57,15 @@ def _numbers(version: str) -> Version:
 def _ask(*words: str) -> tuple[int, str, str]:
     """Exit code of `docker`, its output, and the last line of what it complained about."""
     try:
-        done = _docker(words)
+        done = subprocess.run(
+            ["docker", *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return 1, "", f"silent for {ANSWER_SECONDS:g} s"
     complaint = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
     return done.returncode, done.stdout.strip(), complaint[-1].rstrip(".")
-
-
-def _docker(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["docker", *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=ANSWER_SECONDS,
-        check=False,
-    )

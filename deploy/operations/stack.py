@@ -42,9 +42,7 @@ class Stack(Protocol):
     url: str  # where nginx tells of its health, always over http
     role: str  # all, or what this host has: edge (nginx), workers
     upstream_conf: Path
-    own: (
-        str | None
-    )  # the address by which upstream_conf may name this stack's workers; see deploy/upstream/read.py
+    own: str | None  # the address of its workers, as deploy/upstream/read.py has it
     state: Path  # a folder of this machine, for the lock and for a refused file
 
     @property

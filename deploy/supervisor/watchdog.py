@@ -30,9 +30,7 @@ LOOK_SECONDS = 0.5
 # A look that comes later than this was held up itself, by a busy machine or a frozen container; the workers
 # were, too, so the time does not count.
 MOST_SECONDS = 2 * LOOK_SECONDS
-START_SECONDS = (
-    30.0  # for one that does not listen: it is starting, or has drained and is about to end
-)
+START_SECONDS = 30.0  # for one that does not listen: it is starting, or drained and about to end
 STACK_SECONDS = 2.0
 ASKED = {"STARTING", "RUNNING"}
 

@@ -93,7 +93,7 @@ class Workers:
     def move_streams(self) -> None:
         """Have event streams come again through nginx's new processes, before the old ones leave."""
         for port in self.ports():
-            if readiness(port, host=self._asked):
+            if self._problem(port):
                 continue  # one that is only starting would end, and has no streams
             with suppress(xmlrpc.client.Fault):  # it has ended since, and its streams with it
                 self._supervisord.signal_program(worker_name(port), "USR1")

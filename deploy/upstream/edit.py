@@ -25,9 +25,8 @@ def edited(path: Path, text: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if (
-            text_of(path) == text
-        ):  # else somebody has changed it since, or the reload has restored it
+        # Else somebody has changed it since, or the reload has restored it.
+        if text_of(path) == text:
             replace_file(path, before)
         raise
 

@@ -91,9 +91,7 @@ class Upstream:
     servers: tuple[Server, ...]
     directives: Mapping[str, tuple[str, ...]]  # what else stands there: zone, keepalive, policy
     lines: Mapping[str, int]  # on which line each of those stands
-    own: str | None = (
-        ""  # the address whose lines this stack starts, beside `app`; None: it starts no worker
-    )
+    own: str | None = ""  # whose lines this stack starts, beside `app`; None: it starts no worker
 
     @property
     def workers(self) -> tuple[Server, ...]:
