@@ -1,8 +1,18 @@
-"""Whether a port is free, asked the only certain way: by listening on it."""
+"""Whether a port is free, asked the only certain way: by listening on it; and ports that are."""
 
 from __future__ import annotations
 
 import socket
+from itertools import cycle, islice
+from random import SystemRandom
+
+from deploy.refused import Refused
+
+# Below the range the kernel takes outgoing connections' ports from, or one of those could be in the way.
+PORTS = range(12_000, 30_000)
+# Where a process begins is chance that no seed repeats: tests seed theirs alike in each process.
+_first = SystemRandom().choice(PORTS)
+_in_turn = cycle([*range(_first, PORTS.stop), *range(PORTS.start, _first)])
 
 
 def listen(host: str, port: int) -> None:
@@ -22,3 +32,18 @@ def is_free(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def free_ports(count: int) -> list[int]:
+    """That many different ports nobody listens on.
+
+    One after the other from where this process began, so that none is given a second time before all
+    others, and other processes that look for ports at the same moment look elsewhere.
+    """
+    found: list[int] = []
+    for port in islice(_in_turn, len(PORTS)):
+        if is_free("127.0.0.1", port):
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise Refused(f"there are no {count} free ports between {PORTS.start} and {PORTS.stop}")

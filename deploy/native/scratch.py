@@ -9,21 +9,14 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import cycle, islice
 from pathlib import Path
-from random import SystemRandom
 
-from deploy.free_port import is_free
+from deploy.free_port import free_ports
 from deploy.native.site import NativeSite
 from deploy.paths import ROOT
 from deploy.refused import Refused
 from deploy.upstream.read import OUR_HOST, read_upstream, text_of
 
-# Below the range the kernel takes outgoing connections' ports from, or one of those could be in the way.
-PORTS = range(12_000, 30_000)
-# Where a process begins is chance that no seed repeats: tests seed theirs alike in each process.
-_first = SystemRandom().choice(PORTS)
-_in_turn = cycle([*range(_first, PORTS.stop), *range(PORTS.start, _first)])
 STOP_SECONDS = 40.0
 ISOLATED = {"ENV_FILE": "", "APP_ENV": "demo", "BIND": "127.0.0.1"}
 UNSET = (
@@ -79,21 +72,6 @@ def scratch_settings(folder: Path, upstream_conf: Path) -> dict[str, str]:
         "HTTP_PORT": str(http_port),
         "HTTPS_PORT": str(https_port),
     }
-
-
-def free_ports(count: int) -> list[int]:
-    """That many different ports nobody listens on.
-
-    One after the other from where this process began, so that none is given a second time before all
-    others, and other processes that look for ports at the same moment look elsewhere.
-    """
-    found: list[int] = []
-    for port in islice(_in_turn, len(PORTS)):
-        if is_free("127.0.0.1", port):
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise Refused(f"there are no {count} free ports between {PORTS.start} and {PORTS.stop}")
 
 
 def start_run(

@@ -8,9 +8,9 @@ import urllib.parse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from deploy.free_port import free_ports
 from deploy.native import binaries
 from deploy.native.options import Options
-from deploy.native.scratch import free_ports
 from deploy.paths import ROOT
 from deploy.redis_users import password, write_users
 from deploy.supervisor.programs import REDIS_PRIORITY, Program

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from deploy.free_port import free_ports
 from deploy.native.options import read_options
-from deploy.native.scratch import Scratch, free_ports
+from deploy.native.scratch import Scratch
 from deploy.native.store import redis_url
 from deploy.paths import ROOT
 from lab.mutants.catalogue import VARIABLE, Mutant

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from deploy.native.scratch import free_ports
+from deploy.free_port import free_ports
 from deploy.paths import ROOT
 from deploy.refused import Refused
 

@@ -7,7 +7,8 @@ import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from deploy.native.scratch import Scratch, free_ports
+from deploy.free_port import free_ports
+from deploy.native.scratch import Scratch
 from deploy.supervisor.daemon import Supervisord
 from deploy.upstream.read import worker_name
 

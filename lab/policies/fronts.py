@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from deploy.native.scratch import free_ports
+from deploy.free_port import free_ports
 from deploy.native.site import NativeSite
 from deploy.upstream.read import POLICIES
 from lab.testbed.second_nginx import Change, replaced, rewritten, second_nginx

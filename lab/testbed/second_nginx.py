@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.free_port import free_ports
 from deploy.native.nginx import nginx_in
-from deploy.native.scratch import free_ports
 from deploy.native.site import NativeSite
 from deploy.refused import Refused
 from deploy.supervisor.daemon import end_with_parent

@@ -19,8 +19,8 @@ from redis.cluster import RedisCluster
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from deploy.free_port import free_ports
 from deploy.native.binaries import redis as installed_redis
-from deploy.native.scratch import free_ports
 
 SLOTS = 16384
 START_SECONDS = 10

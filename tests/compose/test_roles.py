@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.native.scratch import free_ports
+from deploy.free_port import free_ports
 from tests.compose.stack import Stack, answers, free_port, until
 from tests.compose.test_external_redis import PASSWORD, docker, redis_image, removed
 from tests.copies import copy_to

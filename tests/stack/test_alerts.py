@@ -21,8 +21,9 @@ import pytest
 
 from deploy import certificate
 from deploy.ask import NoAnswer
+from deploy.free_port import free_ports
 from deploy.native.options import read_options
-from deploy.native.scratch import Scratch, free_ports, scratch_stack
+from deploy.native.scratch import Scratch, scratch_stack
 from deploy.operations.native import find_native
 from deploy.watch.figures import Figures
 from deploy.watch.native import sources_of

@@ -25,14 +25,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deploy.free_port import free_ports
 from deploy.native.rotate import MOST_BYTES
-from deploy.native.scratch import (
-    end_run,
-    free_ports,
-    scratch_settings,
-    start_run,
-    wait_for_start,
-)
+from deploy.native.scratch import end_run, scratch_settings, start_run, wait_for_start
 from deploy.paths import ROOT
 from tests.conftest import UPSTREAM, StartStack
 from tests.stack.operating import operate

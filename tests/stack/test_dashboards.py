@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from deploy.native.scratch import free_ports
+from deploy.free_port import free_ports
 from deploy.paths import ROOT
 from deploy.watch.prometheus import FILES, Prometheus
 from tests.conftest import StartStack

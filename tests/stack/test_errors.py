@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from app.handlers.error_pages import TEXTS
-from deploy.native.scratch import free_ports
+from deploy.free_port import free_ports
 from tests.stack.conftest import ChangedNginx
 from tests.stack.visitor import Visitor, new_visitor
 

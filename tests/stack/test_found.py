@@ -14,8 +14,9 @@ from threading import Thread
 import pytest
 
 from deploy.certificate import make_pair
+from deploy.free_port import free_ports
 from deploy.lock import held
-from deploy.native.scratch import Scratch, free_ports
+from deploy.native.scratch import Scratch
 from deploy.operations.find import find_stack
 from deploy.paths import ROOT
 from lab.operations.ours import OursNative

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.native.scratch import end_run, free_ports, scratch_settings, start_run, wait_for_start
+from deploy.free_port import free_ports
+from deploy.native.scratch import end_run, scratch_settings, start_run, wait_for_start
 from deploy.paths import ROOT
 from tests.copies import copy_to
 from tests.documents import apply, blocks, ends_with, ports_of, sections, translator, type_in

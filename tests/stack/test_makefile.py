@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.native.scratch import Scratch, free_ports, scratch_settings, wait_for_start
+from deploy.free_port import free_ports
+from deploy.native.scratch import Scratch, scratch_settings, wait_for_start
 from deploy.paths import ROOT
 from deploy.upstream.read import read_upstream
 from tests.conftest import UPSTREAM, StartStack

@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.native.scratch import Scratch, free_ports, scratch_stack
+from deploy.free_port import free_ports
+from deploy.native.scratch import Scratch, scratch_stack
 from deploy.operations import reload as reload_module
 from deploy.operations.find import find_stack
 from deploy.operations.restart import rolling_restart

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.native.scratch import free_ports
+from deploy.free_port import free_ports
 from deploy.paths import ROOT
 from lab.mutants.catalogue import MUTANTS
 from tests.conftest import StartStack

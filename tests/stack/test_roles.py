@@ -16,7 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.native.scratch import end_run, free_ports, start_run, wait_for_start
+from deploy.free_port import free_ports
+from deploy.native.scratch import end_run, start_run, wait_for_start
 from deploy.paths import ROOT
 from lab.operations.load import Load, failures
 from lab.testbed.servers import RedisServer, wait_until

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.native.scratch import free_ports
+from deploy.free_port import free_ports
 
 
 def test_none_is_given_twice() -> None:
