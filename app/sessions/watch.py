@@ -45,9 +45,7 @@ class Watching(Protocol):
 class Watch:
     """One session with all its watchers in this process."""
 
-    __slots__ = (
-        *("again", "channel", "checking", "ends_at", "timer", "value", "version", "watching"),
-    )
+    __slots__ = ("again", "channel", "checking", "ends_at", "timer", "value", "version", "watching")
 
     def __init__(self, channel: str) -> None:
         self.channel = channel  # and the key of the session

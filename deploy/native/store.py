@@ -95,5 +95,4 @@ def _ports(options: Options) -> list[int]:
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(free_ports(1 + options.replicas + SENTINELS)))
-    found: list[int] = json.loads(file.read_text())
-    return found
+    return list(json.loads(file.read_text()))

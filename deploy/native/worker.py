@@ -35,8 +35,7 @@ def read_applied(stack_dir: Path) -> dict[str, str | None]:
     path = applied_file(stack_dir)
     if not path.exists():
         return {}
-    kept: dict[str, str | None] = json.loads(path.read_text(encoding="utf-8"))
-    return kept
+    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def applied_file(stack_dir: Path) -> Path:

@@ -50,7 +50,9 @@ class DockerStack:
         return f"https://{location.netloc}" if location.scheme == "https" else self.url
 
     def places(self) -> list[AppContainer]:
-        return [AppContainer(host, index) for index, host in sorted(_app_containers().items())]
+        # By their numbers; the beginning of its id is a container's host name.
+        found = {int(c["Name"].rpartition("-")[2]): c["ID"][:12] for c in _containers("app")}
+        return [AppContainer(host, index) for index, host in sorted(found.items())]
 
     @contextmanager
     def settings(self) -> Iterator[list[str]]:
@@ -119,14 +121,12 @@ class DockerStack:
         return _compose(*command, check=False).stdout.strip()
 
     def begin_session(self) -> dict[str, str]:
-        cookies: dict[str, str] = self._any_place().ask("begin-session")
-        return cookies
+        return dict(self._any_place().ask("begin-session"))
 
     def store(self, *, count: bool = True) -> dict[str, Any]:
         if self.role == "edge":
             return {}
-        figures: dict[str, Any] = self._any_place().ask("store" if count else "store-uncounted")
-        return figures
+        return dict(self._any_place().ask("store" if count else "store-uncounted"))
 
     def _any_place(self) -> AppContainer:
         places = self.places()
@@ -174,12 +174,10 @@ class AppContainer:
     index: int
 
     def ports(self) -> list[int]:
-        found: list[int] = self.ask("ports")
-        return found
+        return list(self.ask("ports"))
 
     def taken(self, ports: Sequence[int]) -> list[int]:
-        found: list[int] = self.ask("taken", *map(str, ports))
-        return found
+        return list(self.ask("taken", *map(str, ports)))
 
     def start(self, ports: Sequence[int]) -> None:
         self.ask("start", *map(str, ports))
@@ -194,8 +192,7 @@ class AppContainer:
         self.ask("move-streams")
 
     def figures(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.ask("figures")
-        return found
+        return list(self.ask("figures"))
 
     def keep(self, text: str) -> None:
         self.ask("keep", text)
@@ -271,11 +268,6 @@ def nginx_processes(listing: str) -> list[NginxProcess]:
         if title.startswith("nginx: worker process"):
             found.append(NginxProcess(int(pid), float(age), "shutting down" in title))
     return found
-
-
-def _app_containers() -> dict[int, str]:
-    """Host name by number of each app container that runs."""
-    return {int(c["Name"].rpartition("-")[2]): c["ID"][:12] for c in _containers("app")}
 
 
 def _containers(service: str) -> list[dict[str, Any]]:

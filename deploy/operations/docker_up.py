@@ -46,8 +46,7 @@ def _services(compose: list[str]) -> dict[str, Any]:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Refused(done.stderr.strip())
-    services: dict[str, Any] = json.loads(done.stdout)["services"]
-    return services
+    return dict(json.loads(done.stdout)["services"])
 
 
 def _wanted(services: Iterable[Any]) -> set[str]:

@@ -5,6 +5,7 @@ Facts only, gathered where Redis can be reached; judgement.py says which of them
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,6 +37,7 @@ CODES: dict[type[Exception], str] = {
     ClusterDownError: "CLUSTERDOWN",
 }
 WRITER = "#!lua\nreturn 1"
+DATABASE = re.compile(r"db\d+")  # of INFO
 
 
 def given_url(environ: Mapping[str, str]) -> str:
@@ -83,7 +85,7 @@ def server_facts(name: str, client: Any) -> dict[str, Any]:
         "snapshot_failed": info.get("rdb_last_bgsave_status") == "err",
         "append_failed": "err"
         in (info.get("aof_last_write_status"), info.get("aof_last_bgrewrite_status")),
-        "keys": sum(value["keys"] for value in _databases(info)),
+        "keys": sum(info[name]["keys"] for name in info if DATABASE.fullmatch(name)),
         "refuses_writes": _refusal(client),
     }
 
@@ -160,10 +162,6 @@ def _refusal(client: Any) -> str | None:
 def _version(info: dict[str, Any]) -> str:
     number = info.get("valkey_version") or info.get("redis_version") or "of an unknown version"
     return f"{info.get('server_name', 'redis')} {number}"
-
-
-def _databases(info: dict[str, Any]) -> list[dict[str, int]]:
-    return [value for name, value in info.items() if name.startswith("db") and "keys" in value]
 
 
 def _text(error: Exception) -> str:

@@ -113,15 +113,14 @@ class Supervisord:
         """The process of each part that serves visitors and runs; empty while supervisord takes no commands."""
         ours = {path.stem for path in self.programs.glob("*.conf")} - {WATCHDOG}
         try:
-            known = {info["name"]: info["pid"] for info in self._ask("getAllProcessInfo")}
+            known = {info["name"]: info["pid"] for info in self.processes()}
         except (OSError, xmlrpc.client.Error, Refused):
             return {}
         return {name: pid for name, pid in known.items() if pid and name in ours}
 
     def processes(self) -> list[dict[str, Any]]:
         """What supervisord knows of each program (supervisord.org/api.html, getProcessInfo)."""
-        found: list[dict[str, Any]] = self._ask("getAllProcessInfo")
-        return found
+        return list(self._ask("getAllProcessInfo"))
 
     def workers(self) -> list[int]:
         """The ports of the workers it knows, running or not."""

@@ -116,11 +116,9 @@ class Watchdog:
             return  # supervisord is starting or stopping
         for worker in self._workers.values():
             worker.look(elapsed)
-            if worker.silent_seconds >= self._limit(worker):
+            limit = self._limit_seconds if worker.listens else self._not_listening_seconds
+            if worker.silent_seconds >= limit:
                 self._replace(worker)
-
-    def _limit(self, worker: Watched) -> float:
-        return self._limit_seconds if worker.listens else self._not_listening_seconds
 
     def _follow(self, processes: list[dict[str, Any]]) -> None:
         """Keep one Watched for each worker process that supervisord runs and is not stopping."""

@@ -171,8 +171,7 @@ def _only_block(path: Path) -> list[dict[str, Any]]:
             raise UpstreamError(path, item["line"], "only `upstream app { ... }` belongs here")
     if len(top) != 1:
         raise UpstreamError(path, None, "expected one `upstream app { ... }`")
-    block: list[dict[str, Any]] = top[0]["block"]
-    return block
+    return list(top[0]["block"])
 
 
 def _server(path: Path, item: dict[str, Any]) -> Server:

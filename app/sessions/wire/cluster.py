@@ -87,7 +87,7 @@ class ClusterLink:
             if call.answer.done():  # nobody waits any more: it must not happen now
                 continue
             if holder is None:
-                self._wait(call, None, "no node of the cluster holds this slot")
+                self._wait(None, call, "no node of the cluster holds this slot")
             else:
                 by_node.setdefault(holder, []).append(call)
         for place, some in by_node.items():
@@ -105,7 +105,7 @@ class ClusterLink:
                 exchange = self._make(partial(self._refused, place))
                 return await connect(exchange, self._address, place, as_master=True)
 
-            unreachable = partial(self._unreachable, place)
+            unreachable = partial(self._wait, place)
             where = "{}:{}".format(*place)
             self._links[place] = ServerLink(
                 open_exchange, where, self._timeout_seconds, unreachable
@@ -130,9 +130,6 @@ class ClusterLink:
         else:
             call.refuse(error)
 
-    def _unreachable(self, place: Place, call: Call, reason: str) -> None:
-        self._wait(call, place, reason)
-
     def _again(self, call: Call, error: str, *, at_once: bool = False) -> None:
         """Send it again, in a moment; give up at the time limit.  Two nodes may point at each other."""
         loop = asyncio.get_running_loop()
@@ -152,7 +149,7 @@ class ClusterLink:
 
     # ---- who holds which slot
 
-    def _wait(self, call: Call, place: Place | None, reason: str) -> None:
+    def _wait(self, place: Place | None, call: Call, reason: str) -> None:
         """Until the next look.  It fails if that leads nowhere else than to `place`, or comes too late."""
         left = self._timeout_seconds - self._waited(call)
         give_up = partial(call.fail, reason, may_have_happened=False)
