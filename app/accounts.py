@@ -13,11 +13,10 @@ import os
 import secrets
 import sys
 import threading
-import time
 import unicodedata
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from argon2 import PasswordHasher, extract_parameters
@@ -117,7 +116,11 @@ class Accounts:
         self._waiting += 1
         try:
             await self._turn()
-            return await asyncio.wrap_future(self._begin(password_hash, password))
+            loop = asyncio.get_running_loop()
+            check = loop.run_in_executor(self._threads, _matches, password_hash, password)
+            # Its thread is free again when the check ends: not when a browser gives up.
+            check.add_done_callback(partial(self._note_end, loop.time()))
+            return await asyncio.shield(check)
         finally:
             self._waiting -= 1
 
@@ -128,27 +131,10 @@ class Accounts:
         except TimeoutError:
             raise AccountsBusy from None
 
-    def _begin(self, password_hash: str, password: bytes) -> Future[bool]:
-        """The check, whose thread is free again when it ends: not when a browser gives up."""
-        loop, began = asyncio.get_running_loop(), time.monotonic()
-
-        def end() -> None:
-            self._free.release()
-            took = time.monotonic() - began
-            self._check_seconds += LATEST_SHARE * (took - self._check_seconds)
-
-        check = self._threads.submit(_matches, password_hash, password)
-
-        def tell(_: Future[bool]) -> None:
-            with suppress(RuntimeError):  # the worker has stopped meanwhile
-                loop.call_soon_threadsafe(end)
-
-        check.add_done_callback(tell)
-        return check
-
-    def close(self) -> None:
-        """Forget the waiting checks and let the threads end; call it once, when the worker stops."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    def _note_end(self, began: float, check: asyncio.Future[bool]) -> None:
+        self._free.release()
+        took = asyncio.get_running_loop().time() - began
+        self._check_seconds += LATEST_SHARE * (took - self._check_seconds)
 
 
 class UsersFile:

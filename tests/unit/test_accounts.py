@@ -6,7 +6,6 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,19 +24,15 @@ HASH = hash_password("correct horse")
 
 
 @pytest.fixture
-def people() -> Iterator[Accounts]:
+def people() -> Accounts:
     """Ann with a password of her own, and no demo login."""
-    accounts = Accounts({"ann": HASH}, demo_password=None)
-    yield accounts
-    accounts.close()
+    return Accounts({"ann": HASH}, demo_password=None)
 
 
 @pytest.fixture
-def demo() -> Iterator[Accounts]:
+def demo() -> Accounts:
     """No users at all; any name enters with the demo password."""
-    accounts = Accounts({}, demo_password="démo")
-    yield accounts
-    accounts.close()
+    return Accounts({}, demo_password="démo")
 
 
 async def test_right_password(people: Accounts) -> None:
@@ -65,7 +60,6 @@ async def test_no_users_no_demo() -> None:
     """Without users and without a demo password nobody gets in."""
     nobody = Accounts({}, demo_password=None)
     assert not await nobody.verify("ann", "")
-    nobody.close()
 
 
 async def test_demo_password_opens_any_name(demo: Accounts) -> None:
