@@ -14,10 +14,6 @@ from .lua import WORKERS
 from .wire.calls import Script, ScriptError, StoreUnavailable
 from .wire.pipeline import Pipeline
 
-# What the connections themselves use.  CLUSTER SLOTS and ASKING are for a cluster alone, SELECT for a database
-# other than 0, and WAIT where replicas acknowledge.  A connection that lacks one of these says so itself.
-CONNECTION = {"EVAL", "EVALSHA", "ROLE", "SELECT", "SUBSCRIBE", "UNSUBSCRIBE", "WAIT"}
-CLUSTER = {"ASKING", "CLUSTER|SLOTS"}
 _CALLED = re.compile(r"redis\.p?call\('([A-Z]+)'")
 _ASK = Script.of("""#!lua flags=no-writes
 -- The lines of ARGV, each a command with its arguments, that this user may not run.

@@ -432,7 +432,7 @@ class RedisSessions:
 
     async def _members(self, user: str) -> list[str]:
         """The digests in the user's index; some may have ended without a trace."""
-        members = await self._run("members", [self._index(identity.tag_of(user), user)], ())
+        members = await self._run("members", [identity.user_key(user, self._prefix)], ())
         return [member.decode() for member in members]
 
     async def _load(self, place: _Place) -> Session | None:

@@ -20,7 +20,7 @@ from app.sessions import (
     check_rights,
 )
 from app.sessions.lua import WORKERS
-from app.sessions.rights import CLUSTER, CONNECTION, commands_of
+from app.sessions.rights import commands_of
 from app.throttle import SCRIPT as THROTTLE
 from app.throttle import Rules, Throttle, key_of
 from lab.testbed.monitor import Monitor
@@ -33,6 +33,10 @@ from tests.integration.test_watch import Watcher
 COMMANDS = sorted(rule[1:] for rule in rules() if rule.startswith("+"))
 PATTERNS = sorted(rule for rule in rules() if rule[0] in "~&")
 PREFIX = "shop:"
+# What the connections themselves use.  CLUSTER SLOTS and ASKING are for a cluster alone, SELECT for a database
+# other than 0, and WAIT where replicas acknowledge.  A connection that lacks one of these says so itself.
+CONNECTION = {"EVAL", "EVALSHA", "ROLE", "SELECT", "SUBSCRIBE", "UNSUBSCRIBE", "WAIT"}
+CLUSTER = {"ASKING", "CLUSTER|SLOTS"}
 
 
 @pytest.fixture(scope="module")
