@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.certificate import Pair, PairError, make_pair, names_of, read_pair
-from deploy.networks import own_networks, proxies_conf, read_bind, read_networks
+from deploy.networks import listed, own_networks, proxies_conf, read_bind, read_networks
 from deploy.nginx_secret import read_nginx_secret
 from deploy.protocols import MENDED, is_mended, protocols_conf
 from deploy.refused import Refused
@@ -236,13 +236,13 @@ def _given(environ: Mapping[str, str]) -> tuple[Path, Path] | None:
 
 def _names(environ: Mapping[str, str]) -> tuple[str, ...]:
     """What a certificate made here is for: HTTPS_NAMES, this machine, and BIND where it is one address."""
-    names = re.split(r"[\s,]+", environ.get("HTTPS_NAMES", "").lower().strip())
     bind = read_bind(environ)
+    names = [name.lower() for name in listed(environ, "HTTPS_NAMES")]
     names += [*ALWAYS, *([] if bind in ANY_ADDRESS else [bind])]
-    for name in filter(None, names):
+    for name in names:
         if not _is_name(name):
             raise Refused(f"HTTPS_NAMES: {name} is neither a host name nor an address")
-    return tuple(dict.fromkeys(filter(None, names)))
+    return tuple(dict.fromkeys(names))
 
 
 def _hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -251,13 +251,13 @@ def _hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
     A site that listens on every address is known under each as well: only a name can be made to lead here by
     somebody else's name server (DNS rebinding).
     """
-    given = re.split(r"[\s,]+", environ.get("ALLOWED_HOSTS", "").lower().strip())
-    for name in filter(None, given):
+    given = [name.lower() for name in listed(environ, "ALLOWED_HOSTS")]
+    for name in given:
         if name != "*" and not _is_name(name):
             raise Refused(f"ALLOWED_HOSTS: {name} is neither a host name nor an address, nor *")
     bind = read_bind(environ)
     own = [*ALWAYS, *(ADDRESSES if bind in ANY_ADDRESS else [bind])]
-    return tuple(map(_as_host, [*own, *filter(None, given)]))
+    return tuple(map(_as_host, [*own, *given]))
 
 
 def _is_name(name: str) -> bool:

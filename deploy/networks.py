@@ -11,8 +11,12 @@ from deploy.refused import Refused
 
 def read_networks(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
     """The networks in the setting `name`; Refused names the one that is none, or that is everybody."""
-    words = re.split(r"[\s,]+", environ.get(name, "").strip())
-    return tuple(dict.fromkeys(_network(name, word) for word in words if word))
+    return tuple(dict.fromkeys(_network(name, word) for word in listed(environ, name)))
+
+
+def listed(environ: Mapping[str, str], name: str) -> list[str]:
+    """The words of a setting, with commas, spaces or both between them."""
+    return [word for word in re.split(r"[\s,]+", environ.get(name, "")) if word]
 
 
 def proxies_conf(networks: Iterable[str]) -> str:
