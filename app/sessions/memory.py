@@ -75,23 +75,19 @@ class Memory:
         self._indexes: dict[str, dict[str, int]] = {}
 
     def run(self, script: Script, keys: Sequence[str], args: Command) -> asyncio.Future[Any]:
-        return self._answer(_NAMES[script.sha], keys, args)
+        return self.send(Request(script, keys, args))
 
     def send(self, request: Request) -> asyncio.Future[Any]:
-        _, sha, count, *words = request.command
-        keys = [str(key) for key in words[: int(count)]]
-        return self._answer(_NAMES[str(sha)], keys, words[int(count) :])
-
-    async def tags(self) -> list[str]:
-        return ["0"]
-
-    def _answer(self, name: str, keys: Sequence[str], args: Command) -> asyncio.Future[Any]:
         """Done at once and whole, as a script is; told when the event loop comes round."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
-        value = getattr(self, f"_{name}")(keys, *args)
-        loop.call_soon(_tell, answer, value)
+        _, sha, count, *words = request.command
+        script = getattr(self, f"_{_NAMES[str(sha)]}")
+        loop.call_soon(_tell, answer, script(words[: int(count)], *words[int(count) :]))
         return answer
+
+    async def tags(self) -> list[str]:
+        return ["0"]
 
     # ---- what the prelude does
 
@@ -113,6 +109,10 @@ class Memory:
         )
         over = _now() >= min(record.touched + lives.idle, lives.deadline)
         return None if over else lives
+
+    def _living(self, key: str, idle: Any, absolute: Any) -> _Record | None:
+        record = self._at(key)
+        return None if self._life(record, idle, absolute) is None else record
 
     def _standing(self, record: _Record, proof: str, grace: Any) -> str:
         if proof == record.next:
@@ -173,8 +173,8 @@ class Memory:
         self, keys: Sequence[str], proof: Any, salt: Any, fresh: Any, idle: Any, absolute: Any,
         age: Any, grace: Any,
     ) -> bytes | None:  # fmt: skip
-        record = self._at(keys[0])
-        if record is None or self._life(record, idle, absolute) is None:
+        record = self._living(keys[0], idle, absolute)
+        if record is None:
             return None
         standing = self._standing(record, proof, grace)
         if standing == "older":
@@ -247,9 +247,8 @@ class Memory:
     def _devices(self, keys: Sequence[str], idle: Any, absolute: Any, *digests: Any) -> list[Any]:
         rows: list[list[Any]] = []
         for key, digest in zip(keys, digests, strict=True):
-            record = self._at(key)
             rows.append([digest.encode()])
-            if record is not None and self._life(record, idle, absolute) is not None:
+            if record := self._living(key, idle, absolute):
                 rows[-1] += [record.created, record.touched, *record.labels]
         return rows
 
@@ -259,8 +258,7 @@ class Memory:
         known = [key for key in sorted(self._sessions) if fnmatchcase(key, pattern)]
         end, rows = int(cursor) + int(most), []
         for key in known[int(cursor) : end]:
-            record = self._at(key)
-            if record is not None and self._life(record, idle, absolute) is not None:
+            if record := self._living(key, idle, absolute):
                 digest = key.rpartition(":")[2].encode()
                 facts = (record.created, record.touched, *record.labels)
                 rows.append([(record.user or "").encode(), digest, *facts])
@@ -294,9 +292,7 @@ class Memory:
                 del index[one]
         if set(index) - set(key_of):
             return [b"again"]
-        old = self._at(key_of[replaced]) if replaced else None
-        if self._life(old, idle, absolute) is None:
-            old = None
+        old = self._living(key_of[replaced], idle, absolute) if replaced else None
         kept = list(old.data) if old and keeps_all else kept
         data = {key: old.data[key] for key in kept if old and key in old.data} | _pairs(initial)
         own = (int(own_idle) if own_idle else None, int(own_absolute) if own_absolute else None)
@@ -312,7 +308,7 @@ class Memory:
         if old is not None:
             self._finish(index, replaced, key_of)
         for one in list(index):
-            if self._life(self._at(key_of[one]), idle, absolute) is None:
+            if self._living(key_of[one], idle, absolute) is None:
                 self._finish(index, one, key_of)
         living = sorted(index, key=lambda one: (self._sessions[key_of[one]].created, one))
         evicted = living[: max(0, len(living) - int(most) + 1)]
