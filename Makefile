@@ -12,6 +12,8 @@ PEERS_INSTALLED := .stack/peers/installed
 # Most tests wait rather than compute; two files at a time take little more than half as long as one, and
 # three on two cores keep those waiting that measure a time limit.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
+# An optional part, for whoever asks for it: docs/watch.md.
+TRACES := $(if $(OTEL_TRACES_EXPORTER),$(VENV)/traces)
 LENGTH := $(if $(filter-out 0,$(LONG)),,-m "not long")
 
 # What a target cannot do without, and how it is written.
@@ -22,6 +24,7 @@ DOTS := (while sleep 5 </dev/null >/dev/null 2>&1; do printf . >&2; done) & dots
 NEEDS_run := the stack
 NEEDS_loadtest := the load test
 NEEDS_test := testing
+NEEDS_traces := OpenTelemetry
 NEEDS_audit := \`make audit\`
 
 # What pip and Python are told of other projects must not lead them elsewhere.
@@ -62,10 +65,10 @@ help: ## This list. Settings: make run HTTP_PORT=8090
 
 ##@ Run
 # What Docker lacks is said before anything is installed.
-run: $(if $(filter docker,$(STACK)),,$(VENV)/run) ## The stack without Docker; STACK=docker: with it
+run: $(if $(filter docker,$(STACK)),,$(VENV)/run $(TRACES)) ## The stack without Docker; STACK=docker: with it
 	@$(if $(filter docker,$(STACK)),$(PYTHON),$(PY)) -m deploy run
 
-dev: $(VENV)/run ## The same; an edit of app/ shows within 2 s
+dev: $(VENV)/run $(TRACES) ## The same; an edit of app/ shows within 2 s
 	@DEV=1 $(PY) -m deploy run
 
 stop: $(VENV)/run ## Stop it from another terminal
@@ -169,6 +172,7 @@ lock: $(VENV)/test ## Choose the newest allowed versions
 	$(LOCK) --upgrade pyproject.toml --group test -o $(LOCKS)/test.txt
 	$(LOCK) --upgrade pyproject.toml -c $(LOCKS)/test.txt -o $(LOCKS)/app.txt
 	$(LOCK) --upgrade pyproject.toml --group native -c $(LOCKS)/test.txt -o $(LOCKS)/run.txt
+	$(LOCK) --upgrade --group traces -c $(LOCKS)/test.txt -o $(LOCKS)/traces.txt
 	$(LOCK) --upgrade --group loadtest -c $(LOCKS)/test.txt -o $(LOCKS)/loadtest.txt
 	$(LOCK) --upgrade --group audit -c $(LOCKS)/test.txt -o $(LOCKS)/audit.txt
 	$(LOCK) --upgrade --group peers -o lab/cost/peers/requirements.txt

@@ -44,6 +44,7 @@ from app.sessions import (
 )
 from app.settings import Settings, SettingsError, read_settings
 from app.throttle import Rules, Throttle
+from app.traces import trace_requests
 from app.watched import answer_hanging, progress_counter, times_started
 from app.web import make_app
 
@@ -87,6 +88,7 @@ def main(handover: Handover | None = None) -> int:
     if options.watched and settings.watchdog_seconds:
         worker.note_progress = progress_counter(options.watched)
     write_logs(worker.name)
+    send_last_spans = trace_requests(settings.traces, worker.name)
     try:
         uvloop.run(serve(settings, accounts, worker, options, handover))
     except OSError as error:
@@ -95,6 +97,8 @@ def main(handover: Handover | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+    finally:
+        send_last_spans()
     return 0
 
 

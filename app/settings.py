@@ -12,6 +12,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ N = TypeVar("N", int, float)
 SECRET_NAMES = ("SESSION_SECRETS", "DEMO_PASSWORD", "REDIS_URL", "NGINX_SECRET")
 COOKIE_NAME = "sid"  # unless SESSION_COOKIE_NAME says another
 MIN_SECRET_CHARACTERS = 32
+OTLP_PROTOCOL = "http/protobuf"
 
 
 class SettingsError(Exception):
@@ -61,6 +63,7 @@ class Settings:
     page_seconds: float
     watchdog_seconds: float
     events_heartbeat_seconds: float
+    traces: str  # "otlp", "console", or empty: none
 
     def __repr__(self) -> str:
         return f"Settings(production={self.production})"
@@ -101,6 +104,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         page_seconds=env.number("PAGE_SECONDS", 60, least=1, most=3600),
         watchdog_seconds=env.number("WATCHDOG_SECONDS", 20, least=0, most=3600),
         events_heartbeat_seconds=env.number("EVENTS_HEARTBEAT_SECONDS", 15, least=0.1, most=600),
+        traces=env.kept(lambda: _traces(values), ""),
     )
     problems = [*env.problems, *_problems_of_production(settings)]
     if problems:
@@ -114,6 +118,25 @@ def _cookie_name(values: Mapping[str, str]) -> str:
         raise SettingsError(
             f"SESSION_COOKIE_NAME={name} must be letters, digits, - and _, without __ at its beginning "
             "(https adds __Host-)"
+        )
+    return name
+
+
+def _traces(values: Mapping[str, str]) -> str:
+    """Where OpenTelemetry's own variables say that spans go; nowhere where none of them is set."""
+    by_default = "otlp" if values.get("OTEL_EXPORTER_OTLP_ENDPOINT") else "none"
+    name = values.get("OTEL_TRACES_EXPORTER") or by_default
+    if name == "none" or values.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return ""
+    if name not in ("otlp", "console"):
+        raise SettingsError(f"OTEL_TRACES_EXPORTER={name} must be otlp, console or none")
+    protocol = values.get("OTEL_EXPORTER_OTLP_PROTOCOL") or OTLP_PROTOCOL
+    if name == "otlp" and protocol != OTLP_PROTOCOL:
+        raise SettingsError(f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol} must be {OTLP_PROTOCOL}")
+    if find_spec("opentelemetry") is None:
+        raise SettingsError(
+            f"traces ({name}) need deploy/requirements/traces.txt: set OTEL_TRACES_EXPORTER when the stack "
+            "is started with `make run`, or its image is built"
         )
     return name
 

