@@ -75,6 +75,13 @@ def mutants(names: Sequence[str]) -> int:
     return try_mutants(names)
 
 
+def dashboards(_: Sequence[str]) -> int:
+    """Grafana's pages as pictures, from the Prometheus of a running `make watch`."""
+    from lab.dashboards import draw_dashboards
+
+    return draw_dashboards(os.environ)
+
+
 def hosts(words: Sequence[str]) -> int:
     """Eight hosts on this machine, until Ctrl-C; --clean removes what a killed one left."""
     from lab.hosts.show import show_hosts
@@ -92,6 +99,7 @@ EXPERIMENTS: tuple[Callable[[Sequence[str]], int], ...] = (
     loadtest_cost,
     mutants,
     hosts,
+    dashboards,
 )
 
 

@@ -83,6 +83,14 @@ class Prometheus:
         found: list[dict[str, Any]] = self._get("query", query=expression)["result"]
         return found
 
+    def over_time(
+        self, expression: str, start: float, end: float, points: int
+    ) -> list[dict[str, Any]]:
+        """Its series between two moments in Unix time, at most that many values of each."""
+        times = {"start": str(start), "end": str(end), "step": f"{(end - start) / points:.3f}"}
+        found: list[dict[str, Any]] = self._get("query_range", query=expression, **times)["result"]
+        return found
+
     def firing(self) -> dict[str, str]:
         """The alerts that fire, by name and labels, each with its summary."""
         found = {}

@@ -16,6 +16,7 @@ import pytest
 from deploy.free_port import free_ports
 from deploy.paths import ROOT
 from deploy.watch.prometheus import FILES, Prometheus
+from lab.dashboards import draw_dashboards
 from tests.conftest import StartStack
 from tests.stack.operating import done, settings_of
 from tests.stack.processes import wait_until
@@ -57,7 +58,7 @@ def make_watch(settings: dict[str, str]) -> Iterator[tuple[Prometheus, str]]:
 
 
 def test_dashboards(start_stack: StartStack) -> None:
-    """Every query returns series; a worker that is added is found, one that is removed is forgotten."""
+    """Every query returns series, and is drawn; a worker that is added is found, one that is removed is forgotten."""
     stack = start_stack()
     with make_watch(settings_of(stack)) as (prometheus, said), new_visitor(stack.url) as visitor:
         visitor.log_in()
@@ -81,6 +82,7 @@ def test_dashboards(start_stack: StartStack) -> None:
         assert said.startswith(f"{prometheus.url}/alerts   watches the stack of `make run`")
         assert len(list(queries(worker))) > 40
         assert left == []
+        assert draw_dashboards({"PROMETHEUS_PORT": prometheus.url.rpartition(":")[2]}) == 0
         for number in (5, 4):
             done(stack, "scale", str(number))
             wait_until(lambda: up() == number, seconds=30, what="as many workers")  # noqa: B023
