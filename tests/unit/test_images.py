@@ -44,9 +44,13 @@ def test_each_has_one_digest() -> None:
     """Each image has a digest, and the same one wherever it is named."""
     found = images(ROOT)
 
-    assert {image.partition(":")[0] for image in found} == {"nginx", "python", "redis"}
-    assert len(found) == 3
-    assert all(re.fullmatch(r"\S+:[\d.]+(-[\w-]+)?@sha256:[0-9a-f]{64}", image) for image in found)
+    assert {image.partition(":")[0] for image in found} == {
+        *("nginx", "python", "redis", "prom/prometheus", "prom/alertmanager", "grafana/grafana")
+    }
+    assert len(found) == 6
+    assert all(
+        re.fullmatch(r"\S+:v?[\d.]+(-[\w-]+)?@sha256:[0-9a-f]{64}", image) for image in found
+    )
 
 
 def test_pinned_anew(copy: Path) -> None:

@@ -290,3 +290,20 @@ def test_secret_of_the_demo_has_every_key() -> None:
 
 def _output(command: Path) -> str:
     return subprocess.run([command], capture_output=True, text=True, check=True).stdout
+
+
+def test_alerts_are_those_of_everywhere() -> None:
+    """Prometheus in a cluster has the same rules, and finds workers under the job and the label that they name."""
+    (rules,) = [one for one in ALL if one["kind"] == "PrometheusRule"]
+    assert rules["spec"] == yaml.safe_load((ROOT / "deploy/watch/rules.yml").read_text())
+    (monitor,) = [one for one in ALL if one["kind"] == "ServiceMonitor"]
+    (service,) = [
+        one for one in ALL if one["kind"] == "Service" and one["metadata"]["name"] == "app"
+    ]
+    assert (
+        monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    )
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+    assert {"targetLabel": "job", "replacement": "workers"} in endpoint["relabelings"]
+    assert "worker" in {one["targetLabel"] for one in endpoint["relabelings"]}
