@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from deploy.native.options import read_options
+from deploy.native.programs import supervisord_of
 from deploy.native.scratch import Scratch
 
 STOPPED_SECONDS = 0.75  # REDIS_TIMEOUT_SECONDS is 0.5: what is sent in the first third is given up
@@ -36,15 +37,8 @@ def stuttering_redis(stack: Scratch, begun: Callable[[], bool]) -> Iterator[None
 
 
 def redis_pid(stack: Scratch) -> int:
-    """The process that has the folder of the stack's Redis as its working directory."""
-    folder = (stack.folder / "state/redis").resolve()
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            if Path(os.readlink(path / "cwd")) == folder:
-                return int(path.name)
-        except OSError:
-            pass  # gone, or not ours to look at
-    raise RuntimeError(f"no Redis runs in {folder}")
+    """The process, by the account of the stack's supervisord."""
+    return supervisord_of(read_options(stack.settings)).pids()["redis"]
 
 
 def _stutter(pid: int, begun: Callable[[], bool], over: threading.Event) -> None:

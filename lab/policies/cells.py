@@ -49,12 +49,26 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class Latencies:
+    """Those of fast requests, measured or simulated, in milliseconds and rising order."""
+
+    latencies: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return sum(self.latencies) / len(self.latencies)
+
+    def at(self, share: float) -> float:
+        """The latency that this share of them did not exceed."""
+        return percentile(self.latencies, share)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell(Latencies):
     """One cell.  `invalid` says why its figures must not be used; empty when they may."""
 
     policy: str
     workload: str
-    latencies: tuple[float, ...]  # in rising order
     blocks: tuple[Block, ...]
     worst_user_p95: float
     users_hurt: float  # share of users whose p95 is above HURT_MS
@@ -65,14 +79,6 @@ class Cell:
     dropped: int
     failed: int
     invalid: tuple[str, ...]
-
-    @property
-    def mean(self) -> float:
-        return sum(self.latencies) / len(self.latencies)
-
-    def at(self, share: float) -> float:
-        """The latency that this share of the fast requests did not exceed."""
-        return percentile(self.latencies, share)
 
     @property
     def spread(self) -> float:

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from deploy.free_port import free_ports
 from deploy.native.site import NativeSite
 from deploy.upstream.read import POLICIES
+from lab.policies import policies
 from lab.testbed.second_nginx import Change, replaced, rewritten, second_nginx
 
 ZONE = r"\bzone\s[^;]*;"
@@ -37,11 +38,11 @@ class Front:
 
 
 FRONTS: Mapping[str, Front] = {
-    "round_robin": Front(),
-    "least_conn": Front("least_conn;"),
-    "random_two": Front("random two least_conn;"),
-    "ip_hash": Front("ip_hash;"),
-    "sticky_cookie": Front("hash $cookie_sid consistent;"),
+    **{
+        policy.name: Front(policy.line)
+        for policy in policies.POLICIES
+        if policy.name != policies.AGAIN
+    },
     "failing_round_robin": Front(failing=True),
     "failing_least_conn": Front("least_conn;", failing=True),
     "failing_retried": Front("least_conn;", failing=True, retried=True),

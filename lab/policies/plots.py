@@ -4,16 +4,12 @@ import math
 from collections.abc import Sequence
 
 import matplotlib
-
-matplotlib.use("Agg")  # no window, no display
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lab.policies.cells import Cell
+from lab.policies.cells import Latencies
 from lab.policies.policies import BY_NAME
 from lab.policies.results import Outcome, Results
-from lab.policies.simulated import Simulated
 from lab.policies.trap import TITLES, Trapped
 
 SHARES = (0.5, 0.9, 0.95, 0.99)
@@ -70,7 +66,7 @@ def _milliseconds(axis: Axes) -> None:
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
 
 
-def _curve(source: Cell | Simulated) -> tuple[list[float], list[float]]:
+def _curve(source: Latencies) -> tuple[list[float], list[float]]:
     """Latency over percentile, the axis stretched towards the tail as HdrHistogram plots it."""
     most = 1 - 1 / max(20, min(1000, len(source.latencies)))
     places = [_place(most) * number / POINTS for number in range(POINTS + 1)]

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.policies.cells import Cell, Run, make_cell
+from lab.policies.cells import Cell, Latencies, Run, make_cell
 from lab.policies.difference import Difference, compare, noise_of
 from lab.policies.measure import Measured
 from lab.policies.policies import AGAIN, BASE
 from lab.policies.settings import Settings
-from lab.policies.simulated import Simulated, simulated
+from lab.policies.simulated import simulated
 from lab.policies.trap import Trapped
 from lab.policies.workloads import Workload
 
@@ -22,7 +22,7 @@ class Entry:
     """One row under a workload."""
 
     cell: Cell
-    model: Simulated
+    model: Latencies
     difference: Difference
 
 

@@ -1,33 +1,16 @@
 """The simulated twin of every measured cell: same arrivals, same users on the same workers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from lab.policies.cells import Cell, Run
+from lab.policies.cells import Cell, Latencies, Run
 from lab.policies.policies import BY_NAME, chooser
 from lab.policies.queueing import simulate
 from lab.policies.workloads import is_fast
-from lab.statistics import percentile
-
-
-@dataclass(frozen=True, slots=True)
-class Simulated:
-    """Fast requests' latencies in the model, in milliseconds and rising order."""
-
-    latencies: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        return sum(self.latencies) / len(self.latencies)
-
-    def at(self, share: float) -> float:
-        """The latency that this share did not exceed."""
-        return percentile(self.latencies, share)
 
 
 def simulated(
     cell: Cell, runs: Sequence[Run], workers: Sequence[str], fast_seconds: float
-) -> Simulated:
+) -> Latencies:
     """Simulate every round of a cell as it was measured, warm-up cut alike."""
     found: list[float] = []
     for run in runs:
@@ -39,7 +22,7 @@ def simulated(
             for arrival, seconds in pairs
             if is_fast(arrival.request) and arrival.at >= run.warm_up
         ]
-    return Simulated(tuple(sorted(found)))
+    return Latencies(tuple(sorted(found)))
 
 
 def _pins(cell: Cell, workers: Sequence[str]) -> dict[int, int]:

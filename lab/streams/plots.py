@@ -3,9 +3,6 @@
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")  # no window, no display
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 

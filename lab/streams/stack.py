@@ -1,13 +1,15 @@
 """What the machine tells about the stack: its processes, their memory, and the faults that may be caused.
 
 STACK_COMMAND names the command; it understands `pids`, `reload`, `rolling-restart` and
-`kill-worker`. Without one only what HTTP shows is measured. Memory is read from /proc: Linux only.
+`kill-worker`. Without one only what HTTP shows is measured. Linux only.
 """
 
 import asyncio
 import json
 import shlex
-from pathlib import Path
+from contextlib import suppress
+
+import psutil
 
 ROLES = ("worker", "nginx", "redis")
 TIMEOUT_SECONDS = 120.0
@@ -50,48 +52,28 @@ class Stack:
         pids = await self.pids()
         found = {}
         for role, own in pids.items():
-            counts = [(open_files(pid), most_files(pid)) for pid in own]
+            counts = map(open_files, own)
             found[role] = max(counts, default=(0, 1), key=lambda pair: pair[0] / pair[1])
         return found
 
 
 def private_bytes(pid: int) -> int:
-    """RssAnon: what the process has for itself alone; 0 when it has ended."""
-    for line in _read(pid, "status").splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
+    """What the process has for itself alone (RssAnon of Linux); 0 when it has ended."""
+    with suppress(psutil.Error):
+        memory = psutil.Process(pid).memory_info()
+        return int(memory.rss - memory.shared)
     return 0
 
 
-def open_files(pid: int) -> int:
-    """How many files and sockets the process has open."""
-    try:
-        return len(list(Path(f"/proc/{pid}/fd").iterdir()))
-    except OSError:
-        return 0
-
-
-def most_files(pid: int) -> int:
-    """Its soft limit."""
-    for line in _read(pid, "limits").splitlines():
-        if line.startswith("Max open files"):
-            word = line.split()[3]
-            return int(word) if word.isdigit() else 1 << 30
-    return 1
+def open_files(pid: int) -> tuple[int, int]:
+    """How many files and sockets the process has open, and how many it may have; 0 of 1 when it has ended."""
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        most, _ = process.rlimit(psutil.RLIMIT_NOFILE)
+        return process.num_fds(), 1 << 30 if most == psutil.RLIM_INFINITY else most
+    return 0, 1
 
 
 def available_bytes() -> int:
-    """Memory the machine can still give, or a very large number where it does not say."""
-    try:
-        text = Path("/proc/meminfo").read_text()
-    except OSError:
-        return 1 << 60
-    line = next(line for line in text.splitlines() if line.startswith("MemAvailable:"))
-    return int(line.split()[1]) * 1024
-
-
-def _read(pid: int, name: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/{name}").read_text()
-    except OSError:
-        return ""
+    """Memory that the machine can still give."""
+    return int(psutil.virtual_memory().available)

@@ -29,14 +29,14 @@ class Recorder:
         self._history = history
         self._pending: dict[int, Op] = {}
         self._closed = False
-        self._requests = 0
+        self.requests = 0  # that have been sent
+        self.sessions = 0  # that have been begun
         self._first = first
-        self._sessions = 0
 
     def new_session(self) -> str:
         """A label for a session about to begin; the session's id itself is never stored."""
-        self._sessions += 1
-        return f"{self.prefix}s{self._sessions}"
+        self.sessions += 1
+        return f"{self.prefix}s{self.sessions}"
 
     def invoke(
         self,
@@ -47,9 +47,9 @@ class Recorder:
         **about: Any,
     ) -> Op:
         """Call this just before sending; `about` are further fields of the record."""
-        self._requests += 1
+        self.requests += 1
         entry = Op(
-            self._first + self._requests,
+            self._first + self.requests,
             kind,
             session,
             user,
@@ -90,13 +90,3 @@ class Recorder:
     def in_flight(self) -> int:
         """How many requests wait for an answer."""
         return len(self._pending)
-
-    @property
-    def requests(self) -> int:
-        """How many requests have been sent."""
-        return self._requests
-
-    @property
-    def sessions(self) -> int:
-        """How many sessions have been begun."""
-        return self._sessions
