@@ -34,7 +34,8 @@ def write_files(environ: Mapping[str, str], folder: Path, upstream: Upstream) ->
         "users": _file(environ, "USERS_FILE"),
         "tls_cert": _file(environ, "TLS_CERT"),
         "tls_key": _file(environ, "TLS_KEY"),
-        "redis_url": _given(environ, "REDIS_URL") or _own_redis(folder),
+        "redis_url": _given(environ, "REDIS_URL") or _own_redis(folder, "sessions"),
+        "status_url": _given(environ, "REDIS_URL") or _own_redis(folder, "status"),
         "redis_users": _redis_users(environ, folder),
         "redis_password": password(folder, "status").encode(),
     }
@@ -103,8 +104,8 @@ def _nginx_secret(environ: Mapping[str, str], folder: Path) -> str:
     return read_nginx_secret(environ) or kept_nginx_secret(folder / "nginx-secret")
 
 
-def _own_redis(folder: Path) -> bytes:
-    return f"redis://sessions:{password(folder, 'sessions')}@redis:6379/0".encode()
+def _own_redis(folder: Path, user: str) -> bytes:
+    return f"redis://{user}:{password(folder, user)}@redis:6379/0".encode()
 
 
 def _redis_users(environ: Mapping[str, str], folder: Path) -> bytes:

@@ -35,6 +35,9 @@ def swarm_up(environ: Mapping[str, str]) -> None:
     variables = {**environ, **_variables(environ, name, folder, upstream)}
     files = [HERE / "stack.yml"]
     files += [] if has_own_redis(environ) else [HERE / "external-redis.yml"]
+    files += (
+        [HERE / "watch.yml"] if "watch" in environ.get("COMPOSE_PROFILES", "").split(",") else []
+    )
     options = [word for path in files for word in ("--compose-file", str(path))]
     resolve = (
         "always" if "/" in variables["APP_IMAGE"] else "never"

@@ -16,6 +16,7 @@ from deploy.swarm import follow
 from deploy.swarm.files import NOTHING, archive, version, workers_only, write_files
 from deploy.swarm.follow import state_of
 from deploy.upstream.read import parse_upstream, read_upstream
+from deploy.watch.container import PORT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 STACK: dict[str, Any] = yaml.safe_load((ROOT / "deploy/swarm/stack.yml").read_text())
@@ -79,6 +80,20 @@ def test_only_nginx_is_published() -> None:
         assert SWARM[name]["networks"] == COMPOSE[name]["networks"]
 
 
+def test_figures_are_those_of_compose() -> None:
+    """What Prometheus asks in Swarm is the service of Compose: its command, networks and limits, under the same name."""
+    ours = yaml.safe_load((ROOT / "deploy/swarm/watch.yml").read_text())["services"]["figures"]
+    theirs = COMPOSE["figures"]
+    assert ours["command"] == theirs["command"]
+    assert ours["networks"] == [*theirs["networks"], "outside"]
+    assert ours["stop_grace_period"] == theirs["stop_grace_period"]
+    assert names(ours["environment"]) == names(theirs["environment"])
+    limits = ours["deploy"]["resources"]["limits"]
+    assert limits == {"memory": theirs["mem_limit"], "pids": theirs["pids_limit"]}
+    asked = (ROOT / "deploy/watch/prometheus.yml").read_text()
+    assert f"figures:{PORT}" in asked
+
+
 @pytest.mark.parametrize("name", SWARM)
 def test_mounts_are_in_the_order_of_the_engines_command(name: str) -> None:
     """`docker service update` sorts mounts by source, so another order here would replace every task at the next swarm-up."""
@@ -110,9 +125,8 @@ def test_versions_name_contents(tmp_path: Path) -> None:
     changed = write_files({"DEMO_PASSWORD": "other"}, tmp_path / "a", upstream)
     assert {name for name in first if changed[name] != first[name]} == {"DEMO_PASSWORD_VERSION"}
     assert version(b"demo", b"one") != version(b"demo", b"two")
-    used = {
-        name for name in first if f"${{{name}}}" in (ROOT / "deploy/swarm/stack.yml").read_text()
-    }
+    files = "".join((ROOT / f"deploy/swarm/{name}.yml").read_text() for name in ("stack", "watch"))
+    used = {name for name in first if f"${{{name}}}" in files}
     assert used == set(first)
 
 
