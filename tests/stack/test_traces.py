@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,17 @@ def joined(state: Path, request_id: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in said.stdout.splitlines()]
 
 
+def is_whole(state: Path, request_id: str) -> bool:
+    """Whether nginx's line, the worker's and the span are there."""
+    return len(joined(state, request_id)) == 3
+
+
+def by_kind(lines: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """The one line that has this field."""
+    (found,) = [line for line in lines if name in line]
+    return found
+
+
 def failed(visitor: Visitor, **headers: str) -> str:
     """The id of a request that Redis did not answer."""
     answer = visitor.get("/api/session", headers=headers)
@@ -50,13 +62,17 @@ def test_one_request_in_all_logs(start_stack: StartStack, tmp_path: Path) -> Non
             redis.freeze()
             given = failed(member, traceparent=GIVEN)
             wrong = failed(member, traceparent=f"{GIVEN};evil")
-            wait_until(lambda: len(joined(stack.state, wrong)) == 3, seconds=10, what="the lines")
+            for one in (given, wrong):
+                wait_until(partial(is_whole, stack.state, one), seconds=10, what="three lines")
             redis.thaw()
         found = [joined(stack.state, one) for one in (given, wrong)]
     finally:
         redis.stop()
 
-    for request_id, (nginx, worker, span) in zip((given, wrong), found, strict=True):
+    for request_id, lines in zip((given, wrong), found, strict=True):
+        nginx, worker, span = (
+            by_kind(lines, name) for name in ("upstream", "message", "parent_id")
+        )
         trace = TRACE if request_id == given else request_id
         assert nginx["status"] == 503
         assert re.fullmatch(rf"00-{trace}-[0-9a-f]{{16}}-01", nginx["traceparent"])
