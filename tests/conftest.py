@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -58,11 +59,27 @@ StartStack = Callable[..., Scratch]
 
 
 @pytest.fixture
-def start_stack() -> Iterator[StartStack]:
-    """Starts a native stack of this test's own; keyword arguments are settings, as in .env."""
+def start_stack(tmp_path: Path) -> Iterator[StartStack]:
+    """Starts a native stack of this test's own; keyword arguments are settings, as in .env.
+
+    With `workers` it has only the first of those in nginx/upstream.conf: each takes a second to start, and
+    three to be restarted.
+    """
     with ExitStack() as running:
 
-        def start(**settings: str) -> Scratch:
-            return running.enter_context(scratch_stack(UPSTREAM, os.environ, **settings))
+        def start(*, workers: int | None = None, **settings: str) -> Scratch:
+            upstream = UPSTREAM
+            if workers is not None:
+                upstream = tmp_path / "fewer.conf"
+                upstream.write_text(with_workers(workers))
+            return running.enter_context(scratch_stack(upstream, os.environ, **settings))
 
         yield start
+
+
+def with_workers(count: int) -> str:
+    """nginx/upstream.conf with the first of its workers alone."""
+    text = UPSTREAM.read_text()
+    for line in re.findall(r"^ *server app:.*\n", text, re.MULTILINE)[count:]:
+        text = text.replace(line, "")
+    return text

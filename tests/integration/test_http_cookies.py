@@ -223,7 +223,7 @@ async def test_secrets_rotate(
 ) -> None:
     """Over a rolling restart that puts a new secret first nobody is logged out; a removed one ends trust."""
     old, new = "the-old-secret-of-this-test" * 2, "the-new-secret-of-this-test" * 2
-    workers = start_workers(shared_single.url, 2, SESSION_SECRETS=old)
+    workers = start_workers(shared_single.url, 2, SESSION_SECRETS=old, DRAIN_SECONDS="1")
     early = new_visitor()
     await early.log_in(workers[0])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 
@@ -17,8 +18,13 @@ class Answer:
     seconds: float  # from the last byte sent until the server closed
 
 
-def ask(port: int, request: bytes, *, source: str = "127.0.0.1", seconds: float = 30) -> Answer:
-    """Send `request` and read until the server closes, for at most `seconds`."""
+def ask(
+    port: int, request: bytes, *, source: str = "127.0.0.1", seconds: float = 30, waits: bool = True
+) -> Answer:
+    """Send `request` and read until the server closes, for at most `seconds`.
+
+    nginx waits five seconds for the rest of a request that it has refused, unless the client does not wait.
+    """
     with socket.create_connection(("127.0.0.1", port), seconds, (source, 0)) as raw:
         raw.sendall(request)
         started = time.monotonic()
@@ -26,6 +32,9 @@ def ask(port: int, request: bytes, *, source: str = "127.0.0.1", seconds: float 
         try:
             while chunk := raw.recv(65536):
                 received += chunk
+                if not waits:
+                    with suppress(OSError):  # it may have closed already
+                        raw.shutdown(socket.SHUT_WR)
         except ConnectionResetError:
             pass
         return _answer(received, time.monotonic() - started)

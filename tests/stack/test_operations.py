@@ -279,8 +279,7 @@ def test_taken_port(stack: Scratch) -> None:
 @pytest.mark.long
 def test_workers_that_have_just_started(start_stack: StartStack) -> None:
     """Workers may be restarted at once after a start, and again after a restart."""
-    stack = start_stack()
-    done(stack, "scale", "2")
+    stack = start_stack(workers=2)
     restart_all(stack)
     restart_all(stack)
 
@@ -288,12 +287,12 @@ def test_workers_that_have_just_started(start_stack: StartStack) -> None:
 @pytest.mark.long
 def test_worker_that_cannot_start(start_stack: StartStack) -> None:
     """A new worker that ends at its start is refused, a restart touches none then, and the stack lives on."""
-    stack = start_stack()
+    stack = start_stack(workers=2)
     secret = stack.folder / "state/session-secret"
     kept = secret.read_text()
     secret.write_text("")
     boots = [boot_of(port) for port in stack.worker_ports]
-    code, said = operate(stack, "scale", "5")
+    code, said = operate(stack, "scale", "3")
     assert code == 1
     assert "ended while it started" in said
     assert "session-secret is empty" in said

@@ -28,7 +28,7 @@ def env_file(tmp_path: Path) -> Path:
 def test_keys_are_rotated(start_stack: StartStack, env_file: Path) -> None:
     """Both steps take effect with a rolling restart: after the second, nothing of the old key opens a session."""
     env_file.write_text(f"SESSION_SECRETS='{OLD}'\n")
-    stack = start_stack(ENV_FILE=str(env_file))
+    stack = start_stack(workers=2, ENV_FILE=str(env_file))
     with new_visitor(stack.url) as visitor:
         visitor.log_in()
         env_file.write_text(f"SESSION_SECRETS='{NEW},{OLD}'\n")
@@ -40,7 +40,7 @@ def test_keys_are_rotated(start_stack: StartStack, env_file: Path) -> None:
         assert [visitor.get("/api/session").status_code for _ in range(4)] == [401] * 4
 
     for said in (first, second):
-        assert said.splitlines()[-1] == "4 workers restarted; new settings: SESSION_SECRETS"
+        assert said.splitlines()[-1] == "2 workers restarted; new settings: SESSION_SECRETS"
         assert "secret of" not in said
 
 
@@ -54,7 +54,7 @@ def test_restarted_without_a_change(stack: Scratch) -> None:
 def test_what_a_restart_cannot_apply(start_stack: StartStack, env_file: Path) -> None:
     """Settings of nginx, and those that the shell gave, are named with what it takes."""
     env_file.write_text("LOGIN_TRIES=3\n")
-    stack = start_stack(ENV_FILE=str(env_file), SESSION_MAX_FIELDS="9")
+    stack = start_stack(workers=2, ENV_FILE=str(env_file), SESSION_MAX_FIELDS="9")
     env_file.write_text("NGINX_PROCESSES=2\nSESSION_MAX_FIELDS=10\nDRAIN_SECONDS=9\n")
     said = done(stack, "rolling-restart").splitlines()[-1]
 
@@ -69,7 +69,7 @@ def test_what_a_restart_cannot_apply(start_stack: StartStack, env_file: Path) ->
 def test_wrong_settings_restart_nobody(start_stack: StartStack, env_file: Path) -> None:
     """A file that workers could not start with is refused before the first of them is touched."""
     env_file.touch()
-    stack = start_stack(ENV_FILE=str(env_file))
+    stack = start_stack(workers=2, ENV_FILE=str(env_file))
     for text, problem in {
         "LOGIN_TRIES=many": "LOGIN_TRIES=many is not a number",
         "LOGIN_TRIES: 3": "line 1: write LOGIN_TRIES=value",
@@ -78,7 +78,7 @@ def test_wrong_settings_restart_nobody(start_stack: StartStack, env_file: Path) 
         code, said = operate(stack, "rolling-restart")
         assert code == 1
         assert problem in said
-        assert "1 of 4" not in said
+        assert "1 of 2" not in said
 
 
 @pytest.mark.long
@@ -87,9 +87,9 @@ def test_later_workers_get_the_settings_of_the_others(
 ) -> None:
     """A file edited and not applied changes no worker, not even one that is started after it."""
     env_file.write_text("DEMO_PASSWORD=first\n")
-    stack = start_stack(ENV_FILE=str(env_file))
+    stack = start_stack(workers=2, ENV_FILE=str(env_file))
     env_file.write_text("DEMO_PASSWORD=second\n")
-    done(stack, "scale", "6")
+    done(stack, "scale", "3")
     with new_visitor(stack.url) as visitor:
         form = {"username": "ann", "password": "second"}
         assert {visitor.post("/login", data=form).status_code for _ in range(6)} == {401}
