@@ -81,7 +81,11 @@ def _shown(value: float, unit: str) -> str:
     if unit == "dateTimeFromNow":
         return f"{(time.time() - value / 1000) / 60:.0f} min ago"
     scale, name = SCALES.get(unit, (1, ""))
-    return f"{value * scale:,.4g}{name}"
+    return f"{_short(value * scale)}{name}"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _plot(axes: Any, panel: Panel, prometheus: Prometheus, start: float, end: float) -> None:
@@ -102,7 +106,7 @@ def _plot(axes: Any, panel: Panel, prometheus: Prometheus, start: float, end: fl
     locator = AutoDateLocator(maxticks=5)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.4g}{name}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{_short(value)}{name}")
     axes.tick_params(labelsize=7)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -39,7 +39,7 @@ def main() -> int:
             server.start()
             worker.start()
             worker.wait_ready()
-            p99, scrapes = asyncio.run(_measure(worker.url, turns))
+            p99, scrapes = asyncio.run(measure(worker.url, turns))
         finally:
             worker.stop()
             server.stop()
@@ -56,42 +56,43 @@ def main() -> int:
     return 0
 
 
-async def _measure(url: str, turns: int) -> tuple[list[float], list[float]]:
-    """The p99 of each turn, and how long each scrape took, in ms."""
+async def measure(
+    url: str, turns: int, seconds: float = TURN, scraped: str = "/metrics"
+) -> tuple[list[float], list[float]]:
+    """The p99 of each turn, and how long each scrape took, in ms; every other turn has one, in its middle."""
     chance = random.Random(1)
     p99, scrapes = [], []
     async with Client(url) as client:
         form = urlencode({"username": "ann", "password": "demo", "next": "/"}).encode()
         answer = await client.request("POST", "/login", FORM, form)
         cookie = {"Cookie": given_cookie(answer.headers)}
-        await _turn(client, cookie, chance)  # warms up
+
+        async def ask(path: str, due: float) -> float:
+            answer = await client.request("GET", path, cookie)
+            if answer.status != 200:
+                raise ValueError(f"{path} was answered with {answer.status}")
+            return (time.monotonic() - due) * 1000
+
+        async def scrape() -> None:
+            await asyncio.sleep(seconds / 2)
+            scrapes.append(await ask(scraped, time.monotonic()))
+
+        async def turn(has_scrape: bool) -> list[float]:
+            """What each request took from the moment it was due, sorted."""
+            asked, due = [], time.monotonic()
+            end, between = due + seconds, asyncio.create_task(scrape()) if has_scrape else None
+            while (due := due + chance.expovariate(RATE)) < end:
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                asked.append(asyncio.create_task(ask("/api/session", due)))
+            took = sorted(await asyncio.gather(*asked))
+            if between:
+                await between
+            return took
+
+        await turn(False)  # warms up
         for number in range(turns):
-            scrape = asyncio.create_task(_scrape(client)) if number % 2 else None
-            p99.append(percentile(await _turn(client, cookie, chance), 0.99))
-            scrapes += [await scrape] if scrape else []
+            p99.append(percentile(await turn(number % 2 == 1), 0.99))
     return p99, scrapes
-
-
-async def _turn(client: Client, cookie: dict[str, str], chance: random.Random) -> list[float]:
-    """What each request of one turn took from the moment it was due, in ms, sorted."""
-    due, end = time.monotonic(), time.monotonic() + TURN
-    asked = []
-    while (due := due + chance.expovariate(RATE)) < end:
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
-        asked.append(asyncio.create_task(_ask(client, "/api/session", cookie, due)))
-    return sorted(await asyncio.gather(*asked))
-
-
-async def _scrape(client: Client) -> float:
-    await asyncio.sleep(TURN / 2)
-    return await _ask(client, "/metrics", {}, time.monotonic())
-
-
-async def _ask(client: Client, path: str, headers: dict[str, str], due: float) -> float:
-    answer = await client.request("GET", path, headers)
-    if answer.status != 200:
-        raise ValueError(f"{path} was answered with {answer.status}")
-    return (time.monotonic() - due) * 1000
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ import re
 import pytest
 
 from app.settings import COOKIE_NAME
-from lab.cost import bench
+from lab.cost import bench, scraped
 from lab.cost.generator import Failed, Generator, Target
 from lab.cost.measure import measure
 from lab.testbed.workers import Worker
 
 TINY = bench.Size(rounds=1, seconds=0.2, sessions=200)
+BLOCKED_MS = 150
 
 
 @pytest.mark.long
@@ -46,3 +47,14 @@ def test_a_wrong_answer_stops_it(workers: list[Worker]) -> None:
     )
     with pytest.raises(Failed, match="not 200"):
         Generator(wrk=False).rate(stranger, 0.1)
+
+
+async def test_scrapes_are_compared(workers: list[Worker]) -> None:
+    """Every other turn has a scrape; one that blocks the worker shows in the p99 of its turn."""
+    blocked = f"/slow?kind=block&ms={BLOCKED_MS}"
+    p99, scrapes = await scraped.measure(workers[0].url, turns=2, seconds=0.5, scraped=blocked)
+
+    assert (len(p99), len(scrapes)) == (2, 1)
+    assert scrapes[0] >= BLOCKED_MS
+    assert p99[1] > BLOCKED_MS / 2
+    assert len((await scraped.measure(workers[0].url, turns=2, seconds=0.1))[1]) == 1
