@@ -25,7 +25,7 @@ from lab.measurements import write_block
 from lab.settings import switch
 from lab.table import as_markdown
 from lab.testbed.hop import LossyHop
-from lab.testbed.replicated import Replicated
+from lab.testbed.replicated import Replicated, Watched
 from lab.testbed.servers import ClusterOfThree, Place, RedisServer
 from lab.testbed.workers import Worker
 
@@ -191,7 +191,7 @@ async def _partition(folder: Path) -> list[Row]:
 
 @asynccontextmanager
 async def _under_load(
-    place: Place | Replicated | Divided, workers: Mapping[str, Sequence[Worker]]
+    place: Place | Watched, workers: Mapping[str, Sequence[Worker]]
 ) -> AsyncIterator[list[Traffic]]:
     """The store, workers by setting, and their visitors, while the block runs."""
     every = [worker for some in workers.values() for worker in some]

@@ -10,8 +10,8 @@ from pathlib import Path
 from redis import Redis
 
 from lab.hosts.network import Host, Network
-from lab.testbed.replicated import NAME, Sentinel, monitor
-from lab.testbed.servers import RedisServer, wait_until
+from lab.testbed.replicated import NAME, Sentinel, Watched, monitor
+from lab.testbed.servers import RedisServer
 from lab.testbed.workers import Worker
 
 HOSTS = ("few", "many")
@@ -49,14 +49,14 @@ class HostWorker(Worker):
         self.command = host.command(*self.command, "--host", "0.0.0.0")
 
 
-class Divided:
+class Divided(Watched):
     """A store over two hosts: the master and one Sentinel on the first, all others on the second."""
 
     def __init__(self, network: Network, folder: Path, down_after_ms: int, *options: str) -> None:
         self._network = network
         few, many = self.hosts = [network.hosts[name] for name in HOSTS]
         self.old = HostServer(few, folder / "0", *options)
-        self.replicas = [
+        replicas = [
             HostServer(
                 many, folder / str(n), *options, "--replicaof", f"{few.address} {self.old.port}"
             )
@@ -64,26 +64,10 @@ class Divided:
         ]
         lines = monitor(few.address, self.old.port, down_after_ms)
         where = (few, many, many)
-        self.sentinels = [HostSentinel(h, folder / f"s{n}", *lines) for n, h in enumerate(where)]
-        places = ",".join(
-            f"{h.address}:{s.port}" for h, s in zip(where, self.sentinels, strict=True)
-        )
+        sentinels = [HostSentinel(h, folder / f"s{n}", *lines) for n, h in enumerate(where)]
+        super().__init__([self.old, *replicas], sentinels)
+        places = ",".join(f"{h.address}:{s.port}" for h, s in zip(where, sentinels, strict=True))
         self.url = f"redis+sentinel://{places}/{NAME}/0"
-
-    def start(self) -> None:
-        """Sentinels last: at their first look they find the replicas, and later they look only now and then."""
-        for server in [self.old, *self.replicas]:
-            server.start()
-        wait_until(
-            lambda: all(map(self.old.counts_on, self.replicas)), seconds=20, what="two replicas"
-        )
-        for sentinel in self.sentinels:
-            sentinel.start()
-        wait_until(self.whole, seconds=20, what="Sentinels that know each other")
-
-    def stop(self) -> None:
-        for server in [*self.sentinels, *self.replicas, self.old]:
-            server.stop()
 
     def divide(self) -> None:
         """Nothing passes between the hosts any more, and nobody is told."""
@@ -93,12 +77,6 @@ class Divided:
     def reunite(self) -> None:
         """Everything passes again."""
         self._network.heal()
-
-    def whole(self) -> bool:
-        """All Sentinels know both replicas and each other."""
-        facts = [sentinel.facts() for sentinel in self.sentinels]
-        known = [(one["num-slaves"], one["num-other-sentinels"]) for one in facts]
-        return known == [(2, 2)] * 3
 
     def promoted(self) -> bool:
         """Whether the majority has another master."""

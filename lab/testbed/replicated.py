@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,38 +58,12 @@ def monitor(address: str, port: int, down_after_ms: int) -> list[str]:
     ]
 
 
-class Replicated:
-    """`servers` are all; the first one begins as the master.  `url` names the Sentinels."""
+class Watched:
+    """Servers, the first of which begins as the master, and the Sentinels that watch them."""
 
-    def __init__(
-        self,
-        folder: Path,
-        *options: str,
-        replicas: int = 2,
-        down_after_ms: int = 2000,
-        password: str = "",
-        sentinel_password: str = "",
-    ) -> None:
-        fast = ["--repl-ping-replica-period", "1", *options]
-        fast += ["--masterauth", password] if password else []
-        first = RedisServer(folder / "0", *fast, password=password)
-        fast += ["--replicaof", f"127.0.0.1 {first.port}"]
-        numbers = range(1, replicas + 1)
-        others = [RedisServer(folder / str(n), *fast, password=password) for n in numbers]
-        self.servers = [first, *others]
-        self._by_port = {server.port: server for server in self.servers}
-        lines = [
-            *monitor("127.0.0.1", first.port, down_after_ms),
-            *([f"sentinel auth-pass {NAME} {password}"] if password else []),
-            *([f"sentinel sentinel-pass {sentinel_password}"] if sentinel_password else []),
-        ]
-        self.sentinels = [
-            Sentinel(folder / f"sentinel-{n}", *lines, password=sentinel_password) for n in range(3)
-        ]
-        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
-        login = f":{password}@" if password else ""
-        more = f"?sentinel_password={sentinel_password}" if sentinel_password else ""
-        self.url = f"redis+sentinel://{login}{hosts}/{NAME}/0{more}"
+    def __init__(self, servers: Sequence[RedisServer], sentinels: Sequence[Sentinel]) -> None:
+        self.servers, self.sentinels = servers, sentinels
+        self._by_port = {server.port: server for server in servers}
 
     @property
     def master(self) -> RedisServer:
@@ -96,15 +71,6 @@ class Replicated:
         running = [sentinel for sentinel in self.sentinels if sentinel.process is not None]
         newest = max(running, key=lambda sentinel: int(sentinel.facts()["config-epoch"]))
         return self._by_port[newest.named]
-
-    def watch_at(self, port: int) -> None:
-        """Before the start: have the Sentinels reach the master, and send clients, through this port."""
-        self._by_port[port] = self.servers[0]
-        for sentinel in self.sentinels:
-            text = sentinel.file.read_text()
-            sentinel.file.write_text(
-                text.replace(f"127.0.0.1 {self.servers[0].port} ", f"127.0.0.1 {port} ")
-            )
 
     def start(self) -> None:
         """Start all and wait until replicas have caught up and the Sentinels know each other.
@@ -132,16 +98,53 @@ class Replicated:
     def whole(self) -> bool:
         """Every replica follows, and every Sentinel sees all of them and the other Sentinels."""
         replicas = len(self.servers) - 1
-        online = self.master.admin.info("replication")
-        if [online.get(f"slave{n}", {}).get("state") for n in range(replicas)] != [
-            "online"
-        ] * replicas:
-            return False
+        told = self.master.admin.info("replication")
+        online = [told.get(f"slave{n}", {}).get("state") == "online" for n in range(replicas)]
+        facts = [sentinel.facts() for sentinel in self.sentinels]
+        known = [(one["num-slaves"], one["num-other-sentinels"]) for one in facts]
+        return all(online) and known == [(replicas, 2)] * 3
+
+
+class Replicated(Watched):
+    """All on this machine.  `url` names the Sentinels."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        replicas: int = 2,
+        down_after_ms: int = 2000,
+        password: str = "",
+        sentinel_password: str = "",
+    ) -> None:
+        fast = ["--repl-ping-replica-period", "1", *options]
+        fast += ["--masterauth", password] if password else []
+        first = RedisServer(folder / "0", *fast, password=password)
+        fast += ["--replicaof", f"127.0.0.1 {first.port}"]
+        numbers = range(1, replicas + 1)
+        others = [RedisServer(folder / str(n), *fast, password=password) for n in numbers]
+        lines = [
+            *monitor("127.0.0.1", first.port, down_after_ms),
+            *([f"sentinel auth-pass {NAME} {password}"] if password else []),
+            *([f"sentinel sentinel-pass {sentinel_password}"] if sentinel_password else []),
+        ]
+        sentinels = [
+            Sentinel(folder / f"sentinel-{n}", *lines, password=sentinel_password) for n in range(3)
+        ]
+        super().__init__([first, *others], sentinels)
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        login = f":{password}@" if password else ""
+        more = f"?sentinel_password={sentinel_password}" if sentinel_password else ""
+        self.url = f"redis+sentinel://{login}{hosts}/{NAME}/0{more}"
+
+    def watch_at(self, port: int) -> None:
+        """Before the start: have the Sentinels reach the master, and send clients, through this port."""
+        self._by_port[port] = self.servers[0]
         for sentinel in self.sentinels:
-            facts = sentinel.facts()
-            if (facts["num-slaves"], facts["num-other-sentinels"]) != (replicas, 2):
-                return False
-        return True
+            text = sentinel.file.read_text()
+            sentinel.file.write_text(
+                text.replace(f"127.0.0.1 {self.servers[0].port} ", f"127.0.0.1 {port} ")
+            )
 
     def fail_over(self) -> None:
         """Have Sentinel give another server the master's role, as for maintenance; returns at once."""
