@@ -19,25 +19,30 @@ from deploy.upstream.read import OUR_HOST, Upstream
 
 NOTHING = b"\n"  # a secret cannot be empty; what is read of this is
 VERSION_DIGITS = 12
+REDIS = ROOT / "deploy/redis"
 
 
 def write_files(environ: Mapping[str, str], folder: Path, upstream: Upstream) -> dict[str, str]:
-    """Write them all; the variables NAME_VERSION for stack.yml.  Refused names a file that cannot be read."""
+    """Write them all; the variables NAME_VERSION for the files of this folder.  Refused names a file that cannot be read."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    replicas = has_replicas(environ)
     contents = {
         "nginx.tar": archive(ROOT / "nginx", upstream.path),
         "upstream.conf": workers_only(upstream),
-        "redis.conf": (ROOT / "deploy/redis/redis.conf").read_bytes(),
+        "redis.conf": (REDIS / "redis.conf").read_bytes(),
+        "replica.conf": (REDIS / "replica.conf").read_bytes(),
         "session_secrets": _given(environ, "SESSION_SECRETS") or _kept(folder / "session-secret"),
         "nginx_secret": _nginx_secret(environ, folder).encode(),
         "demo_password": _given(environ, "DEMO_PASSWORD") or NOTHING,
         "users": _file(environ, "USERS_FILE"),
         "tls_cert": _file(environ, "TLS_CERT"),
         "tls_key": _file(environ, "TLS_KEY"),
-        "redis_url": _given(environ, "REDIS_URL") or _own_redis(folder, "sessions"),
-        "status_url": _given(environ, "REDIS_URL") or _own_redis(folder, "status"),
+        "redis_url": _given(environ, "REDIS_URL") or _own_redis(folder, "sessions", replicas),
+        "status_url": _given(environ, "REDIS_URL") or _own_redis(folder, "status", replicas),
         "redis_users": _redis_users(environ, folder),
         "redis_password": password(folder, "status").encode(),
+        "redis_server": _server(folder),
+        "redis_sentinel": _sentinel(folder),
     }
     for name, content in contents.items():
         replace_file(folder / name, content, mode=0o600)
@@ -77,6 +82,14 @@ def has_own_redis(environ: Mapping[str, str]) -> bool:
     return not _given(environ, "REDIS_URL")
 
 
+def has_replicas(environ: Mapping[str, str]) -> bool:
+    """Whether that Redis has replicas and Sentinels; Refused for any other number of them than ha.yml has."""
+    value = environ.get("REPLICAS") or "0"
+    if value not in ("0", "2"):
+        raise Refused(f"REPLICAS={value} must be 0 or 2 in Swarm")
+    return value == "2" and has_own_redis(environ)
+
+
 def _given(environ: Mapping[str, str], name: str) -> bytes:
     """NAME, or what is in the file of NAME_FILE; empty without either."""
     value = environ.get(name, "").encode()
@@ -104,8 +117,28 @@ def _nginx_secret(environ: Mapping[str, str], folder: Path) -> str:
     return read_nginx_secret(environ) or kept_nginx_secret(folder / "nginx-secret")
 
 
-def _own_redis(folder: Path, user: str) -> bytes:
-    return f"redis://{user}:{password(folder, user)}@redis:6379/0".encode()
+def _own_redis(folder: Path, user: str, replicas: bool) -> bytes:
+    login = f"{user}:{password(folder, user)}"
+    if not replicas:
+        return f"redis://{login}@redis:6379/0".encode()
+    hosts, secret = "sentinel-1,sentinel-2,sentinel-3", password(folder, "sentinel")
+    return f"redis+sentinel://{login}@{hosts}/mymaster/0?sentinel_password={secret}".encode()
+
+
+def _server(folder: Path) -> bytes:
+    """What a server begins with that may be the master or a replica; ha.yml adds its name."""
+    lines = ["include /etc/redis/redis.conf", "include /etc/redis/replica.conf"]
+    lines += ["aclfile /run/secrets/redis_users", f"masterauth {password(folder, 'failover')}"]
+    return "\n".join([*lines, "bind *", "protected-mode no", "dir /data", ""]).encode()
+
+
+def _sentinel(folder: Path) -> bytes:
+    """What a Sentinel begins with; before it ha.yml says that hosts have names."""
+    secret = password(folder, "sentinel")
+    text = (REDIS / "sentinel.conf").read_text().replace(" HOST PORT ", " redis 6379 ")
+    text = text.replace(" PASSWORD\n", f" {password(folder, 'failover')}\n")
+    lines = ["protected-mode no", "dir /data", f"requirepass {secret}"]
+    return "\n".join([*lines, f"sentinel sentinel-pass {secret}", text]).encode()
 
 
 def _redis_users(environ: Mapping[str, str], folder: Path) -> bytes:

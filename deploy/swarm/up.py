@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from deploy.operations.check import check_without_stack
 from deploy.paths import ROOT
 from deploy.refused import Refused
 from deploy.swarm.docker import app_tasks, docker, is_manager, stack_name
-from deploy.swarm.files import has_own_redis, write_files
+from deploy.swarm.files import has_own_redis, has_replicas, write_files
 from deploy.swarm.follow import follow
 from deploy.upstream.read import Upstream
 
@@ -30,11 +29,12 @@ def swarm_up(environ: Mapping[str, str]) -> None:
     if not is_manager():
         raise Refused(NO_SWARM)
     upstream = check_without_stack(environ)
-    _choose_redis_node()
+    _choose_redis_nodes(3 if has_replicas(environ) else 1)
     name, folder = stack_name(environ), read_options(environ).stack_dir / "swarm"
     variables = {**environ, **_variables(environ, name, folder, upstream)}
     files = [HERE / "stack.yml"]
     files += [] if has_own_redis(environ) else [HERE / "external-redis.yml"]
+    files += [HERE / "ha.yml"] if has_replicas(environ) else []
     files += (
         [HERE / "watch.yml"] if "watch" in environ.get("COMPOSE_PROFILES", "").split(",") else []
     )
@@ -128,10 +128,16 @@ def _untagged(image: str) -> str:
     return head if colon and "/" not in tail else image
 
 
-def _choose_redis_node() -> None:
-    """This node, if none has been chosen: where the volume of Redis lies."""
-    chosen = docker("node", "ls", "--quiet", "--filter", f"node.label={LABEL}=yes").split()
-    if not chosen:
-        here = docker("info", "--format", "{{.Swarm.NodeID}}").strip()
-        docker("node", "update", "--label-add", f"{LABEL}=yes", here)
-        print(f"Redis will stay on this node, {os.uname().nodename} (label {LABEL})")
+def _choose_redis_nodes(count: int) -> None:
+    """For each server of Redis whose volume has no node yet: this one for the first, others as far as there are any."""
+    here = docker("info", "--format", "{{.Swarm.NodeID}}").strip()
+    shown = docker("node", "ls", "--format", "{{.ID}} {{.Status}} {{.Availability}}").splitlines()
+    working = [line.split()[0] for line in shown if line.endswith(" Ready Active")]
+    nodes = [here, *(node for node in working if node != here)]
+    for number in range(count):
+        label = f"{LABEL}-{number + 1}" if number else LABEL
+        if not docker("node", "ls", "--quiet", "--filter", f"node.label={label}=yes").strip():
+            node = nodes[number % len(nodes)]
+            docker("node", "update", "--label-add", f"{label}=yes", node)
+            name = docker("node", "inspect", "--format", "{{.Description.Hostname}}", node).strip()
+            print(f"Redis will stay on node {name} (label {label})")

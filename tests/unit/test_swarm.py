@@ -21,6 +21,7 @@ from deploy.watch.container import PORT
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 STACK: dict[str, Any] = yaml.safe_load((ROOT / "deploy/swarm/stack.yml").read_text())
 SWARM: dict[str, Any] = STACK["services"]
+HA: dict[str, Any] = yaml.safe_load((ROOT / "deploy/swarm/ha.yml").read_text())["services"]
 BOTH = ("nginx", "app", "redis")
 PARTNER = {**{name: name for name in BOTH}, "files": "https"}  # what does the same in Compose
 
@@ -94,12 +95,51 @@ def test_figures_are_those_of_compose() -> None:
     assert f"figures:{PORT}" in asked
 
 
-@pytest.mark.parametrize("name", SWARM)
+@pytest.mark.parametrize("name", {**HA, **SWARM})
 def test_mounts_are_in_the_order_of_the_engines_command(name: str) -> None:
     """`docker service update` sorts mounts by source, so another order here would replace every task at the next swarm-up."""
-    mounts = SWARM[name]["volumes"]
+    mounts = {**HA, **SWARM}[name]["volumes"]
     sources = [m.split(":")[0] if isinstance(m, str) else m.get("source", "") for m in mounts]
     assert sources == sorted(sources)
+
+
+def test_servers_with_replicas_are_like_the_one_without() -> None:
+    """With REPLICAS=2 each server of Redis has the limits, health check and rights of the one that stands alone."""
+    alone = SWARM["redis"]
+    for name in ("redis", "redis-2", "redis-3"):
+        server = {**alone, **HA[name]}
+        for key in ("image", "user", "read_only", "cap_drop", "ulimits", "logging", "networks"):
+            assert server[key] == alone[key]
+        assert server["healthcheck"] == alone["healthcheck"]
+        for key in ("resources", "endpoint_mode", "restart_policy", "update_config"):
+            assert server["deploy"][key] == alone["deploy"][key]
+        assert set(alone["secrets"]) < set(server["secrets"])
+
+
+def test_each_server_stays_on_its_node() -> None:
+    """A server and its Sentinel have one node, which keeps their volumes, and each pair another label."""
+    labels = []
+    for number in (1, 2, 3):
+        server = "redis" if number == 1 else f"redis-{number}"
+        placed = ({**SWARM, **HA}[f"sentinel-{number}"], {**HA, "redis": SWARM["redis"]}[server])
+        (rule,) = {one["deploy"]["placement"]["constraints"][0] for one in placed}
+        labels.append(rule)
+    assert labels == [
+        f"node.labels.round-robin-redis{number} == yes" for number in ("", "-2", "-3")
+    ]
+
+
+def test_sentinels_are_asked(tmp_path: Path) -> None:
+    """With REPLICAS=2 workers ask the Sentinels, with a password; another Redis, or none of its replicas, is as before."""
+    upstream = read_upstream(ROOT / "nginx/upstream.conf")
+    write_files({"REPLICAS": "2"}, tmp_path, upstream)
+    url = (tmp_path / "redis_url").read_text()
+    assert "@sentinel-1,sentinel-2,sentinel-3/mymaster/0?sentinel_password=" in url
+    assert f"requirepass {url.rpartition('=')[2]}\n" in (tmp_path / "redis_sentinel").read_text()
+    write_files({"REPLICAS": "2", "REDIS_URL": "redis://other"}, tmp_path, upstream)
+    assert (tmp_path / "redis_url").read_text() == "redis://other"
+    with pytest.raises(Refused, match="REPLICAS=1 must be 0 or 2 in Swarm"):
+        write_files({"REPLICAS": "1"}, tmp_path, upstream)
 
 
 def test_tasks_are_replaced_without_loss() -> None:
@@ -125,7 +165,9 @@ def test_versions_name_contents(tmp_path: Path) -> None:
     changed = write_files({"DEMO_PASSWORD": "other"}, tmp_path / "a", upstream)
     assert {name for name in first if changed[name] != first[name]} == {"DEMO_PASSWORD_VERSION"}
     assert version(b"demo", b"one") != version(b"demo", b"two")
-    files = "".join((ROOT / f"deploy/swarm/{name}.yml").read_text() for name in ("stack", "watch"))
+    files = "".join(
+        (ROOT / f"deploy/swarm/{name}.yml").read_text() for name in ("stack", "ha", "watch")
+    )
     used = {name for name in first if f"${{{name}}}" in files}
     assert used == set(first)
 
