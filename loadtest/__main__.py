@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from random import SystemRandom
 
 from loadtest.check.op import Op
 from loadtest.check.smallest import store_smallest
@@ -27,6 +28,7 @@ from loadtest.verdict.table import closing, junit, render
 from loadtest.verdict.verdict import Code, no_run
 
 HERE = Path(__file__).parent
+PORTS = range(12_000, 30_000)  # below those that Linux, macOS and BSD give to outgoing connections
 MISSING = {
     "slow": "No GET /slow here: logout races go without slow writes.",
     "data": "No /api/data here: nothing is said about single fields.",
@@ -163,20 +165,27 @@ def _environment(settings: Settings) -> dict[str, str]:
 def _processes(settings: Settings) -> dict[str, object]:
     """Locust's master and workers: started here, or those that join from elsewhere."""
     if settings.listen:
-        address, _, port = settings.listen.rpartition(":")
+        address, _, known = settings.listen.rpartition(":")
         expected = {"--expect-workers": settings.processes}
-        return {"--master-bind-host": address, "--master-bind-port": port, **expected}
+        return {"--master-bind-host": address, "--master-bind-port": known, **expected}
     if settings.processes == 1:
         return {}
-    with socket.socket() as probe:  # not Locust's usual port: another run may have that one
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()  # not Locust's usual one: another run may have that
     return {
         "--processes": settings.processes,
         "--master-bind-host": "127.0.0.1",
         "--master-bind-port": port,
         "--master-port": port,
     }
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on, and that no outgoing connection takes meanwhile."""
+    for port in SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    raise OSError(f"no port between {PORTS.start} and {PORTS.stop} is free")
 
 
 def _store(folder: Path, analysis: Analysis) -> None:

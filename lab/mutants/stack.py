@@ -27,7 +27,7 @@ def workers(stack: Scratch, mutant: Mutant, logs: Path) -> Iterator[list[int]]:
     right = {**_environ(stack), **mutant.settings}
     broken = {**right, **mutant.own, VARIABLE: json.dumps(mutant.faults)}
     if database := mutant.own.get("REDIS_DB"):
-        broken["REDIS_URL"] = f"{right['REDIS_URL']}?db={database}"
+        broken["REDIS_URL"] = with_database(right["REDIS_URL"], database)
     kinds = [
         ("app", right) if mutant.only_one and number else (mutant.workers, broken)
         for number in range(len(ports))
@@ -50,6 +50,13 @@ def workers(stack: Scratch, mutant: Mutant, logs: Path) -> Iterator[list[int]]:
         yield ports
     finally:
         _end(processes)
+
+
+def with_database(url: str, database: str) -> str:
+    """The same server's other database; of a server that Sentinels know, it is the last part of the path."""
+    if url.startswith("redis+sentinel:"):
+        return re.sub(r"/\d+(?=\?|$)", f"/{database}", url)
+    return f"{url}?db={database}"
 
 
 def other_ports(stack: Scratch, ports: Sequence[int]) -> Change:

@@ -100,16 +100,16 @@ def set_clock(stage: Stage, random: Random) -> Hurt:
 
 
 HOST_FAULTS = (
-    Fault("worker host lost", lose_worker_host, 4, 22, needs=HOSTS),
+    Fault("worker host lost", lose_worker_host, 4, 18, needs=HOSTS),
     Fault("worker host frozen", freeze_worker_host, 5, 16, needs=HOSTS),
-    Fault("edge lost", lose_edge, 4, 20, needs=HOSTS),
+    Fault("edge lost", lose_edge, 4, 18, needs=HOSTS),
     Fault("edge frozen", freeze_edge, 4, 14, needs=HOSTS),
     Fault("store host lost", lose_store_host, 8, 28, failover=True, needs=HOSTS),
     Fault("split brain", split_brain, 8, 28, failover=True, needs=HOSTS),
     Fault("worker host cut off from the store", cut_from_store, 5, 16, needs=HOSTS),
     Fault("worker host cut off from the edges", cut_from_edges, 5, 16, needs=HOSTS),
     Fault("network cut in one direction", cut_one_way, 5, 16, needs=HOSTS),
-    Fault("clock one hour ahead", set_clock, 4, 45, needs=("hosts", "faketime")),
+    Fault("clock one hour ahead", set_clock, 4, 30, needs=("hosts", "faketime")),
     Fault("split brain and worker killed", both(split_brain, kill_worker), 8, 30, failover=True, needs=HOSTS),
 )  # fmt: skip
 

@@ -16,6 +16,7 @@ from loadtest.check.offline import check
 from loadtest.check.online import Checker
 from loadtest.check.op import Invariant, Lifetimes, Op
 from loadtest.check.tally import Report, Witness, explain
+from loadtest.verdict.suspects import crossing
 
 LIMITS = Path(__file__).with_name("limits.toml")
 FINALITY = frozenset({Invariant.LOGOUT_IS_FINAL, Invariant.END_IS_FINAL})
@@ -32,10 +33,12 @@ class Violation:
 
 @dataclass
 class Judgement:
-    """What a run has shown."""
+    """What a run has shown.  `settled` is the history without what failovers may lose; `report` is about that."""
 
     run: Run
     ops: list[Op]
+    settled: list[Op]
+    lifetimes: Lifetimes
     report: Report
     violations: list[Violation]
     lost: Lost
@@ -48,12 +51,15 @@ class Judgement:
         return not (self.violations or self.missed or self.doubts)
 
     def sentences(self) -> list[str]:
-        """What is wrong, violations first; each names its fault, and the last line what repeats it."""
+        """What is wrong, violations first; each names its fault, and the last line what repeats it.
+
+        A worker is named when the wrong answers are one worker's.
+        """
         counted = Counter((one.fault, one.invariant) for one in self.violations)
         found = [
             f"{fault}: {name!s} is broken {count} times" for (fault, name), count in counted.items()
         ]
-        found += [*self.missed, *self.doubts]
+        found += [*crossing(self.settled, self.report).named(), *self.missed, *self.doubts]
         return [*found, f"Once more: {self.run.again}"] if found else []
 
 
@@ -64,7 +70,7 @@ def judge(folder: Path, limits: Path = LIMITS) -> Judgement:
     ops, lost = without_losses(stored, run.phases, run.acknowledged_by)
     report, online, violations = check(ops, lifetimes), *replayed(ops, lifetimes, run.during)
     measured = [(phase, measure(stored, phase, run.edges)) for phase in run.phases]
-    found = Judgement(run, stored, report, violations, lost, measured)
+    found = Judgement(run, stored, ops, lifetimes, report, violations, lost, measured)
     found.missed = list(missed(measured, tomllib.loads(limits.read_text(encoding="utf-8"))))
     found.doubts = list(_doubts(run, report, online, measured))
     return found

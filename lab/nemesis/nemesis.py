@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -13,7 +14,7 @@ from lab.hosts.network import why_not
 from lab.measurements import write_block
 from lab.mutants.catalogue import Mutant
 from lab.nemesis.campaign import carry_out
-from lab.nemesis.controls import Control, try_all
+from lab.nemesis.controls import CONTROLS, IN_CI, Control, try_each
 from lab.nemesis.faults import FAULTS, Fault
 from lab.nemesis.host_faults import HOST_FAULTS, has_faketime
 from lab.nemesis.judge import Judgement, judge
@@ -40,7 +41,7 @@ def nemesis(environ: Mapping[str, str]) -> int:
     """0 when every promise and every limit was kept, 1 when not.
 
     SEED= chooses order and targets; FAULTS= names some, by the beginnings of their names; SECONDS= is how long faults
-    begin for; QUICK=1 is three minutes with six faults; CONTROLS=1 also tries what is broken on purpose.
+    begin for; QUICK=1 is three minutes with six faults; CONTROLS=1 also tries three of the controls, CONTROLS=all all.
     WRITE=1 puts the table and the picture into the documentation.
     SESSION_WRITES_ACKNOWLEDGED_BY is 1 unless it is given.  Without the right to make hosts, or with HOSTS=0, it is
     one machine, and faults that need hosts are left out.
@@ -60,7 +61,14 @@ def nemesis(environ: Mapping[str, str]) -> int:
         text = "\n\n".join([as_table(found, markdown=True), *about(found)])
         write_block("nemesis", text, ROOT / "docs/nemesis.md")
         write_picture("nemesis", draw(found.run, found.ops))
-    return max(code, 1 if switch(environ, "CONTROLS") and try_all(_control, folder) else 0)
+    return max(code, 1 if try_each(controls(environ), _control, folder) else 0)
+
+
+def controls(environ: Mapping[str, str]) -> Sequence[Control]:
+    """Those that CONTROLS asks for: none, the three of CI, or all."""
+    if environ.get("CONTROLS") == "all":
+        return CONTROLS
+    return IN_CI if switch(environ, "CONTROLS") else ()
 
 
 def _hosts_here(environ: Mapping[str, str]) -> bool:
@@ -89,7 +97,8 @@ def possible(faults: Sequence[Fault], *, hosts: bool) -> Iterator[Fault]:
 def _control(control: Control, folder: Path) -> Judgement:
     folder.mkdir()
     faults = picked(FAULTS, control.fault)
-    run(faults, 1, None, 1, folder, mutant=control.mutant, client=control.client)
+    mutant = control.mutant if control.mutant.broken else None
+    run(faults, 1, None, 1, folder, mutant=mutant, client=control.client)
     return judge(folder)
 
 
@@ -130,4 +139,6 @@ def new_folder(seed: int) -> Path:
     name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-seed{seed}-{os.getpid()}"
     folder = RESULTS / name
     folder.mkdir()
+    for old in sorted(RESULTS.glob("*-seed*"))[:-KEPT_RUNS]:
+        shutil.rmtree(old)
     return folder

@@ -13,12 +13,14 @@ from lab.nemesis.picture import draw
 from lab.report import Part, machine, paragraphs, preformatted, write_report
 from lab.table import as_markdown, as_text
 from loadtest.check.op import Outcome
+from loadtest.check.smallest import store_smallest
 
 HEADER = (
     *("fault", "to what", "whole after", "requests", "failed"),
     *("longest without success: edge 1, 2", "back after", "violations"),
 )
 MOST_PROOFS = 5
+SMALLEST = "smallest.jsonl"
 
 
 def rows(found: Judgement) -> list[list[str]]:
@@ -79,11 +81,15 @@ def verdict(found: Judgement) -> str:
     if found.passed:
         count = len(found.measured)
         return f"PASS: {count} faults, no promise broken, every limit kept"
-    return "\n".join(["FAIL", *found.sentences()])
+    lines = ["FAIL", *found.sentences()]
+    if found.violations:
+        lines.append(f"The smallest part of the history that still fails: {SMALLEST}")
+    return "\n".join(lines)
 
 
 def write(found: Judgement, folder: Path) -> Path:
-    """The page, the same for machines, and the picture."""
+    """The page, the same for machines, and the picture; after a violation the smallest history that still fails."""
+    store_smallest(folder / SMALLEST, found.settled, found.lifetimes, found.report)
     proofs = [preformatted(proof(one)) for one in found.violations[:MOST_PROOFS]]
     parts: list[Part] = [
         *paragraphs(verdict(found).splitlines(), bad=not found.passed),

@@ -10,17 +10,28 @@ from pathlib import Path
 import pytest
 
 from deploy.paths import ROOT
+from lab.mutants.stack import with_database
+from lab.nemesis import nemesis
 from lab.nemesis.availability import measure
-from lab.nemesis.controls import CONTROLS, complaint
+from lab.nemesis.controls import CONTROLS, IN_CI, complaint
 from lab.nemesis.faults import FAULTS
 from lab.nemesis.judge import LIMITS, Judgement, judge, missed
 from lab.nemesis.losses import without_losses
-from lab.nemesis.nemesis import ALL, QUICK, QUICK_WITHOUT_HOSTS, possible
+from lab.nemesis.nemesis import (
+    ALL,
+    KEPT_RUNS,
+    QUICK,
+    QUICK_WITHOUT_HOSTS,
+    conclude,
+    controls,
+    possible,
+)
 from lab.nemesis.phases import Phase, Run, store_run
 from lab.nemesis.report import verdict
 from lab.nemesis.schedule import picked, schedule
 from lab.settings import WrongSetting
-from loadtest.check.history import HistoryWriter
+from loadtest.check import offline
+from loadtest.check.history import HistoryWriter, read_ops
 from loadtest.check.op import Kind, Lifetimes, Op, Outcome
 
 SECOND = 1_000_000_000
@@ -147,13 +158,17 @@ def test_missed_limit_names_the_fault() -> None:
 
 
 def test_every_fault_has_limits_and_a_paragraph() -> None:
-    """limits.toml and docs/nemesis.md name each fault, and no other."""
+    """limits.toml and docs/nemesis.md name each fault, and no other; controls stand in a table."""
     names = {fault.name for fault in ALL}
     assert set(tomllib.loads(LIMITS.read_text())) == names
-    bold = re.findall(
-        r"^\*\*([a-z ,]+)\.\*\*", (ROOT / "docs/nemesis.md").read_text(), re.MULTILINE
-    )
+    text = (ROOT / "docs/nemesis.md").read_text()
+    bold = re.findall(r"^\*\*([a-z ,]+)\.\*\*", text, re.MULTILINE)
     assert {name for names in bold for name in names.split(", ")} == names
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    for control in CONTROLS:
+        (row,) = [row for row in rows if row[0].startswith(f"| {control.name}")]
+        assert row[1] == control.fault
+        assert row[2].startswith(str(control.mutant.named))
 
 
 def test_violation_names_fault_and_seed(tmp_path: Path) -> None:
@@ -271,3 +286,70 @@ def test_control_that_is_not_found_is_told(tmp_path: Path) -> None:
     assert complaint(CONTROLS[0], found).endswith("found by nothing, not by logout is final")
     undone = [login(0), op(10.1, Kind.LOGOUT, cleared=True), op(15, Kind.PROBE, 0)]
     assert complaint(CONTROLS[0], judge(kept(tmp_path, undone))) == ""
+
+
+def test_controls_that_are_asked_for() -> None:
+    """CONTROLS=1 is the three that CI tries, CONTROLS=all is all, and nothing is none."""
+    assert [controls({"CONTROLS": told}) for told in ("", "0", "1", "all")] == [
+        (), (), IN_CI, CONTROLS,
+    ]  # fmt: skip
+    assert all(control.fault in {fault.name for fault in FAULTS} for control in CONTROLS)
+
+
+def test_foreign_worker_is_named(tmp_path: Path) -> None:
+    """Where a worker and the others do not know each other's sessions, a sentence says which one."""
+    ops = [one for n in range(24) for one in _visited_by_three(n)]
+    found = judge(kept(tmp_path, sorted(ops, key=lambda one: one.returned)))
+    said = "c and the others do not know each other's sessions"
+    assert any(text.startswith(said) for text in found.sentences())
+    foreign = next(control for control in CONTROLS if "key" in control.name)
+    assert complaint(foreign, found) == ""
+    found.settled = []
+    assert complaint(foreign, found).endswith("no sentence says: do not know each other's sessions")
+
+
+def _visited_by_three(number: int) -> list[Op]:
+    """A session of worker a, b or c that each of them is asked for; c knows its own ones only."""
+    name, home = f"s{number}", "abc"[number % 3]
+    begun = login(1 + number / 10, name)
+    begun.worker = home
+    asked = []
+    for turn, worker in enumerate("abc"):
+        known = (worker == "c") == (home == "c")
+        read = op(1.2 + number / 10 + turn * 0.21 + 0.01, Kind.READ, 0 if known else None,
+                  Outcome.OK if known else Outcome.DENIED, session=name, worker=worker)  # fmt: skip
+        asked.append(read)
+    return [begun, *asked]
+
+
+def test_other_database_of_a_server() -> None:
+    """It is a parameter of a socket's address, and a part of the path where Sentinels are asked."""
+    assert with_database("unix://sessions:x@/run/redis.sock", "1").endswith("redis.sock?db=1")
+    asked = "redis+sentinel://u:p@127.0.0.1:1,127.0.0.1:2/mymaster/0?sentinel_password=x"
+    assert with_database(asked, "1") == asked.replace("/0?", "/1?")
+
+
+def test_smallest_history_still_fails(tmp_path: Path) -> None:
+    """After a violation the folder also has the few requests that prove it, to be judged again by themselves."""
+    broken = [
+        login(0.5, "x"),
+        op(10.17, Kind.LOGOUT, cleared=True, session="x"),
+        op(15.07, Kind.PROBE, 0, session="x"),
+    ]
+    ops = sorted([*steady(20), *broken], key=lambda one: one.returned)
+    assert conclude(judge(kept(tmp_path, ops)), tmp_path) == 1
+    assert offline.main([str(tmp_path / "smallest.jsonl")]) == 10
+    assert len(list(read_ops(tmp_path / "smallest.jsonl"))) <= 3
+
+
+def test_oldest_runs_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run has a folder of its own; some are kept, the newest ones, and what else lies there stays."""
+    monkeypatch.setattr(nemesis, "RESULTS", tmp_path)
+    for day in range(10, 10 + KEPT_RUNS):
+        (tmp_path / f"202001{day}-000000-seed1-9/control-0").mkdir(parents=True)
+    (tmp_path / "notes").mkdir()
+    new = nemesis.new_folder(3)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert {new.name, "notes"} <= left
+    assert len(left) == KEPT_RUNS + 1
+    assert "20200110-000000-seed1-9" not in left
