@@ -135,8 +135,8 @@ def _traces(values: Mapping[str, str]) -> str:
         raise SettingsError(f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol} must be {OTLP_PROTOCOL}")
     if find_spec("opentelemetry") is None:
         raise SettingsError(
-            f"traces ({name}) need deploy/requirements/traces.txt: set OTEL_TRACES_EXPORTER when the stack "
-            "is started with `make run`, or its image is built"
+            f"OTEL_TRACES_EXPORTER={name} needs OpenTelemetry: `make .venv/traces` installs it, and in Docker "
+            "`docker compose build app` once it is set"
         )
     return name
 

@@ -172,5 +172,7 @@ def test_traces_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(SettingsError, match=f"^{name}={value} must be "):
             read(**({"OTEL_TRACES_EXPORTER": "otlp"} | {name: value}))
     monkeypatch.setattr("app.settings.find_spec", lambda name: None)
-    with pytest.raises(SettingsError, match=r"need deploy/requirements/traces\.txt"):
+    with pytest.raises(
+        SettingsError, match=r"^OTEL_TRACES_EXPORTER=otlp needs OpenTelemetry: `make "
+    ):
         read(OTEL_TRACES_EXPORTER="otlp")
