@@ -68,7 +68,7 @@ def known_settings() -> set[str]:
     return set(re.findall(r"^#([A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("overlay", [*OVERLAYS, "ingress"])
 def test_settings_exist(overlay: str) -> None:
     """Each setting of an overlay is one of .env.example: a misspelt one would silently do nothing."""
     assert set(settings(overlay)) - known_settings() == set()
@@ -156,6 +156,19 @@ def test_every_file_of_nginx_is_in_a_configmap() -> None:
     named = {name for one in text["configMapGenerator"] for name in one["files"]}
     files = {str(p.relative_to(ROOT / "nginx")) for p in (ROOT / "nginx").rglob("*") if p.is_file()}
     assert named == files - {"kustomization.yaml"}
+
+
+def test_nobody_is_pinned() -> None:
+    """No Service has sessionAffinity and the Ingress no sticky cookie; it leads to nginx, which believes it alone."""
+    assert "sessionAffinity" not in {key for one in ALL for key in one.get("spec", {})}
+    (ingress,) = objects("ingress")
+    assert "annotations" not in ingress["metadata"]
+    (rule,) = ingress["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    service = path["backend"]["service"]
+    assert service["port"]["name"] in {port["name"] for port in _service(service["name"])["ports"]}
+    assert settings("ingress")["ALLOWED_HOSTS"] == rule["host"]
+    assert "TRUSTED_PROXIES" in settings("ingress")
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
