@@ -139,7 +139,7 @@ def stack(shared: Swarm) -> Iterator[Swarm]:
 
 def remove_volumes(name: str) -> None:
     volumes = docker("volume", "ls", "--quiet", "--filter", f"name={name}_").split()
-    until(20, lambda: not docker("ps", "--all", "--quiet", "--filter", f"name={name}_"))
+    until(START_SECONDS, lambda: not docker("ps", "--all", "--quiet", "--filter", f"name={name}_"))
     docker("volume", "rm", *volumes)
 
 
