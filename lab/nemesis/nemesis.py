@@ -32,7 +32,7 @@ from lab.settings import WrongSetting, number, switch
 RESULTS = ROOT / ".stack/nemesis"
 ALL = (*FAULTS, *HOST_FAULTS)
 # With QUICK=1: one of each kind, on hosts and without.
-QUICK = "worker killed,edge lost,reload,worker host cut off from the store,planned failover,master and worker killed"
+QUICK = "worker killed,edge lost,reload,worker host cut off from the store,split brain,master and worker killed"
 QUICK_WITHOUT_HOSTS = "worker killed,nginx process paused,rolling restart,stale master,redis memory full,master and worker killed"
 KEPT_RUNS = 10
 
