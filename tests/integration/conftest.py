@@ -23,6 +23,8 @@ from tests.integration.visitor import Visitor
 
 MakeEngine = Callable[..., RedisSessions]
 StartWorkers = Callable[..., list[Worker]]
+Engines = Callable[..., list[RedisSessions]]
+NewVisitor = Callable[[], Visitor]
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +90,7 @@ async def engine_at() -> AsyncIterator[MakeEngine]:
 
 
 @pytest.fixture
-def engines(engine_at: MakeEngine, place: Place) -> Callable[..., list[RedisSessions]]:
+def engines(engine_at: MakeEngine, place: Place) -> Engines:
     """Makes several engines that share `place`, as on several workers."""
 
     def make(count: int = 2, **limits: Any) -> list[RedisSessions]:
@@ -98,7 +100,7 @@ def engines(engine_at: MakeEngine, place: Place) -> Callable[..., list[RedisSess
 
 
 @pytest.fixture
-def store(engines: Callable[..., list[RedisSessions]]) -> RedisSessions:
+def store(engines: Engines) -> RedisSessions:
     """One engine at `place`, with the limits a stranger starts with."""
     return engines(1)[0]
 
@@ -167,5 +169,11 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-def new_visitor(http: httpx.AsyncClient) -> Callable[[], Visitor]:
+def new_visitor(http: httpx.AsyncClient) -> NewVisitor:
     return lambda: Visitor(http)
+
+
+@pytest.fixture
+async def visitor(workers: list[Worker], new_visitor: NewVisitor) -> Visitor:
+    """Logged in by the first of the shared workers."""
+    return await new_visitor().logged_in(workers[0])

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,10 @@ from app.sessions.identity import digest_of
 from deploy.paths import ROOT
 from lab.testbed.servers import Place
 from lab.testbed.workers import SECRET, Worker
+from tests.integration.conftest import NewVisitor, StartWorkers
 from tests.integration.test_http_cookies import id_in
 from tests.integration.visitor import Visitor, new_cookie
 
-NewVisitor = Callable[[], Visitor]
-StartWorkers = Callable[..., list[Worker]]
 IN_ALL = {"time", "event", "worker"}
 PASSWORD = "three words of this test"
 

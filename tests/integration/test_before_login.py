@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
 from app.sessions import Event, Pipeline, RedisSessions
 from app.sessions.identity import ref_of
 from lab.testbed.servers import Place
+from tests.integration.conftest import Engines
 from tests.integration.loading import key_of, keys, load
-
-Engines = Callable[..., list[RedisSessions]]
 
 
 async def test_nobodys_session(store: RedisSessions) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from app.sessions import NotAnInteger, RedisSessions
 from lab.testbed.servers import Place
+from tests.integration.conftest import Engines
 from tests.integration.loading import load
-
-Engines = Callable[..., list[RedisSessions]]
 
 
 async def test_cancelled_calls(engines: Engines, place: Place) -> None:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable
 
 import httpx
 import pytest
 
 from lab.testbed.servers import Place
 from lab.testbed.workers import Worker
+from tests.integration.conftest import NewVisitor, StartWorkers
 from tests.integration.visitor import Visitor
-
-NewVisitor = Callable[[], Visitor]
-StartWorkers = Callable[..., list[Worker]]
 
 
 async def ended(worker: Worker, seconds: float) -> int:
@@ -27,8 +24,7 @@ async def test_nothing_in_flight_is_lost(
 ) -> None:
     """Requests in flight at SIGTERM, and those that still arrive, are answered and saved; exit status 0."""
     (worker,) = start_workers(shared_single.url)
-    visitor = new_visitor()
-    await visitor.log_in(worker)
+    visitor = await new_visitor().logged_in(worker)
     slow = [
         asyncio.create_task(visitor.get(worker, f"/slow?ms={ms}&write=k{ms}"))
         for ms in (300, 900, 1500, 2000)
@@ -52,8 +48,7 @@ async def test_says_close(
 ) -> None:
     """From SIGTERM on each answer, also to a request that began before it, says Connection: close."""
     (worker,) = start_workers(shared_single.url)
-    visitor = new_visitor()
-    await visitor.log_in(worker)
+    visitor = await new_visitor().logged_in(worker)
     assert (await visitor.get(worker, "/api/session")).headers.get("Connection") != "close"
     slow = asyncio.create_task(visitor.get(worker, "/slow?ms=400"))
     await asyncio.sleep(0.1)
@@ -104,8 +99,7 @@ async def test_bounded(
 ) -> None:
     """What takes longer than DRAIN_SECONDS is cut off, said in the log, and the exit status is still 0."""
     (worker,) = start_workers(shared_single.url, DRAIN_SECONDS="1")
-    visitor = new_visitor()
-    await visitor.log_in(worker)
+    visitor = await new_visitor().logged_in(worker)
     slow = asyncio.create_task(visitor.get(worker, "/slow?ms=8000"))
     await asyncio.sleep(0.1)
     began = time.monotonic()

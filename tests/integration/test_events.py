@@ -19,11 +19,10 @@ from app.settings import COOKIE_NAME
 from lab.testbed.monitor import Monitor
 from lab.testbed.servers import Place, RedisServer
 from lab.testbed.workers import ROOT, SECRET, Worker, clean_environment
+from tests.integration.conftest import NewVisitor, StartWorkers
 from tests.integration.listening import SOON_SECONDS, Stream
 from tests.integration.visitor import Visitor
 
-NewVisitor = Callable[[], Visitor]
-StartWorkers = Callable[..., list[Worker]]
 Listen = Callable[[Visitor, Worker], Awaitable[Stream]]
 
 
@@ -36,13 +35,6 @@ async def listen() -> AsyncIterator[Listen]:
             return await streams.enter_async_context(Stream(visitor, worker))
 
         yield listen
-
-
-@pytest.fixture
-async def visitor(workers: list[Worker], new_visitor: NewVisitor) -> Visitor:
-    visitor = new_visitor()
-    await visitor.log_in(workers[0])
-    return visitor
 
 
 async def visit(visitor: Visitor, worker: Worker, op: str) -> int:
@@ -83,8 +75,7 @@ async def test_changes_are_heard_everywhere(
 ) -> None:
     """A visit or a write on one worker is told on streams of both, to that session and no other."""
     here, there = await listen(visitor, workers[0]), await listen(visitor, workers[1])
-    other = new_visitor()
-    await other.log_in(workers[0])
+    other = await new_visitor().logged_in(workers[0])
     foreign = await listen(other, workers[0])
     assert await visit(visitor, workers[1], "a") == 1
     await visitor.put(workers[0], "k", "v")
@@ -113,8 +104,7 @@ async def test_alerts_reach_everybody(
     workers: list[Worker], visitor: Visitor, new_visitor: NewVisitor, listen: Listen
 ) -> None:
     """An alert is answered 202 and reaches every stream of every user on every worker, markup as text."""
-    other = new_visitor()
-    await other.log_in(workers[1])
+    other = await new_visitor().logged_in(workers[1])
     streams = [await listen(who, worker) for who in (visitor, other) for worker in workers]
     text = "<b>at noon</b>\n\nevent: ended\r\ud83d"
     answer = await visitor.post(workers[1], "/api/alerts", content=json.dumps({"text": text}))
@@ -234,8 +224,7 @@ async def test_expiry_is_heard(
     (worker,) = start_workers(
         shared_single.url, SESSION_IDLE_SECONDS="1.5", EVENTS_HEARTBEAT_SECONDS="0.2"
     )
-    visitor = new_visitor()
-    await visitor.log_in(worker)
+    visitor = await new_visitor().logged_in(worker)
     began = time.monotonic()
     stream = await listen(visitor, worker)
     assert await stream.over(1.5 + SOON_SECONDS) == "expired"
@@ -251,8 +240,7 @@ async def test_use_elsewhere_moves_the_end(
     (worker,) = start_workers(
         shared_single.url, SESSION_IDLE_SECONDS="3", EVENTS_HEARTBEAT_SECONDS="0.2"
     )
-    visitor = new_visitor()
-    await visitor.log_in(worker)
+    visitor = await new_visitor().logged_in(worker)
     stream = await listen(visitor, worker)
     await asyncio.sleep(2)
     assert await visitor.knows_me(worker)
@@ -270,8 +258,7 @@ async def test_renewal_goes_on(
         shared_single.url, 2, SESSION_RENEW_SECONDS="1.1", SESSION_RENEW_GRACE_SECONDS="1",
         EVENTS_HEARTBEAT_SECONDS="30",
     )  # fmt: skip
-    visitor = new_visitor()
-    await visitor.log_in(both[0])
+    visitor = await new_visitor().logged_in(both[0])
     streams = [await listen(visitor, worker) for worker in both]
     await asyncio.sleep(1.2)
     renewed = await visitor.get(both[1], "/api/session")
@@ -302,8 +289,7 @@ async def test_without_pubsub_the_heartbeat_notices(
 ) -> None:
     """With pub/sub down a visit and a logout are still noticed at the next heartbeat."""
     both = start_workers(server.url, 2, EVENTS_HEARTBEAT_SECONDS="0.5")
-    visitor = new_visitor()
-    await visitor.log_in(both[0])
+    visitor = await new_visitor().logged_in(both[0])
     stream = await listen(visitor, both[0])
     cut(server)
     await visit(visitor, both[1], "unheard")
@@ -319,8 +305,7 @@ async def test_pubsub_is_what_makes_it_prompt(
 ) -> None:
     """With pub/sub down and no heartbeat near, a logout is not noticed within a second; when the link is back, it is."""
     both = start_workers(server.url, 2, EVENTS_HEARTBEAT_SECONDS="60")
-    visitor = new_visitor()
-    await visitor.log_in(both[0])
+    visitor = await new_visitor().logged_in(both[0])
     stream = await listen(visitor, both[0])
     cut(server)
     await visitor.post(both[1], "/logout")
@@ -335,8 +320,7 @@ async def test_streams_learn_that_others_are_heard_again(
 ) -> None:
     """Streams from before and during an outage of pub/sub say that others' changes arrive late, and later at once."""
     (worker,) = start_workers(server.url, 1)
-    visitor = new_visitor()
-    await visitor.log_in(worker)
+    visitor = await new_visitor().logged_in(worker)
     early = await listen(visitor, worker)
     cut(server)
     await early.until(lambda: len(early.named("hello")) == 2, 3)
@@ -359,8 +343,7 @@ async def test_redis_away(
 ) -> None:
     """Redis away closes no stream and heartbeats go on; when it is back, what happened is noticed."""
     (worker,) = start_workers(server.url, 1, EVENTS_HEARTBEAT_SECONDS="0.2")
-    visitor = new_visitor()
-    await visitor.log_in(worker)
+    visitor = await new_visitor().logged_in(worker)
     stream = await listen(visitor, worker)
     server.stop() if outage == "stopped" else server.freeze()
     before = stream.beats
@@ -382,8 +365,7 @@ async def test_a_drain_sends_browsers_on(
 ) -> None:
     """A worker that drains tells its streams to reconnect, ends them properly, and is gone as fast as without."""
     both = start_workers(shared_single.url, 2)
-    visitor = new_visitor()
-    await visitor.log_in(both[0])
+    visitor = await new_visitor().logged_in(both[0])
     streams = [await listen(visitor, both[0]) for _ in range(5)]
     assert both[0].in_flight() == 0
     both[0].terminate()
@@ -422,8 +404,7 @@ async def test_a_slow_reader_is_dropped(
 ) -> None:
     """Who does not read is cut off once the buffers are full; other streams hear everything meanwhile."""
     (worker,) = start_workers(shared_single.url, 1)
-    visitor = new_visitor()
-    await visitor.log_in(worker)
+    visitor = await new_visitor().logged_in(worker)
     stream = await listen(visitor, worker)
     slow = socket.create_connection(("127.0.0.1", worker.port))
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -515,8 +496,7 @@ async def test_an_idle_stream_costs_a_look(
 ) -> None:
     """Each heartbeat costs one command a session, however many streams it has, and writes nothing."""
     (worker,) = start_workers(shared_single.url, 1, EVENTS_HEARTBEAT_SECONDS="0.5")
-    visitor = new_visitor()
-    await visitor.log_in(worker)
+    visitor = await new_visitor().logged_in(worker)
     streams = [await listen(visitor, worker) for _ in range(3)]
     beats = streams[0].beats
     await streams[0].until(lambda: streams[0].beats == beats + 1)

@@ -9,7 +9,7 @@ import asyncio
 import os
 import random
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,9 +19,9 @@ import pytest
 from app.sessions import RedisSessions, Session, SessionConflict, StoreUnavailable
 from app.sessions.identity import ref_of
 from lab.testbed.servers import Place
+from tests.integration.conftest import Engines
 from tests.integration.loading import keys, load
 
-Engines = Callable[..., list[RedisSessions]]
 SECONDS = float(os.environ.get("SECONDS") or 10) / 2  # for each of two places
 CAP, USERS, BROWSERS, TABS = 3, 6, 2, 3
 LIMITS = {

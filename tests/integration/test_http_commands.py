@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,9 +10,8 @@ import pytest
 from lab.testbed.monitor import Monitor
 from lab.testbed.servers import Place
 from lab.testbed.workers import Worker
+from tests.integration.conftest import NewVisitor
 from tests.integration.visitor import Visitor
-
-NewVisitor = Callable[[], Visitor]
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from http.cookies import SimpleCookie
 
 import httpx
@@ -16,10 +15,8 @@ from app.settings import COOKIE_NAME
 from lab.testbed.monitor import Monitor
 from lab.testbed.servers import Place, RedisServer
 from lab.testbed.workers import SECRET, Worker
+from tests.integration.conftest import NewVisitor, StartWorkers
 from tests.integration.visitor import Visitor, new_cookie
-
-NewVisitor = Callable[[], Visitor]
-StartWorkers = Callable[..., list[Worker]]
 
 RING = {1: "another secret, long enough to be one of a worker's"}
 
@@ -34,13 +31,6 @@ def id_in(cookie: str) -> str:
     session_id = reader._verify(COOKIE_NAME, cookie.strip('"'))
     assert session_id
     return session_id
-
-
-@pytest.fixture
-async def visitor(workers: list[Worker], new_visitor: NewVisitor) -> Visitor:
-    visitor = new_visitor()
-    await visitor.log_in(workers[0])
-    return visitor
 
 
 async def test_flags(workers: list[Worker], new_visitor: NewVisitor) -> None:
@@ -224,8 +214,7 @@ async def test_secrets_rotate(
     """Over a rolling restart that puts a new secret first nobody is logged out; a removed one ends trust."""
     old, new = "the-old-secret-of-this-test" * 2, "the-new-secret-of-this-test" * 2
     workers = start_workers(shared_single.url, 2, SESSION_SECRETS=old, DRAIN_SECONDS="1")
-    early = new_visitor()
-    await early.log_in(workers[0])
+    early = await new_visitor().logged_in(workers[0])
 
     async def restart(worker: Worker, secrets: str) -> None:
         worker.terminate()

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from lab.testbed.servers import Place
 from lab.testbed.workers import Worker
+from tests.integration.conftest import NewVisitor, StartWorkers
 from tests.integration.visitor import Visitor
-
-NewVisitor = Callable[[], Visitor]
-StartWorkers = Callable[..., list[Worker]]
-
-
-@pytest.fixture
-async def visitor(workers: list[Worker], new_visitor: NewVisitor) -> Visitor:
-    visitor = new_visitor()
-    await visitor.log_in(workers[0])
-    return visitor
 
 
 async def test_one_field(workers: list[Worker], visitor: Visitor) -> None:
@@ -54,8 +43,7 @@ async def test_caps(
 ) -> None:
     """More bytes or fields than allowed are 413, a key that is too long 400, all with the old data intact."""
     (worker,) = start_workers(shared_single.url, SESSION_MAX_BYTES="300", SESSION_MAX_FIELDS="2")
-    visitor = new_visitor()
-    await visitor.log_in(worker)
+    visitor = await new_visitor().logged_in(worker)
     await visitor.put(worker, "k", "old")
     await visitor.put(worker, "m", 1)
     refused = [
@@ -139,8 +127,7 @@ async def test_slow_can_be_off(
 ) -> None:
     """With DEMO_ENDPOINTS=0 there is no /slow."""
     (worker,) = start_workers(shared_single.url, DEMO_ENDPOINTS="0")
-    visitor = new_visitor()
-    await visitor.log_in(worker)
+    visitor = await new_visitor().logged_in(worker)
     assert (await visitor.get(worker, "/slow?ms=1")).status_code == 404
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import httpx
 import pytest
 
 from lab.testbed.servers import RedisServer
 from lab.testbed.workers import Worker
+from tests.integration.conftest import NewVisitor, StartWorkers
 from tests.integration.visitor import Visitor
-
-NewVisitor = Callable[[], Visitor]
-StartWorkers = Callable[..., list[Worker]]
 
 PROTECTED = [
     ("GET", "/", None),
@@ -56,8 +53,7 @@ async def test_redis_away(
 ) -> None:
     """Redis stopped or frozen: protected pages say 503 within a second, public ones stay up, and it heals."""
     workers = start_workers(server.url, 2)
-    visitor = new_visitor()
-    await visitor.log_in(workers[0])
+    visitor = await new_visitor().logged_in(workers[0])
     server.stop() if outage == "stopped" else server.freeze()
     try:
         for worker in workers:
@@ -81,8 +77,7 @@ async def test_same_cookie_afterwards(
 ) -> None:
     """The cookie from before an outage works after it, with the data that was saved."""
     workers = start_workers(server.url, 2)
-    visitor = new_visitor()
-    await visitor.log_in(workers[0])
+    visitor = await new_visitor().logged_in(workers[0])
     await visitor.put(workers[0], "k", "kept")
     server.freeze()
     answers = await asyncio.gather(*(visitor.get(worker, "/api/session") for worker in workers))
@@ -97,8 +92,7 @@ async def test_frozen_visits_count_once(
 ) -> None:
     """A visit that got 503 may have happened and says so; repeating its id counts it once in all."""
     workers = start_workers(server.url, 2)
-    visitor = new_visitor()
-    await visitor.log_in(workers[0])
+    visitor = await new_visitor().logged_in(workers[0])
     for n in range(3):
         operation = {"op": f"op-{n}"}
         slow = asyncio.create_task(visitor.get(workers[0], "/slow?ms=400&write=k"))
@@ -119,8 +113,7 @@ async def test_scripts_forgotten(
 ) -> None:
     """Redis restarted empty: everybody is anonymous, nothing fails, and logins work at once."""
     workers = start_workers(server.url, 2)
-    visitor = new_visitor()
-    await visitor.log_in(workers[0])
+    visitor = await new_visitor().logged_in(workers[0])
     server.stop()
     server.start()
     for worker in workers:
@@ -160,8 +153,7 @@ async def test_emptied_and_damaged(
     """Redis emptied, or with rubbish at the session's key: an anonymous visitor, never a 500."""
     (worker,) = start_workers(server.url, 1)
     for damage in ("flushed", "wrong type", "corrupt"):
-        visitor = new_visitor()
-        await visitor.log_in(worker)
+        visitor = await new_visitor().logged_in(worker)
         (key,) = server.admin.scan_iter(match="session:*")
         if damage == "flushed":
             server.admin.flushall()

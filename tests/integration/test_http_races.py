@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
 
 import httpx
 import pytest
 
 from lab.testbed.servers import Place
 from lab.testbed.workers import Worker
+from tests.integration.conftest import NewVisitor, StartWorkers
 from tests.integration.visitor import Visitor, new_cookie
-
-NewVisitor = Callable[[], Visitor]
-StartWorkers = Callable[..., list[Worker]]
 
 
 @pytest.mark.long
 async def test_writers_of_different_keys(workers: list[Worker], new_visitor: NewVisitor) -> None:
     """Twenty parallel writers of different keys through two workers: all twenty present, 50 rounds."""
-    visitor = new_visitor()
-    await visitor.log_in(workers[0])
+    visitor = await new_visitor().logged_in(workers[0])
     for round_ in range(50):
         answers = await asyncio.gather(
             *(visitor.put(workers[n % 2], f"k{n}", round_) for n in range(20))
@@ -37,8 +33,7 @@ async def test_writers_of_different_keys(workers: list[Worker], new_visitor: New
 
 async def test_increments(workers: list[Worker], new_visitor: NewVisitor) -> None:
     """Twenty parallel visits raise the counter by exactly twenty, each told another number."""
-    visitor = new_visitor()
-    await visitor.log_in(workers[0])
+    visitor = await new_visitor().logged_in(workers[0])
     answers = await asyncio.gather(*(_visit(visitor, workers[n % 2]) for n in range(20)))
     assert sorted(answer.json()["visits"] for answer in answers) == list(range(1, 21))
     assert (await visitor.get(workers[1], "/api/session")).json()["visits"] == 20
@@ -46,8 +41,7 @@ async def test_increments(workers: list[Worker], new_visitor: NewVisitor) -> Non
 
 async def test_repeated_operations(workers: list[Worker], new_visitor: NewVisitor) -> None:
     """The same operation sent ten times to both workers at once is counted once and answered alike."""
-    visitor = new_visitor()
-    await visitor.log_in(workers[0])
+    visitor = await new_visitor().logged_in(workers[0])
     for expected in (1, 2, 3):
         operation = uuid.uuid4().hex
         answers = await asyncio.gather(
@@ -58,8 +52,7 @@ async def test_repeated_operations(workers: list[Worker], new_visitor: NewVisito
 
 async def test_additions(workers: list[Worker], new_visitor: NewVisitor) -> None:
     """Of parallel read-modify-writes every acknowledged one is in the sum; a refused one says 409."""
-    visitor = new_visitor()
-    await visitor.log_in(workers[0])
+    visitor = await new_visitor().logged_in(workers[0])
     refused = 0
 
     async def add(worker: Worker) -> None:
@@ -76,8 +69,7 @@ async def test_additions(workers: list[Worker], new_visitor: NewVisitor) -> None
 
 async def test_deletes_stay(workers: list[Worker], new_visitor: NewVisitor) -> None:
     """A deleted key stays deleted although a slow request that had read it writes another afterwards."""
-    visitor = new_visitor()
-    await visitor.log_in(workers[0])
+    visitor = await new_visitor().logged_in(workers[0])
     await visitor.put(workers[0], "cart", [1])
     slow = asyncio.create_task(visitor.get(workers[0], "/slow?ms=200&write=late"))
     await asyncio.sleep(0.1)
@@ -143,8 +135,7 @@ async def test_late_write_after_expiry(
     workers = start_workers(shared_single.url, 2, **settings)
 
     async def round_() -> None:
-        visitor = new_visitor()
-        await visitor.log_in(workers[0])
+        visitor = await new_visitor().logged_in(workers[0])
         late = await visitor.get(workers[0], "/slow?ms=1300&write=late")
         assert late.json()["saved"] is False
         assert not await visitor.knows_me(workers[0])
@@ -160,8 +151,7 @@ async def test_in_use_on_another_worker(
 ) -> None:
     """Requests to one worker keep the session alive for the other, well past the idle timeout."""
     workers = start_workers(shared_single.url, 2, SESSION_IDLE_SECONDS="1")
-    visitor = new_visitor()
-    await visitor.log_in(workers[0])
+    visitor = await new_visitor().logged_in(workers[0])
     for _ in range(5):
         await asyncio.sleep(0.4)
         assert await visitor.knows_me(workers[1])
@@ -176,8 +166,7 @@ async def test_timed_renewal(
     """Ten parallel requests across a renewal: all succeed and get one new id, old writes land, old id dies."""
     settings = {"SESSION_RENEW_SECONDS": "1.2", "SESSION_RENEW_GRACE_SECONDS": "1"}
     workers = start_workers(shared_single.url, 2, **settings)
-    visitor = new_visitor()
-    await visitor.log_in(workers[0])
+    visitor = await new_visitor().logged_in(workers[0])
     slow = asyncio.create_task(visitor.get(workers[1], "/slow?ms=1500&write=slow"))
     await asyncio.sleep(1.25)
     answers = await asyncio.gather(*(visitor.put(workers[n % 2], f"k{n}", n) for n in range(10)))
@@ -198,8 +187,7 @@ async def test_timed_renewal(
 
 async def test_logins_end_everywhere(workers: list[Worker], new_visitor: NewVisitor) -> None:
     """A login over another login gives a new cookie and ends the old session on every worker."""
-    visitor = new_visitor()
-    await visitor.log_in(workers[0])
+    visitor = await new_visitor().logged_in(workers[0])
     old = visitor.cookie
     await visitor.log_in(workers[1])
     assert visitor.cookie != old
@@ -216,8 +204,7 @@ async def test_a_cluster_behind_workers(
     workers = start_workers(shared_cluster.url, 2)
 
     async def one_visitor() -> None:
-        visitor = new_visitor()
-        await visitor.log_in(workers[0])
+        visitor = await new_visitor().logged_in(workers[0])
         await asyncio.gather(*(_visit(visitor, workers[n % 2]) for n in range(10)))
         assert (await visitor.get(workers[1], "/api/session")).json()["visits"] == 10
         assert (await visitor.post(workers[1], "/logout")).status_code == 302

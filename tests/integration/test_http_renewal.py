@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import httpx
@@ -11,10 +11,9 @@ import pytest
 
 from lab.testbed.servers import Place, RedisServer
 from lab.testbed.workers import Worker
+from tests.integration.conftest import NewVisitor, StartWorkers
 from tests.integration.visitor import Visitor, new_cookie
 
-NewVisitor = Callable[[], Visitor]
-StartWorkers = Callable[..., list[Worker]]
 OFTEN = {"SESSION_RENEW_SECONDS": "1.2", "SESSION_RENEW_GRACE_SECONDS": "1"}
 DUE, OVER = 1.25, 1.15  # seconds after which an id is due, and the grace is over
 
@@ -36,8 +35,7 @@ def both(shared_single: Place, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture
 async def visitor(both: list[Worker], new_visitor: NewVisitor) -> Visitor:
     """A visitor whose id is due."""
-    visitor = new_visitor()
-    await visitor.log_in(both[0])
+    visitor = await new_visitor().logged_in(both[0])
     await asyncio.sleep(DUE)
     return visitor
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
 
 import pytest
 
 from app.sessions import RedisSessions
 from app.sessions.identity import new_id
 from lab.testbed.servers import Place
+from tests.integration.conftest import Engines
 from tests.integration.loading import everything, keys, load
-
-Engines = Callable[..., list[RedisSessions]]
 
 
 async def test_new_id_at_login(store: RedisSessions) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from app.sessions import RedisSessions
 from app.sessions.identity import user_key
 from lab.testbed.servers import Place, wait_until
+from tests.integration.conftest import Engines
 from tests.integration.loading import key_of, keys, load
-
-Engines = Callable[..., list[RedisSessions]]
 
 
 async def test_listed(engines: Engines) -> None:

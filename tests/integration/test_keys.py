@@ -10,10 +10,9 @@ from app.sessions import RedisSessions
 from deploy.paths import ROOT
 from lab.testbed.servers import RedisServer
 from lab.testbed.workers import Worker
+from tests.integration.conftest import NewVisitor, StartWorkers
 from tests.integration.visitor import Visitor, new_cookie
 
-NewVisitor = Callable[[], Visitor]
-StartWorkers = Callable[..., list[Worker]]
 PAGE = (ROOT / "docs/architecture.md").read_text()
 KEYS = PAGE.split("\n## Keys in Redis\n", 1)[1].split("\n## ", 1)[0]
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
 from app.sessions import RedisSessions
 from lab.testbed.servers import Place
+from tests.integration.conftest import Engines
 from tests.integration.loading import key_of, keys, load
-
-Engines = Callable[..., list[RedisSessions]]
 
 
 def ttl(place: Place, session_id: str) -> float:

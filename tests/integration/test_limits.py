@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from app.sessions import BadKey, Limits, NotPlainJson, RedisSessions, SessionTooLarge
+from tests.integration.conftest import Engines
 from tests.integration.loading import load
 
-Engines = Callable[..., list[RedisSessions]]
 OLD = {"text": "old", "nested": {"a": [1]}}
 
 

@@ -10,9 +10,9 @@ import pytest
 from app.sessions import RedisSessions, Session
 from lab.testbed.servers import Place
 from tests.integration import races
+from tests.integration.conftest import Engines
 from tests.integration.loading import key_of, keys, load
 
-Engines = Callable[..., list[RedisSessions]]
 End = Callable[[RedisSessions, str, Place], Awaitable[object]]
 
 

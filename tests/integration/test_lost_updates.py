@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,9 +11,8 @@ from app.sessions import NotAnInteger, RedisSessions, Session, SessionConflict
 from lab.testbed.monitor import Monitor
 from lab.testbed.servers import Place
 from tests.integration import races
+from tests.integration.conftest import Engines
 from tests.integration.loading import key_of, keys, load
-
-Engines = Callable[..., list[RedisSessions]]
 
 
 async def test_parallel_writers_of_different_keys(engines: Engines) -> None:

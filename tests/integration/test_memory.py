@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,10 +12,7 @@ import pytest
 from app.settings import COOKIE_NAME
 from lab.testbed.servers import Place, wait_until
 from lab.testbed.workers import ROOT, Worker
-from tests.integration.visitor import Visitor
-
-NewVisitor = Callable[[], Visitor]
-StartWorkers = Callable[..., list[Worker]]
+from tests.integration.conftest import NewVisitor, StartWorkers
 
 SESSIONS = 60
 STREAMS_A_SESSION = 20

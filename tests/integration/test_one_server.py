@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,10 @@ import pytest
 from app.sessions import Pipeline, RedisSessions, StoreUnavailable, Subscription
 from lab.testbed.hop import LossyHop
 from lab.testbed.servers import RedisServer, running
+from tests.integration.conftest import MakeEngine
 from tests.integration.loading import load
 
 LIMIT = 0.5
-
-MakeEngine = Callable[..., RedisSessions]
 
 
 async def refused(call: object) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,9 +13,9 @@ from app.sessions import RedisSessions
 from app.sessions.identity import user_key
 from lab.testbed.monitor import Command, Monitor
 from lab.testbed.servers import Place
+from tests.integration.conftest import Engines
 from tests.integration.loading import load
 
-Engines = Callable[..., list[RedisSessions]]
 # Commands inside the scripts whose first argument is no key.
 WITHOUT_KEY = {"TIME"}
 

@@ -16,12 +16,11 @@ from app.sessions.identity import session_key, tag_of
 from lab.testbed.hop import LossyHop
 from lab.testbed.monitor import Monitor
 from lab.testbed.servers import ClusterOfThree, Place, RedisServer, free_port, running
+from tests.integration.conftest import MakeEngine
 from tests.integration.loading import load
 
 LIMIT = 0.4  # seconds that the engines here wait
 SLACK = 0.4  # what a busy machine may add
-
-MakeEngine = Callable[..., RedisSessions]
 
 
 @pytest.fixture(scope="module")

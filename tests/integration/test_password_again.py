@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from http.cookies import SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,11 +14,10 @@ from app.sessions.identity import digest_of, session_key, tag_of
 from app.settings import COOKIE_NAME
 from lab.testbed.servers import Place
 from lab.testbed.workers import Worker
+from tests.integration.conftest import NewVisitor, StartWorkers
 from tests.integration.test_http_cookies import id_in
 from tests.integration.visitor import Visitor, new_cookie
 
-NewVisitor = Callable[[], Visitor]
-StartWorkers = Callable[..., list[Worker]]
 BREAK_IN = "tests.integration.login_time_in_data"
 
 
@@ -34,8 +32,7 @@ def logged_in_before(place: Place, visitor: Visitor, seconds: float) -> None:
 @pytest.fixture
 async def visitor(workers: list[Worker], new_visitor: NewVisitor, shared_single: Place) -> Visitor:
     """Somebody whose login is longer ago than the password holds."""
-    visitor = new_visitor()
-    await visitor.log_in(workers[0])
+    visitor = await new_visitor().logged_in(workers[0])
     logged_in_before(shared_single, visitor, PASSWORD_WITHIN_SECONDS + 1)
     return visitor
 
@@ -56,8 +53,7 @@ async def test_not_asked_lately(
     workers: list[Worker], new_visitor: NewVisitor, shared_single: Place
 ) -> None:
     """Until ten minutes after the login the list is shown and sessions end, as a page and as JSON."""
-    visitor = new_visitor()
-    await visitor.log_in(workers[0])
+    visitor = await new_visitor().logged_in(workers[0])
     logged_in_before(shared_single, visitor, PASSWORD_WITHIN_SECONDS - 30)
     for path in ("/devices", "/api/devices"):
         assert (await visitor.get(workers[1], path)).status_code == 200
@@ -69,8 +65,7 @@ async def test_asked_later(
     workers: list[Worker], visitor: Visitor, new_visitor: NewVisitor
 ) -> None:
     """After that each of these asks for the password first, and nothing ends; the session is good all the same."""
-    other = new_visitor()
-    await other.log_in(workers[0], visitor.user)
+    other = await new_visitor().logged_in(workers[0], visitor.user)
     (ref,) = [
         device["ref"]
         for device in (await other.get(workers[0], "/api/devices")).json()["devices"]
@@ -126,8 +121,7 @@ async def test_wrong_passwords_are_slowed_down(
 ) -> None:
     """Wrong ones count as at any login: after the free ones even the right one has to wait."""
     (worker,) = start_workers(shared_single.url, LOGIN_TRIES="2")
-    visitor = new_visitor()
-    await visitor.log_in(worker)
+    visitor = await new_visitor().logged_in(worker)
     given = ["wrong", "wrong", "demo"]
     answers = [await visitor.post(worker, "/login", data=again(visitor, one)) for one in given]
     assert [answer.status_code for answer in answers] == [401, 401, 429]
@@ -181,8 +175,7 @@ async def test_a_mark_in_the_data_lets_everybody_in(
 ) -> None:
     """A worker that kept the mark in the session's data would be deceived by the same requests."""
     (worker,) = start_workers(shared_single.url, module=BREAK_IN)
-    visitor = new_visitor()
-    await visitor.log_in(worker)
+    visitor = await new_visitor().logged_in(worker)
     logged_in_before(shared_single, visitor, PASSWORD_WITHIN_SECONDS + 1)
     assert asked_for(await visitor.get(worker, "/devices")) == "/devices"
     assert (await pretend(worker, visitor)).status_code == 200

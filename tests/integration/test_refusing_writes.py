@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from app.sessions import RedisSessions, StoreUnavailable
+from app.sessions import StoreUnavailable
 from lab.testbed.servers import RedisServer, wait_until
+from tests.integration.conftest import MakeEngine
 from tests.integration.loading import key_of, load
 
-MakeEngine = Callable[..., RedisSessions]
 Refuse = Callable[[RedisServer, Path], object]
 
 

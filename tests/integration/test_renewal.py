@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from app.sessions import RedisSessions
 from app.sessions.identity import successor_of
 from lab.testbed.servers import Place
+from tests.integration.conftest import Engines
 from tests.integration.loading import everything, key_of, keys, load
 
-Engines = Callable[..., list[RedisSessions]]
 SOON = {"renew_seconds": 0.05, "renew_grace_seconds": 0.03, "touch_seconds": 0.0}
 DUE, OVER = 0.06, 0.05  # seconds after which an id is due, and the grace is over
 

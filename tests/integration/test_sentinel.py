@@ -290,8 +290,7 @@ async def test_streams_stay_open(
 ) -> None:
     """An event stream outlives a failover: it says that others are not heard, then that they are, and a logout ends it."""
     (worker,) = await asyncio.to_thread(start_workers, replicated.url)
-    visitor = new_visitor()
-    await visitor.log_in(worker)
+    visitor = await new_visitor().logged_in(worker)
     async with Stream(visitor, worker) as stream:
         replicated.fail_over()
         await stream.until(lambda: len(stream.named("hello")) == 3, 15)

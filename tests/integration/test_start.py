@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lab.testbed.servers import RedisServer, free_port
-from lab.testbed.workers import SECRET, Worker, clean_environment
-from tests.integration.visitor import Visitor
-
-NewVisitor = Callable[[], Visitor]
-StartWorkers = Callable[..., list[Worker]]
+from lab.testbed.workers import SECRET, clean_environment
+from tests.integration.conftest import NewVisitor, StartWorkers
 
 
 def start(
@@ -108,8 +104,7 @@ async def test_one_demo_secret(
     assert secret.name == "session-secret"
     assert secret.stat().st_mode & 0o777 == 0o600
     assert len(secret.read_text().strip()) >= 32
-    visitor = new_visitor()
-    await visitor.log_in(workers[0])
+    visitor = await new_visitor().logged_in(workers[0])
     for worker in workers:
         assert await visitor.knows_me(worker)
         assert secret.read_text().strip() not in worker.log

@@ -17,6 +17,7 @@ from app.sessions import Pipeline, RedisSessions, Session
 from app.throttle import Attempt, Rules, Throttle
 from lab.testbed.servers import Place
 from lab.testbed.workers import Worker
+from tests.integration.conftest import StartWorkers
 from tests.integration.visitor import Visitor
 
 FREE = 3
@@ -24,7 +25,6 @@ FIRST, LONGEST = 10.0, 80.0  # seconds: nobody waits here, and a slow machine ch
 SLOW = 5.0  # how much of a wait may have passed before it is looked at
 HOME, AWAY = "192.0.2.7", "198.51.100.9"
 
-StartWorkers = Callable[..., list[Worker]]
 MakeThrottle = Callable[..., Throttle]
 
 

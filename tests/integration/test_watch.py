@@ -11,9 +11,9 @@ import pytest
 
 from app.sessions import Notices, Pipeline, RedisSessions, Subscription, Watch
 from lab.testbed.servers import ClusterOfThree, Place, running
+from tests.integration.conftest import Engines
 from tests.integration.loading import load
 
-Engines = Callable[..., list[RedisSessions]]
 MakeNotices = Callable[..., Notices]
 
 

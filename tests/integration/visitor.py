@@ -48,6 +48,11 @@ class Visitor:
         assert self.cookie
         return answer
 
+    async def logged_in(self, worker: Worker, user: str = "") -> Visitor:
+        """The same visitor, once it has logged in."""
+        await self.log_in(worker, user)
+        return self
+
     async def put(self, worker: Worker, key: str, value: Any) -> httpx.Response:
         return await self.ask(worker, "PUT", f"/api/data/{key}", json=value)
 

@@ -29,6 +29,20 @@ def settings_of(stack: Scratch) -> dict[str, str]:
     }
 
 
+def run_module(*command: str, typed: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+    """`python -m COMMAND`, to its end, with these settings and nothing of where another stack may be."""
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env={**os.environ, "ENV_FILE": "", "HOST": "", **settings},
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
 def begin(stack: Scratch, *words: str) -> subprocess.Popen[str]:
     """`python -m deploy WORDS`, what it says readable from its stdout."""
     return subprocess.Popen(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 from deploy.native.leftovers import session_members
@@ -50,11 +48,3 @@ def boot_of(port: int) -> str | None:
 def is_listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def wait_until(fact: Callable[[], bool], *, seconds: float, what: str) -> None:
-    """Return as soon as `fact` holds; fails the test with `what` when it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.02)

@@ -29,9 +29,11 @@ from deploy.free_port import free_ports
 from deploy.native.rotate import MOST_BYTES
 from deploy.native.scratch import end_run, scratch_settings, start_run, wait_for_start
 from deploy.paths import ROOT
+from lab.testbed.servers import wait_until
 from tests.conftest import UPSTREAM, StartStack
-from tests.stack.operating import operate
-from tests.stack.processes import members, supervisord_pid, wait_until
+from tests.stack.operating import operate, run_module
+from tests.stack.processes import members, supervisord_pid
+from tests.stack.test_makefile import make
 
 pytestmark = pytest.mark.native
 # All at once: as CI systems name checkouts, comments of supervisord's files, quotes, other letters, braces.
@@ -64,11 +66,8 @@ def test_temporary_folder(start_stack: StartStack, tmp_path: Path) -> None:
     (tmp_path / "%2F #t").mkdir()
     long = tmp_path / ("d" * 120)
     stack = start_stack(TMPDIR=str(tmp_path / "%2F #t"), STACK_DIR=str(long))
-    environ = {**os.environ, **stack.settings, "STACK": "native", "STACK_DIR": str(long)}
-    status = subprocess.run(
-        [sys.executable, "-m", "deploy", "status"], cwd=ROOT, env=environ, check=False
-    )
-    assert status.returncode == 0
+    environ = {**stack.settings, "STACK": "native", "STACK_DIR": str(long)}
+    assert run_module("deploy", "status", **environ).returncode == 0
 
 
 def test_terminal_with_few_characters(start_stack: StartStack) -> None:
@@ -127,24 +126,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(folder: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    own = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"}
-    environ = {name: value for name, value in os.environ.items() if name not in own}
-    return subprocess.run(
-        ["make", "--no-print-directory", *words],
-        cwd=folder,
-        env={**environ, **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("command", ["help", "clean"])
 @pytest.mark.parametrize("dead", ["gone", "another version"])
 def test_dead_venv(folder: Path, command: str, dead: str) -> None:
     """A .venv whose Python is gone or another version is said to be made anew, and every target works."""
-    assert "made anew" not in make(folder, "help").stdout  # it works still
+    assert "made anew" not in make("help", folder=folder).stdout  # it works still
 
     python = folder / ".venv/bin/python"
     (lib,) = (folder / ".venv/lib").glob("python*")
@@ -152,7 +138,7 @@ def test_dead_venv(folder: Path, command: str, dead: str) -> None:
     if dead == "gone":
         python.unlink()
         python.symlink_to("/no/such/python")
-    done = make(folder, command)
+    done = make(command, folder=folder)
 
     assert done.returncode == 0, done.stderr
     assert ".venv is made anew" in done.stdout
@@ -164,7 +150,7 @@ def test_venv_elsewhere(folder: Path) -> None:
     other = folder / "other"
     venv.create(other, symlinks=True)
     for command in ("help", "clean"):
-        refused = make(folder, command, VENV=str(other))
+        refused = make(command, folder=folder, VENV=str(other))
         assert refused.returncode == 2
         assert (
             f"VENV={other} was not made here: name a folder that is not there yet" in refused.stderr
@@ -172,7 +158,7 @@ def test_venv_elsewhere(folder: Path) -> None:
 
     (other / "made-by-make").touch()
     (other / "bin/python").unlink()  # there is no `python -m deploy stop` here
-    assert make(folder, "clean", VENV=str(other)).returncode == 0
+    assert make("clean", folder=folder, VENV=str(other)).returncode == 0
     assert not other.exists()
 
 
@@ -185,7 +171,9 @@ def test_settings_of_pip_and_python(folder: Path) -> None:
         "PIP_PREFIX": "/no",
     }
     python = {"PYTHONSAFEPATH": "1", "PYTHONHOME": "/no"}
-    seen = make(folder, "--eval=show: ; @env", "show", PYTHON="true", **shell, **python).stdout
+    seen = make(
+        "--eval=show: ; @env", "show", folder=folder, PYTHON="true", **shell, **python
+    ).stdout
 
     lines = {line for line in seen.splitlines() if line.partition("=")[0] in shell | python}
     assert lines == {"PIP_USER=0", "PIP_REQUIRE_VIRTUALENV=0"}
@@ -199,7 +187,7 @@ def test_progress_of_an_install(folder: Path) -> None:
     python = folder / "slow"
     python.write_text("#!/bin/sh\ncase $* in *install*) sleep 6;; esac\n")
     python.chmod(0o755)
-    done = make(folder, ".venv/loadtest", PYTHON=str(python))
+    done = make(".venv/loadtest", folder=folder, PYTHON=str(python))
 
     assert done.returncode == 0, done.stderr
     assert "installing what the load test needs" in done.stdout
@@ -209,7 +197,7 @@ def test_progress_of_an_install(folder: Path) -> None:
 
 def test_mistyped_target(folder: Path) -> None:
     """`make stauts` is answered with the target that was meant; one that is like none, with where they are listed."""
-    near, far = make(folder, "stauts"), make(folder, "nonsense")
+    near, far = make("stauts", folder=folder), make("nonsense", folder=folder)
 
     assert near.returncode == far.returncode == 2
     assert "there is no target 'stauts'; did you mean 'status'?" in near.stderr

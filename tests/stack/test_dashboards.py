@@ -17,9 +17,9 @@ from deploy.free_port import free_ports
 from deploy.paths import ROOT
 from deploy.watch.prometheus import FILES, Prometheus
 from lab.dashboards import draw_dashboards
+from lab.testbed.servers import wait_until
 from tests.conftest import StartStack
 from tests.stack.operating import done, settings_of
-from tests.stack.processes import wait_until
 from tests.stack.visitor import new_visitor
 
 pytestmark = [pytest.mark.native, pytest.mark.long]

@@ -15,6 +15,7 @@ import pytest
 
 from deploy.native.scratch import Scratch
 from deploy.supervisor.daemon import Supervisord
+from lab.testbed.servers import wait_until
 from tests.conftest import StartStack
 from tests.stack.conftest import ChangedNginx
 from tests.stack.processes import (
@@ -23,7 +24,6 @@ from tests.stack.processes import (
     pid_listening,
     supervisord_of,
     supervisord_pid,
-    wait_until,
 )
 from tests.stack.visitor import Visitor, new_visitor
 

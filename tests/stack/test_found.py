@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,35 +16,20 @@ from deploy.free_port import free_ports
 from deploy.lock import held
 from deploy.native.scratch import Scratch
 from deploy.operations.find import find_stack
-from deploy.paths import ROOT
 from lab.operations.ours import OursNative
 from lab.operations.prove import our_native
 from tests.conftest import StartStack
-from tests.stack.operating import settings_of
+from tests.stack.operating import run_module, settings_of
 
 pytestmark = pytest.mark.native
 FACTS = ("HOST", "WORKERS", "WEIGHTS", "POLICY")
 SCRIPT = f"import os; print(*map(os.environ.get, {FACTS}))"
 
 
-def run(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """`python -m COMMAND`, to its end, with nothing but `settings` of where the stack may be."""
-    return subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=ROOT,
-        env={**os.environ, "ENV_FILE": "", "HOST": "", **settings},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-
-
 def found(stack: Scratch, **settings: str) -> str:
     """What `with-stack` tells a command, for somebody who knows the folder of `stack` alone."""
     own = {"STACK": "native", "STACK_DIR": str(stack.state)} | settings
-    done = run("deploy", "with-stack", "--", sys.executable, "-c", SCRIPT, **own)
+    done = run_module("deploy", "with-stack", "--", sys.executable, "-c", SCRIPT, **own)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]
 
@@ -87,7 +70,7 @@ def test_as_it_is_served(start_stack: StartStack) -> None:
     stack = start_stack()
     text = stack.upstream_conf.read_text()
     stack.upstream_conf.write_text(text.replace(f"app:{stack.worker_ports[0]}", "192.0.2.1:9000"))
-    assert run("deploy", "status", **settings_of(stack)).returncode == 0
+    assert run_module("deploy", "status", **settings_of(stack)).returncode == 0
 
     assert found(stack) == f"{stack.url} 4 1,1,1,1 round_robin"
 
@@ -96,7 +79,7 @@ def test_another_site_is_not_meant(tmp_path: Path) -> None:
     """Where no stack of this folder runs, one is started, though another site answers at HTTP_PORT."""
     with other_site() as port:
         settings = {"STACK_DIR": str(tmp_path / "none"), "HTTP_PORT": str(port), "STACK": "native"}
-        done = run("deploy", "with-stack", "--", sys.executable, "-c", SCRIPT, **settings)
+        done = run_module("deploy", "with-stack", "--", sys.executable, "-c", SCRIPT, **settings)
 
     assert "no stack of this folder is running: starting one for this" in done.stdout, done.stderr
     assert not done.stdout.splitlines()[-1].startswith(f"http://127.0.0.1:{port} ")
@@ -106,7 +89,7 @@ def test_starting_is_not_running(tmp_path: Path) -> None:
     """While `make run` has only begun, no second stack is started: it says to try again."""
     with held(tmp_path / "run.pid"):
         settings = {"STACK_DIR": str(tmp_path), "STACK": "native"}
-        done = run("deploy", "with-stack", "--", "true", **settings)
+        done = run_module("deploy", "with-stack", "--", "true", **settings)
 
     assert done.returncode == 1
     assert "only just starting or stopping: try again in a moment" in done.stderr
@@ -116,7 +99,7 @@ def test_unnamed_workers(start_stack: StartStack) -> None:
     """With SERVED_BY=0 the load test says that it needs the names, instead of starting another stack."""
     stack = start_stack(SERVED_BY="0")
     command = ("deploy", "with-stack", "--", sys.executable, "-m", "loadtest")
-    done = run(*command, **settings_of(stack))
+    done = run_module(*command, **settings_of(stack))
 
     assert done.returncode == 14
     assert "SERVED_BY=1" in done.stdout
@@ -145,7 +128,7 @@ def test_names_of_the_certificate(start_stack: StartStack, tmp_path: Path) -> No
 def test_already_running(stack: Scratch) -> None:
     """A second run names the address of the first, not the one it was to have itself."""
     (port,) = free_ports(1)
-    done = run("deploy", "run", **{**settings_of(stack), "HTTP_PORT": str(port)})
+    done = run_module("deploy", "run", **{**settings_of(stack), "HTTP_PORT": str(port)})
 
     assert done.returncode == 1
     assert f"already running at {stack.url} (" in done.stderr
@@ -162,4 +145,4 @@ def test_proof_operations(stack: Scratch) -> None:
 
     assert site.url == stack.url
     assert stack.upstream_conf.read_bytes() == before
-    assert "out of rotation" not in run("deploy", "status", **environ).stdout
+    assert "out of rotation" not in run_module("deploy", "status", **environ).stdout

@@ -16,10 +16,10 @@ import pytest
 from app.settings import COOKIE_NAME
 from deploy.certificate import make_pair
 from deploy.native.scratch import Scratch, scratch_stack
+from lab.testbed.servers import wait_until
 from tests.conftest import UPSTREAM, StartStack
 from tests.stack.conftest import ChangedNginx
 from tests.stack.operating import done
-from tests.stack.processes import wait_until
 from tests.stack.tls import handshake, trusting
 from tests.stack.visitor import Visitor, new_visitor
 

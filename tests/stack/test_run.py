@@ -17,28 +17,16 @@ import pytest
 
 from deploy.native.scratch import Scratch, scratch_settings
 from deploy.paths import ROOT
+from lab.testbed.servers import wait_until
 from tests.conftest import UPSTREAM, StartStack
-from tests.stack.processes import is_listening, members, supervisord_pid, wait_until
+from tests.stack.operating import run_module
+from tests.stack.processes import is_listening, members, supervisord_pid
 from tests.stack.test_login_limit import try_passwords
 from tests.stack.tls import trusting
 from tests.stack.visitor import new_visitor
 
 pytestmark = pytest.mark.native
 GONE_SECONDS = 20.0
-
-
-def deploy(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """`python -m deploy`, to its end, with these settings and nothing of this machine's own."""
-    return subprocess.run(
-        [sys.executable, "-m", "deploy", *words],
-        cwd=ROOT,
-        env={**os.environ, "ENV_FILE": "", **settings},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -49,7 +37,7 @@ def settings(tmp_path: Path) -> dict[str, str]:
 
 def refusal(**settings: str) -> str:
     """The one line with which `run` refuses to start."""
-    result = deploy("run", **settings)
+    result = run_module("deploy", "run", **settings)
     assert result.returncode == 1
     assert result.stdout == ""
     assert result.stderr.startswith("error: ")
@@ -138,7 +126,7 @@ def test_address_of_another_machine(settings: dict[str, str]) -> None:
 
 def test_wrong_setting_of_the_app(settings: dict[str, str]) -> None:
     """A setting only the workers read ends the start at once, with the worker's own message."""
-    result = deploy("run", **settings, SESSION_IDLE_SECONDS="abc")
+    result = run_module("deploy", "run", **settings, SESSION_IDLE_SECONDS="abc")
 
     assert result.returncode == 1
     assert "SESSION_IDLE_SECONDS=abc is not a number" in result.stderr
@@ -151,7 +139,7 @@ def test_nginx_names_the_original(settings: dict[str, str]) -> None:
     text = path.read_text()
     line = text[: text.index("keepalive 128;")].count("\n") + 1
     path.write_text(text.replace("keepalive 128;", "keepalive many;"))
-    result = deploy("run", **settings)
+    result = run_module("deploy", "run", **settings)
 
     assert result.returncode == 1
     assert 'invalid value "many"' in result.stderr
@@ -205,7 +193,7 @@ def kill_both_and_stop(stack: Scratch, leader: int) -> None:
     stack.process.kill()
     os.kill(leader, signal.SIGKILL)
     folder, upstream = str(stack.folder / "state"), str(stack.folder / "upstream.conf")
-    result = deploy("stop", STACK_DIR=folder, UPSTREAM_CONF=upstream)
+    result = run_module("deploy", "stop", STACK_DIR=folder, UPSTREAM_CONF=upstream)
     assert result.stdout == "stopped\n"
 
 
@@ -231,7 +219,9 @@ def test_stop_from_elsewhere(start_stack: StartStack) -> None:
     stack = start_stack()
     leader = supervisord_pid(stack)
     folder, upstream = str(stack.folder / "state"), str(stack.folder / "upstream.conf")
-    results = [deploy("stop", STACK_DIR=folder, UPSTREAM_CONF=upstream) for _ in range(2)]
+    results = [
+        run_module("deploy", "stop", STACK_DIR=folder, UPSTREAM_CONF=upstream) for _ in range(2)
+    ]
 
     assert [result.stdout for result in results] == ["stopped\n", "nothing is running\n"]
     assert stack.process.wait(GONE_SECONDS) == 0
@@ -287,10 +277,8 @@ def test_every_address(start_stack: StartStack) -> None:
 def test_given_user(start_stack: StartStack, tmp_path: Path) -> None:
     """An account made with `user` logs in, in production too, where the demo password does not."""
     users = tmp_path / "users"
-    command = [sys.executable, "-m", "deploy", "user", "ann"]
-    own = {"ENV_FILE": "", "USERS_FILE": str(users), "STACK_DIR": str(tmp_path / "state")}
-    environ = {**os.environ, **own}
-    subprocess.run(command, cwd=ROOT, env=environ, input="a good password\n", text=True, check=True)
+    own = {"USERS_FILE": str(users), "STACK_DIR": str(tmp_path / "state")}
+    assert run_module("deploy", "user", "ann", typed="a good password\n", **own).returncode == 0
     stack = start_stack(
         APP_ENV="production", USERS_FILE=str(users), SESSION_SECRETS="s" * 32, DEMO_ENDPOINTS=""
     )
@@ -306,7 +294,7 @@ def test_with_stack(stack: Scratch) -> None:
     """`with-stack` runs a command against the stack at HOST, tells it what to expect, returns its code."""
     names = ("HOST", "WORKERS", "WEIGHTS", "POLICY")
     script = f"import os; print(*map(os.environ.get, {names})); exit(7)"
-    result = deploy("with-stack", "--", sys.executable, "-c", script, HOST=stack.url)
+    result = run_module("deploy", "with-stack", "--", sys.executable, "-c", script, HOST=stack.url)
 
     assert result.stdout.splitlines()[-1] == f"{stack.url} 4 1,1,1,1 round_robin"
     assert result.returncode == 7
@@ -319,7 +307,7 @@ def test_with_stack_starts_one(settings: dict[str, str]) -> None:
         "print(u.urlopen(os.environ['HOST'] + '/login', form).status)"
     )
     environ = {**settings, "HOST": "", "DEMO_PASSWORD": "a word of mine"}
-    result = deploy("with-stack", "--", sys.executable, "-c", script, **environ)
+    result = run_module("deploy", "with-stack", "--", sys.executable, "-c", script, **environ)
 
     assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "200")
 
@@ -361,7 +349,7 @@ def test_with_stack_waits_for_its_command(stack: Scratch, everybody: bool) -> No
 
 def test_with_stack_needs_the_given_one() -> None:
     """A HOST at which nothing answers is an error: silence must not start another stack instead."""
-    result = deploy("with-stack", "--", "true", HOST="http://127.0.0.1:9")
+    result = run_module("deploy", "with-stack", "--", "true", HOST="http://127.0.0.1:9")
 
     assert result.returncode == 1
     assert "no stack answers at HOST=http://127.0.0.1:9" in result.stderr

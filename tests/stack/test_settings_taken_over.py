@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from deploy.native.scratch import Scratch, scratch_settings
-from deploy.paths import ROOT
 from tests.conftest import UPSTREAM, StartStack
-from tests.stack.operating import done, operate
+from tests.stack.operating import done, operate, run_module
 from tests.stack.visitor import Visitor, new_visitor
 
 pytestmark = pytest.mark.native
@@ -102,15 +98,7 @@ def test_production_names_all_that_is_missing(tmp_path: Path) -> None:
     logs.mkdir(parents=True)
     (logs / "worker-8001.log").write_text("an old line\n")
     given = {"APP_ENV": "production", "DEMO_PASSWORD": "demo", "DEMO_ENDPOINTS": "1"}
-    run = subprocess.run(
-        [sys.executable, "-m", "deploy", "run"],
-        cwd=ROOT,
-        env={**os.environ, **own, **given},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    run = run_module("deploy", "run", **(own | given))
     assert run.returncode == 1
     for name in ("SESSION_SECRETS is not set", "DEMO_PASSWORD is set", "DEMO_ENDPOINTS is on"):
         assert name in run.stderr
@@ -138,13 +126,5 @@ def log_in(visitor: Visitor, password: str) -> int:
 
 def add(stack: Scratch, password: str) -> str:
     """What `make user NAME=ann` says."""
-    own = {"ENV_FILE": "", "STACK": "native", "STACK_DIR": str(stack.state)}
-    return subprocess.run(
-        [sys.executable, "-m", "deploy", "user", "ann"],
-        cwd=ROOT,
-        env={**os.environ, **own},
-        input=f"{password}\n",
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    own = {"STACK": "native", "STACK_DIR": str(stack.state)}
+    return run_module("deploy", "user", "ann", typed=f"{password}\n", **own).stdout

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.supervisor.daemon import Supervisord
-from tests.stack.processes import wait_until
+from lab.testbed.servers import wait_until
 
 NAME = "sleeper"
 PROGRAM = f"""[program:{NAME}]

@@ -14,15 +14,10 @@ import httpx
 import pytest
 
 from deploy.native.scratch import Scratch, scratch_stack
+from lab.testbed.servers import wait_until
 from tests.conftest import UPSTREAM, StartStack
 from tests.stack.operating import done
-from tests.stack.processes import (
-    boot_of,
-    pid_listening,
-    supervisord_of,
-    supervisord_pid,
-    wait_until,
-)
+from tests.stack.processes import boot_of, pid_listening, supervisord_of, supervisord_pid
 from tests.stack.visitor import Visitor, new_visitor
 
 pytestmark = pytest.mark.native
