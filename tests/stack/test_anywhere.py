@@ -235,6 +235,7 @@ def test_folder_deleted_while_it_runs(start_stack: StartStack) -> None:
     assert members(stack, leader) == []
 
 
+@pytest.mark.long
 def test_supervisord_is_stopped(start_stack: StartStack) -> None:
     """A supervisord that is stopped takes nobody else along: pages are served, commands name the remedy."""
     stack = start_stack()

@@ -75,6 +75,7 @@ def test_as_it_is_served(start_stack: StartStack) -> None:
     assert found(stack) == f"{stack.url} 4 1,1,1,1 round_robin"
 
 
+@pytest.mark.long
 def test_another_site_is_not_meant(tmp_path: Path) -> None:
     """Where no stack of this folder runs, one is started, though another site answers at HTTP_PORT."""
     with other_site() as port:
@@ -113,6 +114,7 @@ def test_https_only(start_stack: StartStack) -> None:
     assert found(stack).startswith(f"{stack.https_url} ")
 
 
+@pytest.mark.long
 def test_names_of_the_certificate(start_stack: StartStack, tmp_path: Path) -> None:
     """With a certificate for another name, the address that is printed has this name."""
     pair = make_pair(["*.shop.example", "shop.example"])

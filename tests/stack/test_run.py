@@ -300,6 +300,7 @@ def test_with_stack(stack: Scratch) -> None:
     assert result.returncode == 7
 
 
+@pytest.mark.long
 def test_with_stack_starts_one(settings: dict[str, str]) -> None:
     """Where none runs, `with-stack` starts a stack with the login given, and ends it afterwards."""
     script = (

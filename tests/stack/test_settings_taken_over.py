@@ -106,6 +106,7 @@ def test_production_names_all_that_is_missing(tmp_path: Path) -> None:
     assert "an old line" not in run.stderr
 
 
+@pytest.mark.long
 def test_account_holds_at_once(start_stack: StartStack) -> None:
     """An account made while the stack runs can log in on every worker, and a new password replaces the old."""
     stack = start_stack()
