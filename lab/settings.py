@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from deploy.read_number import read_number
+from deploy.refused import Refused
+
 
 class WrongSetting(ValueError):
     """A setting that cannot be used; the message names it."""
@@ -18,11 +21,7 @@ def number(
     environ: Mapping[str, str], name: str, default: float, least: float, most: float
 ) -> float:
     """NAME, or its default; WrongSetting when it is no number from `least` to `most`."""
-    text = environ.get(name) or str(default)
     try:
-        value = float(text)
-    except ValueError:
-        raise WrongSetting(f"{name}={text} is not a number") from None
-    if not least <= value <= most:
-        raise WrongSetting(f"{name}={text} must be between {least:,g} and {most:,g}")
-    return value
+        return read_number(environ, name, default, least=least, most=most)
+    except Refused as error:
+        raise WrongSetting(str(error)) from None
