@@ -14,9 +14,9 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.sessions import Pipeline, Session, StoreUnavailable
+from app.sessions import Pipeline, Session
 from app.sessions.limits import ms
-from app.sessions.wire.calls import Script, ScriptError
+from app.sessions.wire.calls import Script
 
 SCRIPT = Script.read(Path(__file__).with_suffix(".lua"))
 OUTCOME_SECONDS = 3.0  # for which a try waits at most for those under way
@@ -125,10 +125,7 @@ class Attempt:
             ms(rules.failures_remembered_seconds), ms(rules.networks_remembered_seconds),
             ms(rules.longest_try_seconds), self._held,
         )  # fmt: skip
-        try:
-            answer: tuple[int, bytes] = await self._pipeline.run(SCRIPT, self._keys, args)
-        except ScriptError as error:
-            raise StoreUnavailable(str(error), may_have_happened=True) from error
+        answer: tuple[int, bytes] = await self._pipeline.run(SCRIPT, self._keys, args)
         return answer
 
 

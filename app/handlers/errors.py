@@ -10,7 +10,6 @@ from tornado.web import HTTPError
 
 from app.accounts import AccountsBusy
 from app.sessions import (
-    BadKey,
     NotAnInteger,
     NotPlainJson,
     SessionConflict,
@@ -31,7 +30,6 @@ _STATUS_OF: dict[type, int] = {
     SessionTooLarge: 413,
     NotAnInteger: 400,
     NotPlainJson: 400,
-    BadKey: 400,
 }
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _TEXTS = {
@@ -46,7 +44,7 @@ log = logging.getLogger("app")
 
 def status_of(error: BaseException | None, otherwise: int) -> int:
     """The status that an exception of the engine means, or `otherwise`."""
-    return _STATUS_OF.get(type(error), otherwise)
+    return next((s for kind, s in _STATUS_OF.items() if isinstance(error, kind)), otherwise)
 
 
 def explain(status: int, error: BaseException | None, *, has_cookie: bool) -> str:
@@ -58,7 +56,7 @@ def explain(status: int, error: BaseException | None, *, has_cookie: bool) -> st
     if isinstance(error, StoreUnavailable):
         still = " You are still logged in." if has_cookie else ""
         return f"The session store is not answering.{still} Try again in a moment."
-    if type(error) in _STATUS_OF and status < 500:
+    if isinstance(error, tuple(_STATUS_OF)) and status < 500:
         return str(error)
     return _TEXTS.get(status, "This request could not be answered.")
 
@@ -78,6 +76,6 @@ def log_error(request: HTTPServerRequest, error: BaseException | None, request_i
         log.warning(
             "%s %s took longer than PAGE_SECONDS", request.method, request.path, extra=about
         )
-    elif not isinstance(error, HTTPError) and type(error) not in _STATUS_OF:
+    elif not isinstance(error, (HTTPError, *_STATUS_OF)):
         failed = f"{request.method} {request.path} failed"
         log.error("%s", failed, exc_info=error, extra=about)

@@ -7,7 +7,6 @@ from .codec import CorruptJson, NotPlainJson
 from .counters import Counters
 from .identity import is_id
 from .limits import Limits
-from .memory import MemorySessions
 from .rights import check_rights
 from .session import BadKey, Session
 from .store import (
@@ -32,7 +31,6 @@ __all__ = [
     "Device",
     "Event",
     "Limits",
-    "MemorySessions",
     "NotAnInteger",
     "NotPlainJson",
     "Notices",

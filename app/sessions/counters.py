@@ -24,12 +24,12 @@ class Counters:
     def __post_init__(self) -> None:
         self.errors_by_kind: Counter[tuple[str, ...]] = Counter()
 
-    def note_error(self, error: StoreUnavailable | ScriptError) -> None:
+    def note_error(self, error: StoreUnavailable) -> None:
         self.errors += 1
         self.errors_by_kind[(_kind(error),)] += 1
 
 
-def _kind(error: StoreUnavailable | ScriptError) -> str:
+def _kind(error: StoreUnavailable) -> str:
     """One of a few words: Redis's own code in small letters where it refused, else what went wrong."""
     text = str(error)
     code = text.partition(" ")[0]

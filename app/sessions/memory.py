@@ -1,5 +1,6 @@
 """The engine without Redis, for tests of handlers: the same methods on one process's memory.
 
+No worker imports this module: a test writes `from app.sessions.memory import MemorySessions`.
 Each method here does what the script of its name does, and the engine's own tests hold both to the same
 promises.  Nothing is shared between processes, and all is gone with the object.
 """

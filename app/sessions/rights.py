@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from .identity import index_key, log_key, session_key
 from .lua import WORKERS
-from .wire.calls import Script, ScriptError, StoreUnavailable
+from .wire.calls import Script, StoreUnavailable
 from .wire.pipeline import Pipeline
 
 _CALLED = re.compile(r"redis\.p?call\('([A-Z]+)'")
@@ -57,7 +57,7 @@ async def check_rights(
     asked += ["UNSUBSCRIBE -", *pipeline.uses]
     try:
         refused = await pipeline.run(_ASK, (session,), asked)
-    except (ScriptError, StoreUnavailable) as error:
+    except StoreUnavailable as error:
         about = f" ({session})" if str(error).startswith("NOPERM") else ""  # names no key itself
         raise StoreUnavailable(f"{error}{about}", may_have_happened=False) from error
     if refused:

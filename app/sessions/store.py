@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from glob import escape
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from . import identity
 from .codec import MAX_EXACT_INTEGER, decode, encode
@@ -23,7 +23,7 @@ from .counters import Counters
 from .limits import Limits, lifetime_ms, ms
 from .lua import SCRIPTS
 from .session import Changes, Session, check_key, check_name
-from .wire.calls import Command, Request, Script, ScriptError, StoreUnavailable, WrongType
+from .wire.calls import Command, Request, Script, StoreUnavailable, WrongType
 
 MAX_TRIES = 3
 MAX_INDEX_RACES = 20  # logins of one user at the same moment that one login steps aside for
@@ -449,9 +449,10 @@ class RedisSessions:
         except (WrongType, ValueError) as error:
             await self._remove(place.tag, place.digest, error)
             return None
-        except (StoreUnavailable, ScriptError) as error:
-            self._give_up(error)
-        with suppress(StoreUnavailable, ScriptError):
+        except StoreUnavailable as error:
+            self.counters.note_error(error)
+            raise
+        with suppress(StoreUnavailable):
             await self._touch(place)
         return None
 
@@ -462,7 +463,7 @@ class RedisSessions:
     def _was_touched(self, answer: asyncio.Future[Any]) -> None:
         """The session was read all the same; a later read touches it again."""
         error = None if answer.cancelled() else answer.exception()
-        if isinstance(error, StoreUnavailable | ScriptError):
+        if isinstance(error, StoreUnavailable):
             self.counters.note_error(error)
 
     def _place_of(self, session_id: str, touch: bool) -> _Place:
@@ -551,14 +552,9 @@ class RedisSessions:
     async def _run(self, script: str, keys: Sequence[str], args: Command) -> Any:
         try:
             return await self._pipeline.run(SCRIPTS[script], keys, args)
-        except (StoreUnavailable, ScriptError) as error:
-            self._give_up(error)
-
-    def _give_up(self, error: StoreUnavailable | ScriptError) -> NoReturn:
-        self.counters.note_error(error)
-        if isinstance(error, ScriptError):
-            raise StoreUnavailable(str(error), may_have_happened=True) from error
-        raise error
+        except StoreUnavailable as error:
+            self.counters.note_error(error)
+            raise
 
     def _tell(self, what: str, user: str | None, digests: Iterable[str], reason: str = "") -> None:
         if self._on_event is not None:

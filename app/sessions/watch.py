@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from . import identity
 from .lua import SCRIPTS
 from .session import Session
-from .wire.calls import ScriptError, StoreUnavailable
+from .wire.calls import StoreUnavailable
 from .wire.pipeline import Pipeline
 from .wire.subscription import Subscription
 
@@ -209,10 +209,7 @@ class Notices:
         self._show(watch, version, _number(value))
 
     async def _ask(self, script: str, key: str, *args: str) -> list[Any]:
-        try:
-            answer: list[Any] = await self._pipeline.run(SCRIPTS[script], (key,), args)
-        except ScriptError as error:
-            raise StoreUnavailable(str(error), may_have_happened=False) from error
+        answer: list[Any] = await self._pipeline.run(SCRIPTS[script], (key,), args)
         return answer
 
     def _key(self, session: Session) -> str:

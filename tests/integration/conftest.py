@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.sessions import Limits, MemorySessions, Pipeline, RedisSessions
-from app.sessions.memory import Memory
+from app.sessions import Limits, Pipeline, RedisSessions
+from app.sessions.memory import Memory, MemorySessions
 from lab.testbed.servers import ClusterOfThree, Place, RedisServer, running
 from lab.testbed.workers import Worker
 from tests.integration.least_user import as_least_user

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.sessions import MemorySessions, Pipeline, RedisSessions
-from app.sessions.memory import Memory
+from app.sessions import Pipeline, RedisSessions
+from app.sessions.memory import Memory, MemorySessions
 from lab.testbed.servers import Place
 from tests.integration.least_user import refusals
 

@@ -38,8 +38,11 @@ class StoreUnavailable(Exception):
         self.may_have_happened = may_have_happened
 
 
-class ScriptError(Exception):
+class ScriptError(StoreUnavailable):
     """Redis ran the script and it failed; the text begins with Redis's error code."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__(error, may_have_happened=True)
 
 
 class WrongType(ScriptError):

@@ -87,7 +87,7 @@ class Pipeline:
     def send(self, request: Request) -> asyncio.Future[Any]:
         """The request's answer, to be awaited at once.
 
-        Raises StoreUnavailable at the time limit or when Redis cannot serve, and ScriptError when
+        Raises StoreUnavailable at the time limit or when Redis cannot serve, and its ScriptError when
         the script itself failed.  Cancelling the wait leaves every other call intact.
         """
         loop = asyncio.get_running_loop()
