@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ipaddress
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from app.sessions import Pipeline, Session
 from app.sessions.limits import ms
-from app.sessions.wire.calls import Script
+from app.sessions.wire.calls import Command, Script
 
 SCRIPT = Script.read(Path(__file__).with_suffix(".lua"))
 OUTCOME_SECONDS = 3.0  # for which a try waits at most for those under way
@@ -56,41 +58,33 @@ class Throttle:
             origin, proven = f"session {session.digest}", True
         else:
             origin, proven = f"network {_network(address)}", False
+        # Hashes: who reads Redis learns neither who logs in here nor from where.
         account = hashlib.sha256(name.encode()).hexdigest()
-        return Attempt(self._pipeline, self._rules, self._prefix, account, origin, proven)
+        mark = hashlib.sha256(f"{account} {origin}".encode()).hexdigest()[:16]
+        key = key_of(account, self._prefix)
+        keys = [f"{key}:{part}" for part in ("counts", "turns", "networks")]
+        return Attempt(self._rules, partial(self._pipeline.run, SCRIPT, keys), mark, proven)
 
 
+@dataclass
 class Attempt:
     """One login: `wait` before the password is checked, then `failed`, `succeeded` or `give_back`.
 
     Each may raise StoreUnavailable.
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        rules: Rules,
-        prefix: str,
-        account: str,
-        origin: str,
-        proven: bool,
-    ) -> None:
-        self._pipeline = pipeline
-        self._rules = rules
-        # Hashes: who reads Redis learns neither who logs in here nor from where.
-        self._keys = [
-            f"{key_of(account, prefix)}:{part}" for part in ("counts", "turns", "networks")
-        ]
-        self._origin = hashlib.sha256(f"{account} {origin}".encode()).hexdigest()[:16]
-        self._proven = proven
-        self._held = ""  # whose free failure this try has taken
+    rules: Rules
+    run: Callable[[Command], Awaitable[tuple[int, bytes]]]
+    origin: str
+    proven: bool
+    held: str = ""  # whose free failure this try has taken
 
     async def wait(self) -> float:
         """Seconds after which to come back; 0: the password may be checked now.
 
         While as many others are being checked as failures are free, it waits for their outcome.
         """
-        if not self._rules.free_failures:
+        if not self.rules.free_failures:
             return 0
         loop = asyncio.get_running_loop()
         deadline = loop.time() + OUTCOME_SECONDS
@@ -98,7 +92,7 @@ class Attempt:
             if loop.time() > deadline:
                 return 1
             await asyncio.sleep(AGAIN_SECONDS)
-        self._held = answer[1].decode()
+        self.held = answer[1].decode()
         return answer[0] / 1000
 
     async def failed(self) -> None:
@@ -114,19 +108,18 @@ class Attempt:
         await self._end("back")
 
     async def _end(self, step: str) -> None:
-        if self._rules.free_failures:
+        if self.rules.free_failures:
             await self._step(step)
 
     async def _step(self, step: str) -> tuple[int, bytes]:
-        rules = self._rules
+        rules = self.rules
         args = (
-            step, self._origin, int(self._proven), rules.free_failures,
+            step, self.origin, int(self.proven), rules.free_failures,
             ms(rules.first_delay_seconds), ms(rules.longest_delay_seconds), rules.turns_ahead,
             ms(rules.failures_remembered_seconds), ms(rules.networks_remembered_seconds),
-            ms(rules.longest_try_seconds), self._held,
+            ms(rules.longest_try_seconds), self.held,
         )  # fmt: skip
-        answer: tuple[int, bytes] = await self._pipeline.run(SCRIPT, self._keys, args)
-        return answer
+        return await self.run(args)
 
 
 def key_of(account: str, prefix: str = "") -> str:

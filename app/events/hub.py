@@ -45,9 +45,7 @@ class Hub:
         self._wake = asyncio.Event()
         self._allowance = Allowance(BURST, PER_SECOND)
         self._allowances: dict[str, Allowance] = {}  # by user
-        notices.subscribe(
-            CHANNEL, self._alerted, self._tell_whether_heard, self._tell_whether_heard
-        )
+        notices.subscribe(CHANNEL, self._alerted, self._tell_whether_heard)
 
     async def run(self) -> None:
         """Receive and deliver until cancelled."""

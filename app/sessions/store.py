@@ -165,9 +165,9 @@ class RedisSessions:
         Raises SessionTooLarge over the caps, NotPlainJson and BadKey, with nothing changed.
         """
         check_name(user or "")
-        for key in keep or ():
+        for key in (*(keep or ()), *(data or ())):
             check_key(key)
-        texts = _texts_of(data or {})
+        texts = {key: encode(value) for key, value in (data or {}).items()}
         own = (
             "" if idle_seconds is None else lifetime_ms("idle_seconds", idle_seconds),
             "" if absolute_seconds is None else lifetime_ms("absolute_seconds", absolute_seconds),
@@ -176,9 +176,17 @@ class RedisSessions:
         if replacing is not None and (replacing.anonymous or replacing.user != user):
             here, there, keep = None, replacing, keep or ()  # in a slot of its own
         carried = there.texts_of(keep or ()) if there is not None and there.anonymous else {}
-        self._check_size(carried | texts)
+        initial = carried | texts
+        self._check_size(initial)
         session_id = identity.new_id(user)
-        await self._create(session_id, user, carried | texts, here, (own, keep, agent, address))
+        kept: list[str | int] = [KEEP_ALL] if keep is None else [len(keep), *keep]
+        args = (
+            identity.digest_of(session_id), *(("anonymous", "1") if user is None else ("user", user)),
+            *self._lifetimes, *own, self.limits.max_per_user, *self._caps,
+            "" if here is None else here.digest, _label(agent), _label(address),
+            *kept, len(initial), *_flat(initial),
+        )  # fmt: skip
+        await self._create(session_id, user, here, args)
         if there is not None:
             await self._end_elsewhere(there, session_id, set(keep or ()) - set(texts), carried)
         return session_id
@@ -370,27 +378,16 @@ class RedisSessions:
         await self._members("")
 
     async def _create(
-        self,
-        session_id: str,
-        user: str | None,
-        texts: Mapping[str, bytes],
-        replaced: Session | None,
-        given: tuple[tuple[str | int, str | int], Collection[str] | None, str, str],
+        self, session_id: str, user: str | None, replaced: Session | None, args: Command
     ) -> None:
-        (own, keep, agent, address), tag = given, identity.tag_in(session_id)
-        digest = identity.digest_of(session_id)
+        """Insert it, with `args` as create.lua has them but for the digests of the user's other sessions."""
+        tag, digest = identity.tag_in(session_id), identity.digest_of(session_id)
         for _ in range(MAX_INDEX_RACES):
             known = [] if user is None else await self._members(user)
             if replaced is not None and replaced.digest not in known:
                 known.append(replaced.digest)
-            args: list[str | bytes | int] = [
-                digest, *(("anonymous", "1") if user is None else ("user", user)),
-                *self._lifetimes, *own, self.limits.max_per_user, *self._caps,
-                "" if replaced is None else replaced.digest, _label(agent), _label(address),
-                *_kept(keep), len(texts), *_flat(texts), *known,
-            ]  # fmt: skip
             keys = [self._index(tag, user or ""), self._key(tag, digest), *self._pairs(tag, known)]
-            answer = self._outcome(await self._run("create", keys, args))
+            answer = self._outcome(await self._run("create", keys, (*args, *known)))
             if answer[0] == b"ok":
                 break
         else:
@@ -537,14 +534,9 @@ class RedisSessions:
         match answer[0]:
             case b"conflict":
                 raise SessionConflict("another request changed this session")
-            case b"bytes":
-                raise SessionTooLarge(
-                    f"{answer[1]} bytes, where a session holds {self.limits.max_bytes}"
-                )
-            case b"fields":
-                raise SessionTooLarge(
-                    f"{answer[1]} fields, where a session holds {self.limits.max_fields}"
-                )
+            case b"bytes" | b"fields" as what:
+                most = self.limits.max_bytes if what == b"bytes" else self.limits.max_fields
+                raise SessionTooLarge(f"{answer[1]} {what.decode()}, where a session holds {most}")
             case b"integer":
                 raise NotAnInteger("this field is not an integer, or the sum would leave 2^53")
         return answer
@@ -580,17 +572,6 @@ async def _nobody() -> None:
 def _label(text: str) -> bytes:
     """As a list of devices shows it; a header may hold bytes that are no text."""
     return text[:LABEL_CHARACTERS].encode(errors="replace")
-
-
-def _texts_of(data: Mapping[str, Any]) -> dict[str, bytes]:
-    """The JSON text of each value.  Raises BadKey and NotPlainJson."""
-    for key in data:
-        check_key(key)
-    return {key: encode(value) for key, value in data.items()}
-
-
-def _kept(keep: Collection[str] | None) -> list[str | int]:
-    return [KEEP_ALL] if keep is None else [len(keep), *keep]
 
 
 def _flat(texts: Mapping[str, bytes]) -> list[str | bytes]:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from . import identity
@@ -42,20 +43,18 @@ class Watching(Protocol):
         """A heartbeat: nothing has happened for a while."""
 
 
+@dataclass(slots=True, eq=False)
 class Watch:
     """One session with all its watchers in this process."""
 
-    __slots__ = ("again", "channel", "checking", "ends_at", "timer", "value", "version", "watching")
-
-    def __init__(self, channel: str) -> None:
-        self.channel = channel  # and the key of the session
-        self.version = 0
-        self.value: Any = None
-        self.ends_at = 0.0  # seconds of the event loop's clock
-        self.checking = False
-        self.again = False  # something happened during the check
-        self.timer: asyncio.TimerHandle | None = None
-        self.watching: list[Watching] = []
+    channel: str  # and the key of the session
+    version: int = 0
+    value: Any = None
+    ends_at: float = 0.0  # seconds of the event loop's clock
+    checking: bool = False
+    again: bool = False  # something happened during the check
+    timer: asyncio.TimerHandle | None = None
+    watching: list[Watching] = field(default_factory=list)
 
 
 class Notices:
@@ -81,9 +80,8 @@ class Notices:
         self._prefix = prefix
         self._heartbeat_seconds = heartbeat_seconds
         self._watches: dict[str, Watch] = {}  # by channel
-        self._subscribers: dict[
-            str, tuple[Callable[[bytes], None], Callable[[], None], Callable[[], None]]
-        ] = {}
+        # By channel: what takes a message, and what is told that an outage has begun or ended.
+        self._subscribers: dict[str, tuple[Callable[[bytes], None], Callable[[], None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -96,18 +94,14 @@ class Notices:
         return self._subscription.is_active
 
     def subscribe(
-        self,
-        channel: str,
-        receive: Callable[[bytes], None],
-        begins: Callable[[], None],
-        ends: Callable[[], None] = lambda: None,
+        self, channel: str, receive: Callable[[bytes], None], turned: Callable[[], None]
     ) -> None:
         """Pass each message that `publish` sends on `channel`, from any process, to `receive`.
 
-        `begins` is called whenever messages begin to arrive: at the start, and after each outage; `ends`
-        is called when an outage begins.
+        `turned` is called whenever messages begin to arrive, at the start and after each outage, and when
+        an outage begins; `subscribed_now` tells which.
         """
-        self._subscribers[self._prefix + channel] = receive, begins, ends
+        self._subscribers[self._prefix + channel] = receive, turned
         self._subscription.subscribe(self._prefix + channel)
 
     async def publish(self, session: Session, channel: str, message: str) -> bool:
@@ -149,12 +143,12 @@ class Notices:
         if watch := self._watches.get(channel):
             self._start_check(watch)
         elif channel in self._subscribers:
-            _, begins, _ = self._subscribers[channel]
-            begins()
+            _, turned = self._subscribers[channel]
+            turned()
 
     def received(self, channel: str, message: bytes) -> None:
         if channel in self._subscribers:
-            receive, _, _ = self._subscribers[channel]
+            receive, _ = self._subscribers[channel]
             receive(message)
         elif watch := self._watches.get(channel):
             try:
@@ -163,8 +157,8 @@ class Notices:
                 self._start_check(watch)
 
     def _lost(self) -> None:
-        for _, _, ends in self._subscribers.values():
-            ends()
+        for _, turned in self._subscribers.values():
+            turned()
 
     def _note(self, watch: Watch, what: str, *about: str) -> None:
         """One of the messages that the scripts publish."""

@@ -11,6 +11,7 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from app.handlers.errors import explain, log_error, status_of
 from app.logs import JsonLines
 from app.sessions import StoreUnavailable
+from app.sessions.wire.calls import ScriptError
 
 INSIDE = "redis://user:secret@10.0.0.7 refused line 12"
 
@@ -24,7 +25,8 @@ def failure() -> RuntimeError:
 
 def test_visitors_learn_nothing() -> None:
     """The text of an unknown error, or of one of the store, is not shown, and its status is 500 or 503."""
-    for error, status in ((failure(), 500), (StoreUnavailable(INSIDE, may_have_happened=False), 503)):  # fmt: skip
+    store = StoreUnavailable(INSIDE, may_have_happened=False), ScriptError(INSIDE)
+    for error, status in ((failure(), 500), *((one, 503) for one in store)):
         assert status_of(error, 500) == status
         assert "secret" not in explain(status, error, has_cookie=True)
 

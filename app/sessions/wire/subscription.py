@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import partial
-from itertools import islice
 from typing import Any, Protocol
 
 from .address import Place, read_address
@@ -130,12 +129,6 @@ class Subscription:
         if self._receiver is None or not self._receiver.stands:
             return
         for subscribe, command in ((True, "SUBSCRIBE"), (False, "UNSUBSCRIBE")):
-            channels = (channel for channel, wanted in changes.items() if wanted is subscribe)
-            for some in _portions(channels):
-                self._receiver.write(pack((command, *some)))
-
-
-def _portions(channels: Iterable[str]) -> Iterator[list[str]]:
-    remaining = iter(channels)
-    while some := list(islice(remaining, CHANNELS_A_COMMAND)):
-        yield some
+            channels = [channel for channel, wanted in changes.items() if wanted is subscribe]
+            for at in range(0, len(channels), CHANNELS_A_COMMAND):
+                self._receiver.write(pack((command, *channels[at : at + CHANNELS_A_COMMAND])))
