@@ -69,7 +69,11 @@ class Visits(ApiHandler):
 
 
 class Data(ApiHandler):
-    """GET, PUT and DELETE /api/data/<key>: one field; parallel writers of other fields keep theirs."""
+    """GET, PUT and DELETE /api/data/<key>: one field; parallel writers of other fields keep theirs.
+
+    Any field but those of the engine: a visitor may choose what they hold.  What he must not choose, such as a role,
+    is looked up by the name of the user instead.
+    """
 
     def get(self, key: str) -> None:
         answer_field(self, key)
@@ -102,7 +106,10 @@ class DataAdd(ApiHandler):
             value = session.get(key, 0)
             if type(value) is not int and type(value) is not float:
                 raise NotAnInteger(f"{key} holds no number")
-            session[key] = value + by
+            try:
+                session[key] = value + by
+            except OverflowError as error:
+                raise NotPlainJson("this number is too large") from error
 
         if await self.services.sessions.update(self.visitor, add):
             answer_field(self, key)

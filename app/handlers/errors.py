@@ -33,9 +33,11 @@ _STATUS_OF: dict[type, int] = {
 }
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _TEXTS = {
+    400: "This request cannot be read.",
     403: "This request came from another site and was refused.",
     404: "There is nothing at this address.",
     405: "This address does not support that method.",
+    413: "The request is larger than this site accepts.",
     504: "This page took too long and was stopped. What you sent may or may not have been carried out.",
 }
 

@@ -8,6 +8,7 @@ import logging
 import pytest
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
+from app.handlers.error_pages import TEXTS
 from app.handlers.errors import explain, log_error, status_of
 from app.logs import JsonLines
 from app.sessions import StoreUnavailable
@@ -29,6 +30,12 @@ def test_visitors_learn_nothing() -> None:
     for error, status in ((failure(), 500), *((one, 503) for one in store)):
         assert status_of(error, 500) == status
         assert "secret" not in explain(status, error, has_cookie=True)
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 413, 500])
+def test_workers_say_what_nginx_says(status: int) -> None:
+    """An error that both may answer with has one sentence."""
+    assert explain(status, None, has_cookie=False) == TEXTS[status]
 
 
 def test_trace_is_logged(caplog: pytest.LogCaptureFixture) -> None:
