@@ -15,8 +15,8 @@ from lab.testbed.loadtest import Run
 from lab.testbed.loadtest import load as run_load
 from lab.testbed.second_nginx import replaced, second_nginx
 from loadtest.check.history import lifetimes_of, read_header, read_ops
-from loadtest.check.online import Checker
-from loadtest.check.op import Invariant, Lifetimes, Op
+from loadtest.check.online import Checker, replay
+from loadtest.check.op import Invariant
 from loadtest.check.tally import Witness
 
 MORE_SECONDS = 3  # on a busy machine, for as many requests as a pass must rest on
@@ -94,28 +94,19 @@ def complaint(mutant: Mutant, run: Run) -> str | None:
 
 
 def first_caught(history: Path, invariant: Invariant) -> Caught | None:
-    """Replay a stored history in the order of the clock until the online checker finds `invariant` broken."""
-    ops = list(read_ops(history))
-    events = sorted([(op.invoked, 0, op) for op in ops] + [(op.returned, 1, op) for op in ops],
-                    key=lambda event: event[:2])  # fmt: skip
-    return _replay(events, lifetimes_of(read_header(history)), invariant)
-
-
-def _replay(
-    events: list[tuple[int, int, Op]], lifetimes: Lifetimes, invariant: Invariant
-) -> Caught | None:
+    """Replay a stored history until the online checker finds `invariant` broken."""
     found: list[Witness] = []
 
     def note(name: Invariant, witness: Witness) -> None:
         if name is invariant:
             found.append(witness)
 
-    checker, answered = Checker(lifetimes, note), 0
-    for moment, is_answer, op in events:
-        answered += is_answer
-        checker.complete(op) if is_answer else checker.invoke(op)
+    ops = list(read_ops(history))
+    checker = Checker(lifetimes_of(read_header(history)), note)
+    first = min((op.invoked for op in ops), default=0)
+    for answered, op in enumerate(replay(ops, checker), start=1):
         if found:
-            return Caught(answered, (moment - events[0][0]) / 1e9)
+            return Caught(answered, (op.returned - first) / 1e9)
     return None
 
 

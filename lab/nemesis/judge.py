@@ -13,12 +13,13 @@ from lab.nemesis.losses import Lost, without_losses
 from lab.nemesis.phases import Phase, Run, read_run
 from loadtest.check.history import lifetimes_of, read_header, read_ops
 from loadtest.check.offline import check
-from loadtest.check.online import Checker
+from loadtest.check.online import Checker, replay
 from loadtest.check.op import Invariant, Lifetimes, Op
 from loadtest.check.tally import Report, Witness, explain
 from loadtest.verdict.suspects import crossing
 
 LIMITS = Path(__file__).with_name("limits.toml")
+LEAST_REQUESTS = 50  # of a fault: fewer prove nothing
 FINALITY = frozenset({Invariant.LOGOUT_IS_FINAL, Invariant.END_IS_FINAL})
 
 
@@ -77,7 +78,7 @@ def judge(folder: Path, limits: Path = LIMITS) -> Judgement:
 
 
 def replayed(
-    ops: Iterable[Op], lifetimes: Lifetimes, fault_of: Callable[[int], str]
+    ops: Sequence[Op], lifetimes: Lifetimes, fault_of: Callable[[int], str]
 ) -> tuple[Report, list[Violation]]:
     """What the online checker finds when everything happens again in the order of the clock."""
     found: list[Violation] = []
@@ -86,9 +87,8 @@ def replayed(
         found.append(Violation(invariant, witness, fault_of(witness.ops[-1].invoked)))
 
     checker = Checker(lifetimes, note)
-    events = [(op.invoked, 0, op) for op in ops] + [(op.returned, 1, op) for op in ops]
-    for _, answered, op in sorted(events, key=lambda event: event[:2]):
-        checker.complete(op) if answered else checker.invoke(op)
+    for _ in replay(ops, checker):
+        pass
     return checker.finish(), found
 
 
@@ -120,9 +120,6 @@ def _doubts(
     for phase, figures in measured:
         if figures.requests < LEAST_REQUESTS:
             yield f"{phase.fault}: only {figures.requests} requests"
-
-
-LEAST_REQUESTS = 50
 
 
 def proof(violation: Violation) -> str:

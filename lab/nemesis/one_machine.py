@@ -20,6 +20,7 @@ from deploy.refused import Refused
 from deploy.supervisor.daemon import GONE, Supervisord
 from lab.mutants.catalogue import Mutant
 from lab.mutants.stack import other_ports, workers
+from lab.nemesis.phases import ONE_MACHINE
 from lab.nemesis.processes import answers, children, kill
 from lab.nemesis.stage import Undo
 from lab.nemesis.store import NOT_ELECTED, Store, admin
@@ -34,7 +35,7 @@ STOP_SECONDS = 5.0
 class OneMachine:
     """Edge 0 is the stack's own nginx, which its supervisor keeps running; edge 1 is another one before the same workers."""
 
-    name = "one machine"
+    name = ONE_MACHINE
     hosts = None
 
     def __init__(self, stack: Scratch, edges: Sequence[str], second: int) -> None:

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+ONE_MACHINE = "one machine"  # the stage without hosts
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -43,12 +45,10 @@ class Run:
     @property
     def again(self) -> str:
         """The command that does the same once more."""
-        more = (
-            ""
-            if self.acknowledged_by == 1
-            else f" SESSION_WRITES_ACKNOWLEDGED_BY={self.acknowledged_by}"
-        )
+        by = self.acknowledged_by
+        more = "" if by == 1 else f" SESSION_WRITES_ACKNOWLEDGED_BY={by}"
         more += f" SECONDS={self.seconds:g}" if self.seconds else ""
+        more += " HOSTS=0" if self.stage == ONE_MACHINE else ""
         return f"make nemesis SEED={self.seed}{more} FAULTS='{','.join(self.faults)}'"
 
     def during(self, moment: int) -> str:

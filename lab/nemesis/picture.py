@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import matplotlib
-
-matplotlib.use("Agg")  # no window, no display
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 

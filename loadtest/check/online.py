@@ -4,7 +4,7 @@ Feed it each request twice, when it is invoked and when it completes, in the ord
 It knows nothing of Locust, HTTP or the application. A closed session costs next to no memory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from loadtest.check.counter import linearizable
@@ -288,3 +288,14 @@ class Checker:
             counter.unknown -= 1
             number = raised.first.number
             counter.ops = [op for op in counter.ops if op.number != number]
+
+
+def replay(ops: Sequence[Op], checker: Checker) -> Iterator[Op]:
+    """Feed it a stored history in the order of the clock; each request comes back once its answer is checked."""
+    events = [(op.invoked, 0, op) for op in ops] + [(op.returned, 1, op) for op in ops]
+    for _, answered, op in sorted(events, key=lambda event: event[:2]):
+        if answered:
+            checker.complete(op)
+            yield op
+        else:
+            checker.invoke(op)

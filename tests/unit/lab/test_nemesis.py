@@ -26,9 +26,11 @@ from lab.nemesis.nemesis import (
     controls,
     possible,
 )
+from lab.nemesis.one_machine import OneMachine
 from lab.nemesis.phases import Phase, Run, store_run
 from lab.nemesis.report import verdict
 from lab.nemesis.schedule import picked, schedule
+from lab.nemesis.several_hosts import SeveralHosts
 from lab.settings import WrongSetting
 from loadtest.check import offline
 from loadtest.check.history import HistoryWriter, read_ops
@@ -184,6 +186,16 @@ def test_violation_names_fault_and_seed(tmp_path: Path) -> None:
     assert not found.passed
     assert "master killed: read your writes is broken 1 times" in verdict(found)
     assert "SEED=7 FAULTS='master killed'" in verdict(found)
+
+
+def test_what_repeats_a_run() -> None:
+    """The command has the seed and all else that decides what happens: targets on one machine are others than on hosts."""
+    one = Run(7, 1, OneMachine.name, EDGES, (), ("reload", "scale"))
+    assert one.again == "make nemesis SEED=7 HOSTS=0 FAULTS='reload,scale'"
+    many = Run(7, 0, SeveralHosts.name, EDGES, (), ("reload",), 600.0)
+    assert many.again == (
+        "make nemesis SEED=7 SESSION_WRITES_ACKNOWLEDGED_BY=0 SECONDS=600 FAULTS='reload'"
+    )
 
 
 LOST = [
