@@ -10,19 +10,17 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from lab.testbed.loadtest import start
-from lab.testbed.servers import free_port
 from loadtest.report.page import write_report
 from loadtest.verdict.verdict import Code, Verdict
 from tests.browser.test_accessibility import serious
-from tests.unit.loadtest.runs import SHORT, double
+from tests.unit.loadtest.runs import SHORT, double, held_port
 from tests.unit.loadtest.test_report import facts_of, history
 
 
 @pytest.mark.long
 def test_tabs_fill_while_it_runs(browser: Browser, tmp_path: Path) -> None:
     """After start, one tab counts the answers of each worker, another the checks of each invariant."""
-    port = free_port()
-    with double("none") as host, browser.new_context() as context:
+    with double("none") as host, held_port() as port, browser.new_context() as context:
         process = start(host, tmp_path, *SHORT, "--web-port", str(port))
         try:
             assert process.stdout is not None

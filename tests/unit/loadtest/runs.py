@@ -1,5 +1,6 @@
 """Short runs of the load test, and the test doubles that they load."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,3 +22,15 @@ def double(fault: str) -> Iterator[str]:
             yield f"http://127.0.0.1:{int(process.stdout.readline())}"
         finally:
             process.kill()
+
+
+@contextmanager
+def held_port() -> Iterator[int]:
+    """A port that is given to nobody else meanwhile, but on which Locust may listen.
+
+    It is bound, not listened on: with SO_REUSEADDR, as servers have it, Linux then lets one of them listen.
+    """
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]

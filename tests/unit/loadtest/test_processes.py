@@ -20,10 +20,9 @@ import pytest
 
 from deploy.paths import ROOT
 from lab.testbed.loadtest import load, start
-from lab.testbed.servers import free_port
 from loadtest.check.history import read_ops
 from loadtest.check.op import Kind
-from tests.unit.loadtest.runs import SHORT, double
+from tests.unit.loadtest.runs import SHORT, double, held_port
 
 LOCUSTFILE = ROOT / "loadtest/locustfile.py"
 LONG = (*SHORT, "--duration", "60")
@@ -73,15 +72,12 @@ def test_lost_process(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_process_elsewhere(tmp_path: Path) -> None:
     """Processes of other machines join with Locust's own command line; their violation stops all."""
-    port = str(free_port())
     joining = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--worker"]
-    with double("blind write") as host:
+    joining += ["--master-host", "127.0.0.1", "--loglevel", "ERROR"]
+    with double("blind write") as host, held_port() as port:
         options = ("--listen", f"127.0.0.1:{port}", "--processes", "1")
         process = start(host, tmp_path, *LONG, *options)
-        worker = subprocess.Popen(
-            [*joining, "--master-host", "127.0.0.1", "--master-port", port, "--loglevel", "ERROR"],
-            cwd=tmp_path,
-        )
+        worker = subprocess.Popen([*joining, "--master-port", str(port)], cwd=tmp_path)
         try:
             printed, _ = process.communicate(timeout=60)
             assert process.returncode == 10, printed
@@ -129,15 +125,17 @@ def locust(
     return run.returncode, run.stdout
 
 
+def ports(port: int) -> tuple[str, ...]:
+    """Where Locust's processes meet, if there are several: not at its usual port, which another run may have."""
+    return ("--master-bind-port", str(port), "--master-port", str(port))
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("options", [(), ("-t", "5s", "--processes", "2")])
 def test_locust_by_itself(options: tuple[str, ...], tmp_path: Path) -> None:
     """`locust -f …/locustfile.py`, from another folder, ends after -t or DURATION, with the verdict and its exit code."""
-    if options:
-        port = str(free_port())
-        options = (*options, "--master-bind-port", port, "--master-port", port)
-    with double("none") as host:
-        code, printed = locust(tmp_path, host, *options)
+    with double("none") as host, held_port() as port:
+        code, printed = locust(tmp_path, host, *options, *ports(port))
     assert code == 0, printed
     assert printed.splitlines()[-1].startswith("PASS: ")
     assert (tmp_path / "out/history.jsonl").exists()
@@ -146,17 +144,16 @@ def test_locust_by_itself(options: tuple[str, ...], tmp_path: Path) -> None:
 @pytest.mark.long
 def test_locust_master_and_worker(tmp_path: Path) -> None:
     """`locust --master` gathers what a `locust --worker` sends, and ends with the verdict; the worker ends, too."""
-    port = str(free_port())
     joining = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--worker"]
-    worker = subprocess.Popen([*joining, "--master-port", port], cwd=tmp_path)
-    try:
-        with double("none") as host:
-            options = ("--master", "--master-bind-port", port, "--expect-workers", "1", "-t", "5s")
+    with double("none") as host, held_port() as port:
+        worker = subprocess.Popen([*joining, *ports(port)], cwd=tmp_path)
+        try:
+            options = ("--master", "--expect-workers", "1", "-t", "5s", *ports(port))
             code, printed = locust(tmp_path, host, *options)
-        assert code == 0, printed
-        assert worker.wait(20) == 0
-    finally:
-        worker.kill()
+            assert code == 0, printed
+            assert worker.wait(20) == 0
+        finally:
+            worker.kill()
 
 
 @pytest.mark.long
@@ -170,7 +167,8 @@ def test_locust_by_itself_finds_a_violation(tmp_path: Path) -> None:
 
 def test_locust_without_a_stack(tmp_path: Path) -> None:
     """Where nothing answers it says so at once, and ends with the code for that."""
-    code, printed = locust(tmp_path, f"http://127.0.0.1:{free_port()}", "-t", "60s")
+    with held_port() as port:
+        code, printed = locust(tmp_path, f"http://127.0.0.1:{port}", "-t", "60s")
     assert code == 14, printed
     assert "nothing usable answers" in printed
 
@@ -239,8 +237,7 @@ def test_killed_generator(tmp_path: Path) -> None:
 @pytest.fixture
 def page(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     """A load test that waits for somebody to press start, and a client of its web page."""
-    port = free_port()
-    with double("none") as host:
+    with double("none") as host, held_port() as port:
         process = start(host, tmp_path, *SHORT, "--web-port", str(port))
         transport = httpx.HTTPTransport(retries=8)  # until it listens
         address = f"http://127.0.0.1:{port}"
