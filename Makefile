@@ -33,6 +33,9 @@ export PIP_REQUIRE_VIRTUALENV := 0
 unexport PIP_TARGET PIP_PREFIX PYTHONHOME PYTHONSAFEPATH
 
 # Whatever else a shell calls VENV is not installed into, and not deleted.
+ifneq ($(words $(VENV)),1)
+$(error VENV=$(VENV) must be one name without spaces, which make cannot handle)
+endif
 ifneq ($(VENV),.venv)
 ifneq ($(wildcard $(VENV)/*),)
 ifeq ($(wildcard $(VENV)/made-by-make),)
@@ -212,6 +215,8 @@ $(PY):
 		{ echo "Python 3.11 or later is needed; name one: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || \
 		{ echo "pip is missing for $(PYTHON) (Debian, Ubuntu: apt-get install python3-pip)"; exit 1; }
+	@case "$(if $(filter /%,$(VENV)),,$$PWD/)$(VENV)" in *:*) \
+		echo "the path of $(VENV) has a colon, which Python cannot have there: rename the folder, or give VENV=/elsewhere" >&2; exit 1;; esac
 	@$(PYTHON) -m venv --without-pip $(VENV) || \
 		{ echo "$(PYTHON) cannot make a .venv (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
 	@touch $(VENV)/made-by-make

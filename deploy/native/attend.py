@@ -11,6 +11,7 @@ from deploy.native.options import Options
 from deploy.native.programs import supervisord_of
 from deploy.native.rotate import rotate_logs
 from deploy.refused import Refused
+from deploy.supervisor.daemon import has_ended
 
 LOOK_SECONDS = 0.5
 
@@ -20,7 +21,8 @@ def attend(options: Options, process: subprocess.Popen[bytes]) -> None:
     folder = _known_by(options.stack_dir)
     changes = Changes(options.logs) if options.dev else None
     supervisord, told = supervisord_of(options), None
-    while not _has_ended(process):
+    while not has_ended(process):
+        time.sleep(LOOK_SECONDS)
         if _known_by(options.stack_dir) != folder:
             raise Refused(
                 f"{options.stack_dir} was deleted while the stack ran: it has been stopped"
@@ -31,14 +33,6 @@ def attend(options: Options, process: subprocess.Popen[bytes]) -> None:
         if (stopped := supervisord.stopped) and stopped != told:
             print(stopped, flush=True)
         told = stopped
-
-
-def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    try:
-        process.wait(LOOK_SECONDS)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
 
 
 def _known_by(folder: Path) -> int | None:

@@ -40,6 +40,12 @@ def nginx_in(folder: Path, program: Path | None = None) -> list[str]:
     return [*command, "-c", str(folder / "conf/nginx.conf")]
 
 
+def check_names(options: Options) -> None:
+    """The folders whose names stand in nginx's files, and in those of others."""
+    check_name("this folder", ROOT)
+    check_name("STACK_DIR", options.stack_dir)
+
+
 def check_name(what: str, folder: Path) -> None:
     """Refused names the character in the folder's name that nginx would take for something else."""
     if unusable := UNUSABLE.search(str(folder)):
@@ -52,8 +58,7 @@ def check_name(what: str, folder: Path) -> None:
 
 def prepare_nginx(options: Options) -> None:
     """Render the files and have nginx test them; Refused repeats its complaint with the original's name."""
-    check_name("this folder", ROOT)
-    check_name("STACK_DIR", options.stack_dir)
+    check_names(options)
     options.nginx.mkdir(parents=True, exist_ok=True)
     rendered = write_files(options).parent
     command = [*nginx_command(options), "-t"]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from deploy.native.options import Options
 from deploy.networks import reachable
 from deploy.refused import Refused
-from deploy.supervisor.daemon import Supervisord
+from deploy.supervisor.daemon import Supervisord, has_ended
 from deploy.supervisor.health import readiness
 from deploy.upstream.read import Upstream
 
@@ -56,7 +56,7 @@ def wait_until_ready(
         for name, state in supervisord.states().items():
             if state in SPAWN_FAILED:
                 raise StartFailed(name)
-        if process.poll() is not None:
+        if has_ended(process):
             raise StartFailed("supervisord")
         if time.monotonic() > deadline:
             where = _store_named(options.redis_url or "")

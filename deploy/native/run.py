@@ -14,7 +14,7 @@ from deploy.lock import Held, held
 from deploy.native.applied import forget_applied
 from deploy.native.attend import attend
 from deploy.native.leftovers import kill_session
-from deploy.native.nginx import prepare_nginx
+from deploy.native.nginx import check_names, prepare_nginx
 from deploy.native.options import Options
 from deploy.native.ports import check_ports
 from deploy.native.programs import native_programs, native_workers, supervisord_of
@@ -44,6 +44,7 @@ def run(options: Options, environ: Mapping[str, str]) -> None:
     upstream = read_upstream(options.upstream_conf, options.own)
     check_upstream(upstream)
     check_role(options, environ, upstream)
+    check_names(options)
     private = 0o700  # it will hold who is logged in
     options.stack_dir.mkdir(mode=private, parents=True, exist_ok=True)
     options.logs.mkdir(exist_ok=True)

@@ -16,6 +16,11 @@ from deploy.operations.docker_lacks import lacks
 from deploy.paths import ROOT
 from deploy.refused import Refused
 
+# Compose names a project after its folder, and takes only these characters of it.
+UNNAMED = (
+    "the name of this folder has no letter a-z and no digit, which Compose needs for the project's name: "
+    "write COMPOSE_PROJECT_NAME=stack into .env"
+)
 BUILD = "deploy/offline/build-images makes the images from Debian packages, without a registry"
 
 
@@ -45,7 +50,8 @@ def _services(compose: list[str]) -> dict[str, Any]:
     command = [*compose, "config", "--format", "json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Refused(done.stderr.strip())
+        complaint = done.stderr.strip()
+        raise Refused(UNNAMED if complaint == "project name must not be empty" else complaint)
     return dict(json.loads(done.stdout)["services"])
 
 

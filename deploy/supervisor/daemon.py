@@ -28,7 +28,8 @@ FRAME = Path(__file__).with_name("supervisord.conf")
 MOST_FILES = 1 << 20  # an "unlimited" hard limit is not one the kernel accepts as a soft limit
 PR_SET_PDEATHSIG = 1
 WATCHDOG = "watchdog"
-SPACE = "SUPERVISOR_SPACE"  # the variable that stands for a space in the files of programs
+NOTHING = "SUPERVISOR_NOTHING"  # an empty variable, which ends a space in the files of programs
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GONE = {"STOPPED", "EXITED", "FATAL"}
 
 
@@ -60,7 +61,7 @@ class Supervisord:
             "SUPERVISOR_SOCKET": str(self.socket),
             "SUPERVISOR_LOG": str(log),
             "SUPERVISOR_PYTHON": shlex.quote(sys.executable),
-            SPACE: " ",
+            NOTHING: "",
         }
         return subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(FRAME)],
@@ -210,6 +211,18 @@ def end_with_parent() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it has ended; signals that arrive meanwhile are handled afterwards.
+
+    A handler that raises inside Popen may leave its lock taken, and then wait() never returns.
+    """
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        return process.poll() is not None
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
 def _raise_file_limit() -> None:

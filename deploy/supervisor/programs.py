@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.paths import ROOT
-from deploy.supervisor.daemon import SPACE, WATCHDOG
+from deploy.supervisor.daemon import NOTHING, WATCHDOG
 from deploy.upstream.read import Server
 
 WRONG_SETTINGS = 2  # a worker's exit code when its settings cannot be used
@@ -109,5 +109,5 @@ def worker_ports(folder: Path) -> list[int]:
 
 
 def _escaped(value: str) -> str:
-    """A folder may be called `a %20 #2 ;b`, but in the file # and ; after a space begin a comment."""
-    return re.sub(r"\s(?=[#;])", f"%(ENV_{SPACE})s", value.replace("%", "%%"))
+    """A folder may be called `a %20 #2 ;b `, but in the file # and ; after a space begin a comment, and one at the end is cut off."""
+    return re.sub(r"(?<=\s)(?=[#;]|\Z)", f"%(ENV_{NOTHING})s", value.replace("%", "%%"))

@@ -36,8 +36,8 @@ from tests.stack.processes import members, supervisord_pid
 from tests.stack.test_makefile import make
 
 pytestmark = pytest.mark.native
-# All at once: as CI systems name checkouts, comments of supervisord's files, quotes, other letters, braces.
-NAME = "feature%2Fx %(a)s 'My' project #2 ;b ünï {c} & |!"
+# All at once: as CI systems name checkouts, comments of supervisord's files, quotes, other letters, a space at the end.
+NAME = "feature%2Fx %(a)s 'My' project #2 ;b ünï {c} & |! "
 
 
 def copy_of_project(folder: Path) -> Path:
@@ -160,6 +160,24 @@ def test_venv_elsewhere(folder: Path) -> None:
     (other / "bin/python").unlink()  # there is no `python -m deploy stop` here
     assert make("clean", folder=folder, VENV=str(other)).returncode == 0
     assert not other.exists()
+
+
+def test_name_that_make_or_python_cannot_take(folder: Path) -> None:
+    """A checkout with a colon and a VENV with a space are refused in one line; a VENV elsewhere helps with the colon."""
+    colon = folder / "a:b"
+    colon.mkdir()
+    shutil.copy2(ROOT / "Makefile", colon)
+    refused = make(".venv/bin/python", folder=colon)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(
+        "the path of .venv has a colon, which Python cannot have there: rename"
+    )
+    assert make(f"{folder}/v/bin/python", folder=colon, VENV=f"{folder}/v").returncode == 0
+
+    for name in ("a b", ""):
+        refused = make("clean", folder=folder, VENV=name)
+        assert refused.returncode == 2
+        assert f"VENV={name} must be one name without spaces" in refused.stderr
 
 
 def test_settings_of_pip_and_python(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy.operations.docker_lacks import lacks
+from deploy.operations.docker_up import docker_up
 from deploy.operations.find import running_stack
 from deploy.paths import ROOT
 from deploy.refused import Refused
@@ -61,6 +63,15 @@ def test_nothing_is_missing(compose: str, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", str(folder))
 
     assert lacks() is None
+
+
+def test_folder_without_a_letter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder whose name gives Compose no project name, the remedy is said."""
+    config = "case $2 in version) echo 2.26.1;; *) echo project name must not be empty >&2; exit 15;; esac"
+    monkeypatch.setenv("PATH", f"{docker(tmp_path, config, 'echo 28.2.2')}:{os.environ['PATH']}")
+
+    with pytest.raises(Refused, match="write COMPOSE_PROJECT_NAME=stack"):
+        docker_up({"ENV_FILE": ""})
 
 
 def test_no_venv_is_needed() -> None:

@@ -16,7 +16,8 @@ import deploy.operations.status  # noqa: F401
 from deploy.__main__ import main
 from deploy.native.nginx import check_name
 from deploy.refused import Refused
-from deploy.supervisor.daemon import SPACE
+from deploy.supervisor import programs
+from deploy.supervisor.daemon import NOTHING
 from deploy.supervisor.programs import Program
 
 NOBODY = 65534
@@ -32,23 +33,42 @@ def test_refused(character: str) -> None:
     assert (character if character.isprintable() else f"U+{ord(character):04X}") in said
 
 
+def test_refused_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A start in a folder whose name is not UTF-8 says so in one line, and leaves nothing behind."""
+    monkeypatch.setenv("ENV_FILE", "")
+    folder = tmp_path / os.fsdecode(b"lat\xe9in")
+    monkeypatch.setenv("STACK_DIR", str(folder))
+
+    assert main(["run"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "has the character U+DCE9 in its name" in said
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize("name", ["a b", "%2F", "#2", ";b", "a'b", "{c}", "ü", "]", "& |!"])
 def test_taken(name: str) -> None:
     """All others are taken."""
     check_name("this folder", Path("/home/ann") / name)
 
 
-@pytest.mark.parametrize("name", ["p%2Fx", "p #2", "p ;b", "p%(here)s #a ;b"])
-def test_supervisord_reads_it(name: str) -> None:
-    """What supervisord makes of the program's file is the name again, of the program and of its log."""
+@pytest.mark.parametrize(
+    "name", ["p%2Fx", "p #2", "p ;b", "p%(here)s #a ;b", "p ", "p\u00a0", "p\u3000#"]
+)
+def test_supervisord_reads_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What supervisord makes of the program's file is the name again: of the checkout, the program and its log."""
     folder = Path("/home/ann") / name
+    monkeypatch.setattr(programs, "ROOT", folder)
     program = Program("web", [f"{folder}/python"], 1, 1, folder / "web.log")
     parser = RawConfigParser(inline_comment_prefixes=(";", "#"))
     parser.read_string(program.section())
     section = parser["program:web"]
-    known = {f"ENV_{SPACE}": " "}
+    known = {f"ENV_{NOTHING}": ""}
 
     log = f"{folder}/web.log"
+    assert section["directory"] % known == str(folder)
     assert shlex.split(section["command"] % known)[3:] == [log, log, f"{folder}/python"]
 
 

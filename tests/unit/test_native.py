@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import shlex
+import signal
 import stat
+import subprocess
 from configparser import RawConfigParser
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from deploy.native.options import Options, read_environ, read_options
 from deploy.native.render import frame_line, render_nginx, site_line, upstream_line
 from deploy.paths import ROOT
 from deploy.refused import Refused
+from deploy.supervisor.daemon import has_ended
 from deploy.supervisor.listener import is_given_up, next_event
 from deploy.supervisor.programs import Program, worker_ports, worker_program, write_programs
 from deploy.upstream.read import Server, read_upstream
@@ -323,3 +326,34 @@ def test_refused_user(
     assert add_user(monkeypatch, tmp_path / "users", name, password) == 1
     assert text in capsys.readouterr().err
     assert not (tmp_path / "users").exists()
+
+
+class Stopped(Exception):
+    """What `make run` raises when it is told to stop."""
+
+
+class Interrupted(subprocess.Popen[bytes]):
+    """SIGTERM arrives while somebody looks whether it has ended."""
+
+    looked = False
+
+    def poll(self) -> int | None:
+        signal.raise_signal(signal.SIGTERM)
+        self.looked = True
+        return super().poll()
+
+
+def test_stop_while_its_end_is_looked_for() -> None:
+    """A stop that arrives while `make run` looks whether supervisord has ended is handled after that look."""
+
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with Interrupted(["true"]) as process:
+            with pytest.raises(Stopped):
+                has_ended(process)
+            assert process.looked
+    finally:
+        signal.signal(signal.SIGTERM, before)
