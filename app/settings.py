@@ -328,7 +328,9 @@ class _Reader:
         except ValueError:
             return self._wrong(f"{name}={value} is not a number", default)
         if not least <= number <= most:
-            return self._wrong(f"{name}={value} must be between {least:g} and {most:g}", default)
+            return self._wrong(
+                f"{name}={value} must be between {least:.15g} and {most:.15g}", default
+            )
         return number
 
     def _wrong(self, problem: str, default: T) -> T:

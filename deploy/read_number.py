@@ -17,5 +17,5 @@ def read_number(
     except ValueError:
         raise Refused(f"{name}={value} is not a number") from None
     if not least <= number <= most:
-        raise Refused(f"{name}={value} must be between {least:g} and {most:g}")
+        raise Refused(f"{name}={value} must be between {least:.15g} and {most:.15g}")
     return number

@@ -14,7 +14,7 @@ from pathlib import Path
 from deploy.native.options import read_environ
 from deploy.output import never_silent, outlive_readers
 from deploy.refused import Refused
-from lab.experiment import INTERRUPTED
+from lab.experiment import INTERRUPTED, exit_code_of
 
 
 def policies(_: Sequence[str]) -> int:
@@ -47,11 +47,10 @@ def failover(_: Sequence[str]) -> int:
 
 def nemesis(folders: Sequence[str]) -> int:
     """Faults on purpose under load, and what visitors notice (make nemesis); FOLDER judges a stored run again."""
-    from lab.experiment import exit_code_of
     from lab.nemesis.nemesis import again
     from lab.nemesis.nemesis import nemesis as hurt
 
-    return exit_code_of(lambda: again(Path(folders[0])) if folders else hurt(os.environ))
+    return again(Path(folders[0])) if folders else hurt(os.environ)
 
 
 def cost(_: Sequence[str]) -> int:
@@ -101,27 +100,40 @@ EXPERIMENTS: tuple[Callable[[Sequence[str]], int], ...] = (
     hosts,
     dashboards,
 )
+KNOWN = {experiment.__name__.replace("_", "-"): experiment for experiment in EXPERIMENTS}
+TAKE_ARGUMENTS = (nemesis, mutants, hosts)
+HELP = {"-h", "--help"}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit code of the experiment that the first argument names."""
-    known = {experiment.__name__.replace("_", "-"): experiment for experiment in EXPERIMENTS}
-    experiment = known.get(arguments[0]) if arguments else None
-    if experiment is None:
-        print("usage: python -m lab NAME\n", file=sys.stderr)
-        for name, each in known.items():
-            print(f"  {name:<15}{each.__doc__}", file=sys.stderr)
+    """The exit code of the experiment that the first argument names; 2 where it cannot be run like that."""
+    name, *rest = arguments or [""]
+    experiment = KNOWN.get(name)
+    if HELP.intersection(arguments):
+        print(_usage([name] if experiment else list(KNOWN)))
+        return 0
+    if experiment is None or (rest and experiment not in TAKE_ARGUMENTS):
+        unknown = rest[0] if experiment else name
+        error = f"error: {unknown!r} is not known here\n\n" if arguments else ""
+        print(f"{error}{_usage(list(KNOWN))}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does, end what was started
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     outlive_readers()
     try:
         with never_silent():
-            return experiment(arguments[1:])
+            return exit_code_of(lambda: experiment(rest))
     except Refused as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _usage(names: Sequence[str]) -> str:
+    lines = [f"  {name:<15}{KNOWN[name].__doc__}" for name in names]
+    return "\n".join(
+        ["usage: python -m lab NAME; settings are variables, such as QUICK=1\n", *lines]
+    )
 
 
 if __name__ == "__main__":

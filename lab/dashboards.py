@@ -17,7 +17,9 @@ from typing import Any
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
+from deploy.ask import NoAnswer
 from deploy.paths import ROOT
+from deploy.refused import Refused
 from deploy.watch.prometheus import FILES, Prometheus
 from lab.settings import number, switch
 
@@ -30,10 +32,17 @@ Panel = dict[str, Any]
 
 
 def draw_dashboards(environ: Mapping[str, str]) -> int:
-    """A picture of each dashboard; NoAnswer where no Prometheus listens on PROMETHEUS_PORT."""
-    prometheus = Prometheus(int(environ.get("PROMETHEUS_PORT") or 9090))
-    minutes = number(environ, "MINUTES", 60, 5, 1440)
-    workers = prometheus.query('up{job="workers"} == 1')
+    """A picture of each dashboard; Refused where no Prometheus that knows a worker listens on PROMETHEUS_PORT."""
+    port = int(number(environ, "PROMETHEUS_PORT", 9090, 1, 65535))
+    prometheus, minutes = Prometheus(port), number(environ, "MINUTES", 60, 5, 1440)
+    try:
+        workers = prometheus.query('up{job="workers"} == 1')
+    except NoAnswer as error:
+        raise Refused(
+            f"no Prometheus answers on port {port} ({error}): start `make watch`"
+        ) from None
+    if not workers:
+        raise Refused(f"the Prometheus on port {port} knows no worker: `make run` beside it")
     worker = min(one["metric"]["worker"] for one in workers)
     folder = ROOT / ("docs" if switch(environ, "WRITE") else ".stack/dashboards")
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from lab.experiment import exit_code_of
 from lab.loadtest_cost import memory, offline, rate
+from lab.settings import number
 
 USERS = 150  # enough that the generator never waits for one of them
 DEFAULTS = {"ROUNDS": 3, "ROUND_SECONDS": 8, "SECONDS": 60, "REQUESTS": 1_000_000}
@@ -24,7 +26,7 @@ def main(environment: Mapping[str, str]) -> int:
     """Measure all three and print them."""
     host = environment["HOST"]
     rounds, round_seconds, seconds, requests = (
-        int(environment.get(name) or default) for name, default in DEFAULTS.items()
+        int(number(environment, name, default, 1, 10**9)) for name, default in DEFAULTS.items()
     )
     with tempfile.TemporaryDirectory(prefix="bench-loadtest-") as name:
         folder = Path(name)
@@ -80,4 +82,4 @@ def _line(what: str, value: str, limit: str, holds: bool) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(os.environ))
+    sys.exit(exit_code_of(lambda: main(os.environ)))

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from deploy.paths import ROOT
+from deploy.refused import Refused
 from lab.hosts.network import why_not
 from lab.measurements import write_block
 from lab.mutants.catalogue import Mutant
@@ -20,7 +21,7 @@ from lab.nemesis.host_faults import HOST_FAULTS, has_faketime
 from lab.nemesis.judge import Judgement, judge
 from lab.nemesis.load import load
 from lab.nemesis.one_machine import one_machine
-from lab.nemesis.phases import Run, store_run
+from lab.nemesis.phases import RUN, Run, store_run
 from lab.nemesis.picture import draw
 from lab.nemesis.report import about, as_table, verdict, write
 from lab.nemesis.schedule import picked, schedule
@@ -129,7 +130,9 @@ def conclude(found: Judgement, folder: Path) -> int:
 
 
 def again(folder: Path) -> int:
-    """Judge a stored run once more."""
+    """Judge a stored run once more; Refused where none is stored."""
+    if not (folder / RUN).is_file():
+        raise Refused(f"{folder} is not the folder of a run: they are in {RESULTS}")
     return conclude(judge(folder), folder)
 
 

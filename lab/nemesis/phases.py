@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ONE_MACHINE = "one machine"  # the stage without hosts
+RUN = "nemesis.json"
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,12 @@ class Run:
 
 def store_run(run: Run, folder: Path) -> None:
     text = json.dumps(asdict(run), indent=1)
-    (folder / "nemesis.json").write_text(text + "\n", encoding="utf-8")
+    (folder / RUN).write_text(text + "\n", encoding="utf-8")
 
 
 def read_run(folder: Path) -> Run:
     """What `store_run` kept.  OSError, ValueError, KeyError or TypeError: it is no such folder."""
-    found = json.loads((folder / "nemesis.json").read_text(encoding="utf-8"))
+    found = json.loads((folder / RUN).read_text(encoding="utf-8"))
     phases = tuple(
         Phase(**{**one, "problems": tuple(one["problems"])}) for one in found.pop("phases")
     )
