@@ -19,7 +19,7 @@ LENGTH := $(if $(filter-out 0,$(LONG)),,-m "not long")
 # What a target cannot do without, and how it is written.
 need = [ -n "$$$(1)" ] || { echo "$(2)" >&2; exit 2; }
 
-# Who waits for an install sees a dot every five seconds. NEEDS_ says what each list is for.
+# Who waits for what prints nothing sees a dot every five seconds. NEEDS_ says what each list is for.
 DOTS := (while sleep 5 </dev/null >/dev/null 2>&1; do printf . >&2; done) & dots=$$!
 NEEDS_run := the stack
 NEEDS_loadtest := the load test
@@ -164,7 +164,7 @@ kubernetes-test: ## The demo on kubectl's cluster, under load
 lint: $(VENV)/test ## Style, types, nginx
 	@$(PY) -m ruff check
 	@$(PY) -m ruff format --check
-	@$(PY) -m mypy
+	@$(DOTS); $(PY) -m mypy; code=$$?; kill $$dots; exit $$code
 	@$(PY) -m gixy --skips worker_rlimit_nofile_vs_connections nginx/nginx.conf
 
 format: $(VENV)/test ##+ rewrite what differs

@@ -331,7 +331,16 @@ def figures(_: argparse.Namespace) -> None:
 ALONE: list[Command] = [run, stop, logs, check, reload, rolling_restart, swarm_up, swarm_down]
 ALONE += [container, health, https, sbom, audit, pin_images, watch, figures]
 OPERATIONS: tuple[Command, ...] = (reload, scale, drain, undrain, rolling_restart)
-WAITING: tuple[Command, ...] = (*OPERATIONS, stop, check)
+WAITING: tuple[Command, ...] = (
+    *OPERATIONS,
+    stop,
+    check,
+    swarm_up,
+    swarm_down,
+    sbom,
+    audit,
+    pin_images,
+)
 INTERRUPTED = (
     "interrupted; the stack serves. `make status` says what, `make reload` ends what was begun"
 )

@@ -22,6 +22,7 @@ from loadtest.check.smallest import store_smallest
 from loadtest.load.cpu import cpu_seconds, since
 from loadtest.load.preflight import NotReachable, look_round
 from loadtest.plan import ATTACHED, STOP_SECONDS, VARIABLE, Plan, link_files, make_plan
+from loadtest.progress import never_silent
 from loadtest.settings import Settings, read_settings
 from loadtest.verdict.analysis import Analysis, analyse
 from loadtest.verdict.table import closing, junit, render
@@ -56,16 +57,20 @@ def main(arguments: list[str]) -> int:
 
 def _judge(settings: Settings, folder: Path, locust_code: int, spent: Mapping[str, float]) -> int:
     """Weigh the finished run, and leave all that it says in its folder."""
+    print("  judging the history …", flush=True)
     try:
-        analysis, ops = analyse(folder, locust_code)
+        with never_silent("judging the history"):
+            analysis, ops = analyse(folder, locust_code)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"Locust ended with exit code {locust_code} and left no whole run: {error!r}"
         print(closing(no_run(Code.HARNESS, reason)))
         return Code.HARNESS
-    _store(folder, analysis)
-    store_smallest(folder / "smallest.jsonl", ops, analysis.lifetimes, analysis.report)
-    if settings.report:
-        print(f"  {_report(settings, folder, analysis, ops, spent)}\n")
+    with never_silent("drawing the report"):
+        _store(folder, analysis)
+        store_smallest(folder / "smallest.jsonl", ops, analysis.lifetimes, analysis.report)
+        where = _report(settings, folder, analysis, ops, spent) if settings.report else ""
+    if where:
+        print(f"  {where}\n")
     link_files(folder, settings.out)
     print(render(analysis))
     return analysis.verdict.code

@@ -6,7 +6,7 @@ import math
 from urllib.parse import quote
 
 from app.accounts import AccountsBusy, normalise
-from app.sessions import StoreUnavailable
+from app.sessions import Session, StoreUnavailable
 from app.settings import Settings
 from app.throttle import Attempt
 
@@ -40,9 +40,23 @@ LOGGED_OUT = "You are logged out. The session is deleted, so no worker knows it 
 ENDED_ON = ("/", "/devices", "/logout")  # the pages with a button that ends this session
 
 
-class Login(BaseHandler):
-    session_use = "if given"
+class _Form(BaseHandler):
+    """Its form is public: it is shown while Redis is away, too, to a visitor it cannot look up."""
 
+    session_use = "if given"
+    is_unknown = False  # whether Redis did not say who this is
+
+    async def load_session(self) -> Session | None:
+        try:
+            return await super().load_session()
+        except StoreUnavailable:
+            if self.request.method not in ("GET", "HEAD"):
+                raise
+            self.is_unknown = True
+            return None
+
+
+class Login(_Form):
     async def get(self) -> None:
         if self.logged_in and not self._again:
             self.redirect(local_path(self.get_argument("next", "/")))
@@ -137,24 +151,12 @@ class Login(BaseHandler):
             demo_hint=demo_hint(self.services.settings),
         )
 
-    async def load_session(self):  # type: ignore[no-untyped-def]
-        """The form is public: it is shown while Redis is away, and to a visitor it cannot look up."""
-        try:
-            return await super().load_session()
-        except StoreUnavailable:
-            if self.request.method not in ("GET", "HEAD"):
-                raise
-            return None
 
-
-class Logout(BaseHandler):
-    session_use = "if given"
-
+class Logout(_Form):
     def get(self) -> None:
         """A button.  A GET that ended the session would let any link or prefetch log visitors out."""
-        self.render(
-            "logout.html", user=self.session.user if self.session and self.logged_in else None
-        )
+        user = self.session.user if self.session and self.logged_in else None
+        self.render("logout.html", user=user, unknown=self.is_unknown)
 
     async def post(self) -> None:
         """End the session in Redis first; the cookie goes only when that is certain."""

@@ -32,6 +32,7 @@ from loadtest.check.op import (
 )
 from loadtest.check.rules import Listing, Seen, higher, value_of
 from loadtest.check.tally import HELD, Report, Witness, explain
+from loadtest.progress import never_silent
 
 FOREVER = 1 << 63
 Size = Callable[[Op], int]
@@ -461,7 +462,8 @@ def main(arguments: list[str]) -> int:
         return 2
     path = Path(arguments[0])
     gc.disable()  # a million small objects without a cycle: looking for one takes a fifth of the time
-    report = check(read_ops(path), lifetimes_of(read_header(path)))
+    with never_silent("checking the history"):
+        report = check(read_ops(path), lifetimes_of(read_header(path)))
     for invariant, tally in report.tallies.items():
         print(f"{invariant:26} {tally.checked:>9,} checked {tally.violations:>7,} broken")
         for line in explain(tally.witness):

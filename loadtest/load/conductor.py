@@ -56,6 +56,7 @@ class Conductor:
         self._found = Code.PROVES_NOTHING
         self._text = closing(no_run(Code.PROVES_NOTHING, "no run was started"))
         self._over = Event()
+        self._progress = gevent.Greenlet()
 
     @property
     def folder(self) -> Path:
@@ -82,7 +83,7 @@ class Conductor:
         self.running, self.stopping, self.alarmed = True, False, False
         self._over.clear()
         self.begin()
-        gevent.spawn(report_progress, self, self.seconds)
+        self._progress = gevent.spawn(report_progress, self, self.seconds)
         if self.seconds:
             gevent.spawn_later(self.seconds, self.request_stop)
 
@@ -103,8 +104,12 @@ class Conductor:
         if not self.running:
             return
         self.running = False
-        self.finish()
+        try:
+            self.finish()
+        finally:
+            self._progress.kill()
         if self.judges:
+            print("  judging the history …", flush=True)
             self._judge()
         self._over.set()
         if self.options.headless:

@@ -76,8 +76,7 @@ def add_up(parts: Iterable[Figures]) -> Figures:
 class Run(Protocol):
     """What is watched."""
 
-    running: bool
-    stopping: bool
+    stopping: bool  # users finish the session they are in
     verdict: list[tuple[int, str]]  # of the run before
 
     def figures(self) -> Figures:
@@ -85,20 +84,19 @@ class Run(Protocol):
 
 
 def report_progress(run: Run, duration: float) -> None:
-    """Print a line every few seconds until the run stops; `duration` 0: without an end."""
+    """Print a line every few seconds, until this greenlet is killed; `duration` 0: the run has no set end."""
     interval = min(5.0, max(1.0, duration / 6)) if duration else 5.0
     start, before = time.monotonic(), 0
     while True:
         gevent.sleep(interval)
-        if run.stopping or not run.running:
-            return
         elapsed, figures = time.monotonic() - start, run.figures()
-        print(_line(figures, elapsed, duration, (figures.requests - before) / interval), flush=True)
+        left = f", {max(0.0, duration - elapsed):3.0f} s left" if duration else ""
+        left = ", the last sessions end" if run.stopping else left
+        print(_line(figures, elapsed, left, (figures.requests - before) / interval), flush=True)
         before = figures.requests
 
 
-def _line(figures: Figures, elapsed: float, duration: float, rate: float) -> str:
-    left = f", {max(0.0, duration - elapsed):3.0f} s left" if duration else ""
+def _line(figures: Figures, elapsed: float, left: str, rate: float) -> str:
     return (
         f"  {elapsed:4.0f} s{left}   {rate:6,.0f} requests/s"
         f"   {figures.failed:,} failed"

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from loadtest.progress import never_silent
 from loadtest.report.facts import Facts, gather
 from loadtest.report.page import write_report
 from loadtest.verdict.analysis import analyse
@@ -15,7 +16,9 @@ def main(arguments: list[str]) -> int:
         return 2
     folder = Path(arguments[0])
     try:
-        print(write_report(_facts(folder), folder))
+        with never_silent("drawing the report"):
+            page = write_report(_facts(folder), folder)
+        print(page)
     except (OSError, TypeError, ValueError, KeyError) as error:
         print(f"no report of a finished run in {folder}: {error}", file=sys.stderr)
         return 2

@@ -23,7 +23,7 @@ PROTECTED = [
     ("POST", "/devices/end-all", None),
     ("POST", "/logout", None),
 ]
-PUBLIC = ["/login", "/livez", "/readyz", "/metrics"]
+PUBLIC = ["/login", "/logout", "/help", "/livez", "/readyz", "/metrics"]
 
 
 async def asked_all(visitor: Visitor, worker: Worker) -> list[httpx.Response]:
@@ -60,9 +60,8 @@ async def test_redis_away(
             check_refusals(await asked_all(visitor, worker))
             public = [(await visitor.get(worker, path)).status_code for path in PUBLIC]
             assert public == [200] * len(PUBLIC)
-            assert not [
-                a for a in [await visitor.get(worker, "/login")] if "Set-Cookie" in a.headers
-            ]
+            for path in ("/login", "/logout"):
+                assert "Set-Cookie" not in (await visitor.get(worker, path)).headers
             assert worker.metric("session_errors_total") >= len(PROTECTED)
     finally:
         server.start() if outage == "stopped" else server.thaw()

@@ -6,7 +6,12 @@ import re
 import subprocess
 import sys
 
+import pytest
+
+import deploy.__main__ as commands
 from deploy.paths import ROOT
+from lab.testbed.servers import wait_until
+from loadtest import progress
 
 WORKS = """
 import sys, time
@@ -30,6 +35,34 @@ def test_never_silent() -> None:
         [sys.executable, "-c", WORKS], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert re.fullmatch(r"begin\n\.+\n1 of 2 \.+ready\nend\n", done.stdout), done.stdout
+
+
+def test_load_test_is_never_silent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While a verdict is computed and the report is drawn, a line says so again and again."""
+    monkeypatch.setattr(progress, "SILENT_SECONDS", 0.01)
+    said: list[str] = []
+    with progress.never_silent("judging the history"):
+        wait_until(
+            lambda: said.append(capsys.readouterr().out) or len("".join(said)) > 80,
+            seconds=10,
+            what="lines",
+        )
+    assert set("".join(said).splitlines()) == {"  judging the history: 0 s so far"}
+
+
+def test_each_command_shows_that_it_goes_on() -> None:
+    """Each command that takes no argument and ends by itself adds dots; the others run until they are told to stop."""
+    in_the_foreground = {
+        commands.run,
+        commands.logs,
+        commands.container,
+        commands.watch,
+        commands.figures,
+    }
+    written_for_machines = {commands.health, commands.https}
+    assert set(commands.ALONE) - set(commands.WAITING) == in_the_foreground | written_for_machines
 
 
 def test_colours_are_in_one_place() -> None:

@@ -24,7 +24,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "next": EVIL,
         "demo_hint": EVIL,
     },
-    "logout.html": {"user": EVIL},
+    "logout.html": {"user": EVIL, "unknown": False},
     "error.html": {
         "status": 404,
         "title": EVIL,
@@ -208,6 +208,14 @@ def test_logout_needs_a_button() -> None:
         assert page("logout.html", user=user).all("form") == [
             {"method": "post", "action": "/logout"}
         ]
+
+
+def test_logout_claims_nothing_it_does_not_know() -> None:
+    """While Redis does not say who a visitor is, GET /logout does not either."""
+    anonymous, unknown = "You are not logged in here", "cannot tell whether you are logged in"
+    for is_unknown in (False, True):
+        shown = page("logout.html", user=None, unknown=is_unknown).text
+        assert (anonymous in shown, unknown in shown) == (not is_unknown, is_unknown)
 
 
 @pytest.mark.parametrize(("status", "hint"), [(404, False), (403, False), (429, True), (503, True)])
