@@ -16,8 +16,9 @@ from deploy.networks import in_url
 from deploy.paths import ROOT
 from deploy.upstream.read import OUR_HOST, text_of
 
-WORKER = re.compile(rf"(\bserver\s+){OUR_HOST}(?=:)")
-RESOLVE = re.compile(r"\s+resolve(?=[\s;])")
+# What belongs to a server may stand on lines of its own, and its address in quotes.
+WORKER = re.compile(rf"((?:\bserver\s|^)\s*[\"']?){OUR_HOST}(?=:)")
+RESOLVE = re.compile(r"(?:^|\s)\s*resolve(?=[\s;]|$)")
 LISTEN = re.compile(r"\blisten\s+(8080|8443)\b([^;]*;)")
 HTTPS = re.compile(r"(\binclude\s+)/etc/nginx/https/([\w.]+);")
 STATIC = re.compile(r"(\balias\s+)/srv/static/([\w/]*);")

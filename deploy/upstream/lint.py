@@ -29,7 +29,9 @@ def check_upstream(upstream: Upstream) -> None:
     _check_duplicates(upstream)
     if not upstream.served:
         line = upstream.servers[0].line
-        raise UpstreamError(upstream.path, line, "no server is in use: remove a `down`")
+        raise UpstreamError(
+            upstream.path, line, "no server is in use: remove a `down` or a `backup`"
+        )
     if "zone" not in upstream.directives:
         remedy = "add `zone app 512k;`, or each nginx process rotates by itself"
         raise UpstreamError(upstream.path, None, f"the zone is missing: {remedy}")
@@ -54,7 +56,10 @@ def _check_directives(upstream: Upstream) -> None:
     for name in COMMERCIAL & upstream.directives.keys():
         text = f"{name} is for the commercial nginx only: remove it"
         raise UpstreamError(upstream.path, upstream.lines[name], text)
-    found = [name for name in POLICIES if name in upstream.directives]
+    if "include" in upstream.directives:
+        text = "the servers of an included file would be known to nginx alone: write them here"
+        raise UpstreamError(upstream.path, upstream.lines["include"], text)
+    found = [name for name in POLICIES if name in upstream.directives and name != "sticky"]
     if len(found) > 1:
         text = f"{' and '.join(found)} are both policies: keep one"
         raise UpstreamError(upstream.path, upstream.lines[found[1]], text)

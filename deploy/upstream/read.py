@@ -22,7 +22,8 @@ from deploy.upstream.semicolon import line_without_semicolon
 
 OUR_HOST = "app"
 THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
-POLICIES = ("least_conn", "least_time", "random", "ip_hash", "hash")
+# `sticky` may stand beside one of the others, which then chooses for a first request.
+POLICIES = ("least_conn", "least_time", "random", "ip_hash", "hash", "sticky")
 NOT_SERVED = frozenset({"down", "drain", "backup"})  # a backup waits until all others are away
 
 

@@ -66,15 +66,18 @@ RENDERED = {
     "server app:8001 resolve max_fails=1;": "server 127.0.0.1:8001 max_fails=1;",
     "server app2.example:80;": "server app2.example:80;",
     "server my-app:80;": "server my-app:80;",
+    'server "app:8001";': 'server "127.0.0.1:8001";',
+    "server\n  app:8001\nresolve\n;": "server\n  127.0.0.1:8001\n\n;",
     "zone app 512k;": "zone app 512k;",
     "upstream app {": "upstream app {",
+    "hash $arg_app:x;": "hash $arg_app:x;",
 }
 
 
 @pytest.mark.parametrize("line", RENDERED)
 def test_upstream_line(line: str) -> None:
-    """Only the host name `app` of a server becomes this machine, and only `resolve` goes."""
-    assert upstream_line(line) == RENDERED[line]
+    """Only the host name `app` of a server becomes this machine, and only `resolve` goes, on whatever lines they are."""
+    assert "\n".join(map(upstream_line, line.split("\n"))) == RENDERED[line]
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,8 @@ def test_workers_and_served(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "policy", ["least_conn", "ip_hash", "random two", "hash $cookie_sid consistent"]
+    "policy",
+    ["least_conn", "ip_hash", "random two", "hash $cookie_sid consistent", "sticky cookie w"],
 )
 def test_policy(path: Path, policy: str) -> None:
     """A policy written into the block is named."""
@@ -135,6 +136,7 @@ WRONG = {
     "port of root": ("app:8001", "app:80", 4, "from 1024 up"),
     "worker without port": ("app:8001", "app", 4, "from 1024 up"),
     "no zone": ("    zone app 512k;\n", "", None, "the zone is missing"),
+    "what is not read": ("zone app", "include other.conf; zone app", 2, "write them here"),
     "another block": ("}\n", "}\nserver { }\n", 9, "only `upstream app"),
     "another name": ("upstream app", "upstream web", 1, "only `upstream app"),
 }
@@ -172,9 +174,17 @@ def test_another_encoding(path: Path) -> None:
 
 
 def test_nobody_in_use(path: Path) -> None:
-    """A file in which every server is `down` is refused."""
-    with pytest.raises(UpstreamError, match="no server is in use"):
-        read(path, "upstream app {\n  zone app 512k;\n  server app:8001 down;\n}\n")
+    """A file in which every server is `down` or a `backup` is refused."""
+    for word in ("down", "backup"):
+        with pytest.raises(UpstreamError, match=f"no server is in use: remove .*`{word}`"):
+            read(path, f"upstream app {{\n  zone app 512k;\n  server app:8001 {word};\n}}\n")
+
+
+def test_sticky_beside_another_policy(path: Path) -> None:
+    """`sticky` goes with a policy for first requests, which is then the one that is named."""
+    assert (
+        read(path, GOOD.replace("zone", "least_conn; sticky cookie w; zone")).policy == "least_conn"
+    )
 
 
 def test_no_server(path: Path) -> None:
