@@ -151,8 +151,9 @@ class Memory:
         due = standing == "older" or (standing == "newest" and 0 < int(renew_age) <= age)
         facts = [now // 1000, now % 1000 * 1000, record.created, touched, life.idle, life.deadline]
         unused = bool(record.next) and proof == record.next and record.used is None
+        left = min(record.touched + life.idle, life.deadline) - now if stale or unused else 0
         lasting = record.own[1] is not None
-        about = [facts, stale or unused, due, lasting, record.version, record.user]
+        about = [facts, left, due, lasting, record.version, record.user]
         data = b",".join(spell(key) + b":" + text for key, text in record.data.items())
         return spell(about)[:-1] + b",{" + data + b"}]"
 

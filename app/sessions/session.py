@@ -77,13 +77,13 @@ class Session(MutableMapping[str, Any]):
 
     # One is made for every request: slots spare it a dict.
     __slots__ = (
-        *("anonymous", "basis", "digest", "ended", "lasting", "renewable_id", "tag", "touch_due"),
+        *("anonymous", "basis", "digest", "ended", "lasting", "renewable_id", "tag", "touch_ms"),
         *("user", "version", "_facts", "_saved", "_suspects", "_text", "_turn", "_values"),
     )
 
     def __init__(self, text: bytes, digest: str, tag: str, session_id: str = "") -> None:
         """From what load.lua answers.  Raises ValueError, as CorruptJson, where that is no session."""
-        self._facts, self.touch_due, renewal_due, lasting, version, user, values = decode(text)
+        self._facts, self.touch_ms, renewal_due, lasting, version, user, values = decode(text)
         self.digest = digest
         self.tag = tag
         self.user: str = user or ""

@@ -29,6 +29,9 @@ MAX_TRIES = 3
 MAX_INDEX_RACES = 20  # logins of one user at the same moment that one login steps aside for
 OPERATIONS_REMEMBERED = 256
 LABEL_CHARACTERS = 256
+NEARLY_OVER_MS = (
+    1000  # before the end of a session, a touch could come too late if nobody waited for it
+)
 NEVER_MS = 1 << 52  # as a throttle: longer than any session lives
 ANY_ID = "*"  # as the proof of an id, for a request that has shown its own
 KEEP_ALL = "*"  # instead of the number of keys to keep
@@ -127,9 +130,9 @@ class RedisSessions:
         """The live session behind an id, or None for no, an unknown, ended, expired or malformed one.
 
         One round trip, which changes nothing.  Once per touch throttle a second call follows that nobody
-        waits for: it moves the idle deadline, unless Redis refuses writes.  Never without `touch`: for
-        what a page asks by itself, which must not keep a forgotten tab logged in.  An id that leads
-        nowhere is never adopted (ASVS 5.0 7.2.4).
+        waits for, but in the last second of the session: it moves the idle deadline, unless Redis refuses
+        writes.  Never without `touch`: for what a page asks by itself, which must not keep a forgotten tab
+        logged in.  An id that leads nowhere is never adopted (ASVS 5.0 7.2.4).
         """
         if session_id is None:
             return _nobody()
@@ -440,8 +443,11 @@ class RedisSessions:
                 return None
             if answer != b"over":
                 session = Session(answer, place.digest, place.tag, place.session_id)
-                if session.touch_due:
-                    self._touch(place).add_done_callback(self._was_touched)
+                if session.touch_ms:
+                    touched = self._touch(place)
+                    touched.add_done_callback(self._was_touched)
+                    if session.touch_ms < NEARLY_OVER_MS and not await self._survives(touched):
+                        return None
                 return session
         except (WrongType, ValueError) as error:
             await self._remove(place.tag, place.digest, error)
@@ -452,6 +458,13 @@ class RedisSessions:
         with suppress(StoreUnavailable):
             await self._touch(place)
         return None
+
+    @staticmethod
+    async def _survives(touched: asyncio.Future[Any]) -> bool:
+        """Whether the touch found the session alive; True where Redis could not do it, as for any other touch."""
+        with suppress(StoreUnavailable):
+            return bool(await touched)
+        return True
 
     def _touch(self, place: _Place) -> asyncio.Future[Any]:
         keys = self._pairs(place.tag, [place.digest])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -96,6 +97,28 @@ async def test_touch_is_throttled(engines: Engines, place: Place) -> None:
     assert ttl(place, session_id) > 59.9
     (short,) = engines(1, idle_seconds=1, touch_seconds=60)
     assert short.limits.touch_throttle_seconds == 0.1
+
+
+async def test_use_just_before_the_end(
+    engines: Engines, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is answered shortly before the idle timeout stays logged in; a session that ends meanwhile is nobody's."""
+    monkeypatch.setattr("app.sessions.store.NEARLY_OVER_MS", 30_000)
+    near, far = (engines(1, idle_seconds=idle, touch_seconds=0)[0] for idle in (20, 600))
+    first, second = [await near.create(name) for name in ("ann", "bob")]
+    aged(place, first, touched=5)
+    session = await load(near, first)
+    touched = int(place.admin.hget(key_of(first), "touched")) / 1000
+    assert touched >= session.times.now
+    touch = RedisSessions._touch
+
+    def too_late(store: RedisSessions, place_: Any) -> Any:
+        place.admin.delete(*keys(place, "session:*"))
+        return touch(store, place_)
+
+    monkeypatch.setattr(RedisSessions, "_touch", too_late)
+    assert await near.load(second) is None
+    assert await far.load(await far.create("cyd")) is not None  # nobody waits for its touch
 
 
 async def test_writing_keeps_the_ttl(store: RedisSessions, place: Place) -> None:

@@ -15,7 +15,7 @@ FACTS = b"[100, 0, 90000, 95000, 35000, 150000]"
 
 def session_with(data: bytes) -> Session:
     """As load.lua tells of it."""
-    return Session(b'[%s,false,false,false,1,"ann",%s]' % (FACTS, data), "f" * 64, "abcd")
+    return Session(b'[%s,0,false,false,1,"ann",%s]' % (FACTS, data), "f" * 64, "abcd")
 
 
 def session_of(**data: Any) -> Session:
