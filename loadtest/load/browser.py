@@ -311,9 +311,7 @@ class Browser:
             if sent not in session.cookies and not session.over:
                 self._recorder.cookies_withheld += 1
                 op.outcome, op.why = Outcome.FAIL, "session cookie not sent"
-            new = read_cookie(op, response.headers or {}, session.cookie_name)
-            if new and new not in session.cookies and not self._recorder.checker.is_foreign(op):
-                session.cookies.append(new)  # renewed
+            self._take_renewed(op, session, response)
             if op.outcome is Outcome.OK:
                 session.used = max(session.used, op.invoked)
                 learn(op, response)
@@ -324,11 +322,18 @@ class Browser:
 
         return examine
 
-    @staticmethod
-    def _expect_refusal(session: Session | None) -> Callable[[Op, Any], bool]:
+    def _take_renewed(self, op: Op, session: Session, response: Any) -> None:
+        """Keep a new cookie that the answer brings, unless it is somebody else's."""
+        new = read_cookie(op, response.headers or {}, session.cookie_name)
+        if new and new not in session.cookies and not self._recorder.checker.is_foreign(op):
+            session.cookies.append(new)
+
+    def _expect_refusal(self, session: Session | None) -> Callable[[Op, Any], bool]:
         def examine(op: Op, response: Any) -> bool:
-            for given in given_cookies(response.headers or {}):
-                if session is None or given.name == session.cookie_name:
+            if session is not None:
+                self._take_renewed(op, session, response)
+            else:
+                for given in given_cookies(response.headers or {}):
                     read_cookie(op, response.headers, given.name)
             return op.outcome is Outcome.DENIED
 

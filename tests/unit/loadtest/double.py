@@ -171,12 +171,16 @@ class Handler(RequestHandler):
             if fault == "use moves the absolute timeout":
                 stored.absolute_from = now()
         if fault == "renews" and now() - stored.renewed > RENEW_SECONDS:
-            stored.renewed = now()
-            sid = secrets.token_hex(8)
-            self.world.forward[self.sid] = (sid, now() + RENEW_SECONDS)
-            self.world.sessions[sid] = self.world.sessions.pop(self.sid)
-            self.sid = sid
-            self.set_cookie("sid", sid, expires_days=None)
+            self.renew(stored)
+
+    def renew(self, stored: Stored) -> None:
+        """The old id is good for a while."""
+        stored.renewed = now()
+        sid = secrets.token_hex(8)
+        self.world.forward[self.sid] = (sid, now() + RENEW_SECONDS)
+        self.world.sessions[sid] = self.world.sessions.pop(self.sid)
+        self.sid = sid
+        self.set_cookie("sid", sid, expires_days=None)
 
     def known(self) -> bool:
         """Whether this request is logged in."""
@@ -209,6 +213,8 @@ class Login(Handler):
         fault, world = self.world.fault, self.world
         user = self.get_body_argument("username")
         if self.get_body_argument("password") != PASSWORD and fault != "any password":
+            if fault == "renews" and self.stored is not None:
+                self.renew(self.stored)
             self.set_status(401)
             self.finish("form")
             return
