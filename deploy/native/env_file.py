@@ -19,7 +19,7 @@ LINE = re.compile(r"(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=[ \t]*(.*)")
 # Inside "…" only these three may follow a backslash, and only after one may a $ stand.
 SINGLE = re.compile(r"'([^']*)'[ \t]*(?:#.*)?")
 DOUBLE = re.compile(r'"((?:[^"\\$]|\\["\\$])*)"[ \t]*(?:#.*)?')
-COMMENT = re.compile(r"[ \t]+#.*")
+COMMENT = re.compile(r" #.*")
 UNPRINTED = re.compile(
     r"[\x00-\x08\x0a-\x1f\x7f-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f\u3000\ufeff]"
 )
@@ -108,6 +108,10 @@ def _plain(name: str, text: str) -> str:
             f"{name}: a value that begins with # needs quotes; {_spelling(name, text)}"
         )
     value = COMMENT.sub("", text).rstrip(" \t")
+    if "\t#" in value:
+        raise ValueError(
+            f"{name}: for Compose a comment begins with a space and #, not with a tab and #"
+        )
     if "$" in value:
         raise ValueError(f"{name}: Compose expands the $; {_spelling(name, value)}")
     return value

@@ -67,6 +67,7 @@ REFUSED = {
     "export V": ("V=", ""),
     "V=#word": ("V='#word'", "#word"),
     "V= # word": ("V='# word'", "# word"),
+    "V=a\t# a comment": ("V=a # a comment", "a"),
     "V='word": ("V='word'", "word"),
     'V="word': ("V='word'", "word"),
     "V='two\nlines'": ("V='two lines'", "two lines"),
