@@ -213,8 +213,6 @@ def _services(
     metrics.watch(
         sessions.counters,
         totals={
-            "requests": lambda: worker.answered,
-            "requests_failed": lambda: worker.failed,
             "alerts_dropped": lambda: hub.dropped,
             **times_started(watched),
         },

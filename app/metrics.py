@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from operator import add
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -53,6 +54,7 @@ MEANING = {
     "session_corrupt": "Sessions ended because they could not be read.",
     "session_errors": "Calls without a usable answer from Redis.",
 }
+Answer = tuple[type[RequestHandler], str, int]  # who gave it, to which method, and its status
 Figures = Mapping[str, Callable[[], int]]
 # By name: the names of its labels, and its values by those labels.
 Labelled = Mapping[str, tuple[tuple[str, ...], Callable[[], Mapping[tuple[str, ...], int]]]]
@@ -72,6 +74,15 @@ class Durations:
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.seconds += seconds
 
+    def add(self, other: Durations) -> None:
+        """Take over what another one with the same bounds has noted."""
+        self.counts = list(map(add, self.counts, other.counts))
+        self.seconds += other.seconds
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts)
+
     def buckets(self) -> list[tuple[str, float]]:
         """As Prometheus has them: each holds those before it, too."""
         total, found = 0, []
@@ -84,7 +95,8 @@ class Durations:
 class Metrics(Collector):
     """The figures of one worker; nothing is shared between processes, so Prometheus scrapes each.
 
-    Figures are read at each scrape, and cost nothing in between; a request costs one count and one bucket.
+    Figures are read and added up at each scrape, and cost nothing in between; a request costs one look-up and
+    one bucket (`make bench` measures it).
     """
 
     def __init__(self) -> None:
@@ -92,27 +104,24 @@ class Metrics(Collector):
         ProcessCollector(registry=self._registry)
         self.store_latency = Durations(STORE_BUCKETS)
         self.routes: Mapping[type[RequestHandler], str] = {}  # what is not in it is `other`
-        self._requests: Counter[tuple[str, str, int]] = Counter()
-        self._durations: dict[str, Durations] = {}
+        self._answers: dict[Answer, Durations] = defaultdict(_of_pages)
         self._lag = Durations(LAG_BUCKETS)
 
     def watch(
         self, engine: Counters, totals: Figures, gauges: Figures, labelled: Labelled | None = None
     ) -> None:
-        """Report these from now on.  `totals` only rise, and what the last minute added is reported too."""
+        """Report these too from now on; `totals` only rise."""
         self._engine, self._totals, self._gauges = engine, totals, gauges
         self._labelled = labelled or {}
         self._past: deque[dict[str, int]] = deque([self._read()], maxlen=MINUTE)
         self._registry.register(self)
 
-    def answered(self, handler: RequestHandler) -> None:
-        """Count the request that `handler` has just answered."""
-        request, route = handler.request, self.routes.get(type(handler), OTHER)
-        method = request.method if request.method in METHODS else OTHER
-        self._requests[route, method or OTHER, handler.get_status()] += 1
-        if (durations := self._durations.get(route)) is None:
-            durations = self._durations[route] = Durations(PAGE_BUCKETS)
-        durations.note(request.request_time())
+    def answered(
+        self, handler: type[RequestHandler], method: str | None, status: int, seconds: float
+    ) -> None:
+        """Count and time a request that such a handler has just answered."""
+        known = method if method in METHODS else OTHER
+        self._answers[handler, known, status].note(seconds)
 
     async def keep_time(self) -> None:
         """Note the totals each second, and how late that second is, until cancelled."""
@@ -147,16 +156,27 @@ class Metrics(Collector):
             yield _counter(name, labels, values())
 
     def _of_requests(self) -> Iterable[Metric]:
-        counts: dict[tuple[str, ...], int] = {
-            (route, method, str(status)): n for (route, method, status), n in self._requests.items()
-        }
+        counts: Counter[tuple[str, ...]] = Counter()
+        routes: dict[tuple[str, ...], Durations] = defaultdict(_of_pages)
+        for (handler, method, status), answers in self._answers.items():
+            route = self.routes.get(handler, OTHER)
+            counts[route, method, str(status)] += answers.total
+            routes[route,].add(answers)
         yield _counter("http_requests", ("route", "method", "status"), counts)
-        routes = [(route,) for route in self._durations]
-        durations = self._durations.values()
-        yield _histogram("http_request_duration_seconds", routes, durations, labels=["route"])
+        yield _histogram("http_request_duration_seconds", routes, routes.values(), labels=["route"])
 
     def _read(self) -> dict[str, int]:
-        return {name: total() for name, total in self._totals.items()}
+        """The totals; of these, what the last minute added may be reported too."""
+        answers = [(status, one.total) for (*_, status), one in self._answers.items()]
+        return {
+            "requests": sum(total for _, total in answers),
+            "requests_failed": sum(total for status, total in answers if status >= 500),
+            **{name: total() for name, total in self._totals.items()},
+        }
+
+
+def _of_pages() -> Durations:
+    return Durations(PAGE_BUCKETS)
 
 
 def _counter(

@@ -53,8 +53,6 @@ class Worker:
     waits_for: str = ""  # why it is not ready yet
     pages: dict[BaseHandler, float] = field(default_factory=dict)
     clock: float = 0  # seconds in which the event loop was free; see app/deadline.py
-    answered: int = 0
-    failed: int = 0  # of these, with 5xx
 
     @property
     def in_flight(self) -> int:
@@ -181,12 +179,12 @@ class BaseHandler(RequestHandler):
             raise HTTPError(400)
 
     def on_finish(self) -> None:
-        worker = self.services.worker
-        worker.pages.pop(self, None)
+        self.services.worker.pages.pop(self, None)
         if self.is_counted:
-            worker.answered += 1
-            worker.failed += self.get_status() >= 500
-            self.services.metrics.answered(self)
+            request = self.request
+            self.services.metrics.answered(
+                type(self), request.method, self.get_status(), request.request_time()
+            )
 
     async def load_session(self) -> Session | None:
         """The visitor's session, or None for an anonymous one; costs nothing without a cookie."""

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ import psutil
 from app.sessions import Pipeline, RedisSessions
 from deploy.paths import ROOT
 from lab.cost.generator import Generator, Target
+from lab.cost.in_turns import Moment
 from lab.cost.ratios import Comparison, Sample
 from lab.cost.site import data_of
 from lab.testbed.monitor import Monitor
@@ -26,7 +27,8 @@ from lab.testbed.workers import Worker, clean_environment
 
 VISITORS = 500
 NEW_VISITORS = 30_000  # in turn: three times what a worker remembers of visitors
-APPLICATION, NEW, UNCOUNTED = "application", "new visitors", "uncounted"
+APPLICATION, NEW = "application", "new visitors"
+COUNTED, UNCOUNTED = "counted", "uncounted"
 AT_ONCE = 100
 TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
 
@@ -39,7 +41,7 @@ COMPARISONS = (
     Comparison("session read, visitors never seen before / the article's way", NEW, "article"),
     Comparison("guarded save / blind SET of a blob", "guarded save", "blind save"),
     Comparison("the application's GET /api/session / bare handler", APPLICATION, "bare"),
-    Comparison("the same / without figures for Prometheus", APPLICATION, UNCOUNTED, goal=0.98),
+    Comparison("the same / without figures for Prometheus", COUNTED, UNCOUNTED, goal=0.98),
 )
 
 
@@ -58,34 +60,28 @@ QUICK = Size(rounds=5, seconds=0.3, sessions=2_000)
 
 @contextmanager
 def handlers(server: RedisServer, folder: Path) -> Iterator[list[Target]]:
-    """The handlers of site.py in one process; the application in another, and again without its figures."""
+    """The handlers of site.py in one process; the application in another."""
     numbers = (str(VISITORS), str(NEW_VISITORS))
     command = [sys.executable, "-m", "lab.cost.site", server.url, *numbers]
     worker = Worker(folder, server.url)
-    uncounted = Worker(folder, server.url, "lab.cost.uncounted")
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, env=clean_environment(), cwd=ROOT, text=True
     ) as site:
         try:
-            for one in (worker, uncounted):
-                one.start()
+            worker.start()
             assert site.stdout is not None
             told = json.loads(site.stdout.readline())
-            for one in (worker, uncounted):
-                one.wait_ready()
+            worker.wait_ready()
             assert worker.process is not None
-            assert uncounted.process is not None
             ours, ports = told["cookies"], told["ports"]
             cookies = dict.fromkeys(ports, ours) | {"article": told["article"]}
             yield [
                 *(Target(name, port, "/", site.pid, cookies[name]) for name, port in ports.items()),
                 Target(NEW, ports["read"], "/", site.pid, told["new"]),
-                Target(UNCOUNTED, uncounted.port, "/api/session", uncounted.process.pid, ours),
                 Target(APPLICATION, worker.port, "/api/session", worker.process.pid, ours),
             ]
         finally:
-            for one in (worker, uncounted):
-                one.stop()
+            worker.stop()
             site.kill()
 
 
@@ -106,6 +102,44 @@ def _sample(target: Target, generator: Generator, seconds: float) -> Sample:
     answers, took = generator.rate(target, seconds)
     used = max(_processor_seconds(target.pid) - before, TICK)
     return Sample(rate=answers / took, processor=used / answers)
+
+
+def with_and_without_figures(
+    server: RedisServer, folder: Path, cookies: Sequence[str], generator: Generator, size: Size
+) -> dict[str, list[Sample]]:
+    """The application, counting and timing its requests every other moment: a sample of each half a round."""
+    worker = Worker(folder, server.url, "lab.cost.in_turns")
+    samples: dict[str, list[Sample]] = {COUNTED: [], UNCOUNTED: []}
+    try:
+        worker.start()
+        worker.wait_ready()
+        assert worker.process is not None
+        target = Target(COUNTED, worker.port, "/api/session", worker.process.pid, cookies)
+        generator.rate(target, size.seconds)  # warms up
+        _busy_moments(worker)
+        for _ in range(size.rounds):
+            generator.rate(target, size.seconds)
+            moments = _busy_moments(worker)
+            samples[COUNTED].append(_sum(moment for moment in moments if moment.counted))
+            samples[UNCOUNTED].append(_sum(moment for moment in moments if not moment.counted))
+    finally:
+        worker.stop()
+    return samples
+
+
+def _sum(moments: Iterable[Moment]) -> Sample:
+    half = list(moments)
+    answers = sum(moment.answers for moment in half)
+    processor = sum(moment.processor for moment in half)
+    return Sample(answers / sum(moment.seconds for moment in half), processor / answers)
+
+
+def _busy_moments(worker: Worker) -> list[Moment]:
+    """Those since the last look that were asked from their begin to their end."""
+    told = httpx.get(f"{worker.url}/metrics", trust_env=False, timeout=10).json()
+    moments = [Moment(**one) for one in told]
+    busy = [number for number, moment in enumerate(moments) if moment.answers]
+    return moments[busy[0] + 1 : busy[-1]]
 
 
 def _processor_seconds(pid: int) -> float:

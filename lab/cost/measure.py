@@ -111,6 +111,9 @@ def measure(
                 targets = [*ours, *theirs]
                 print(f"{size.rounds} rounds of {len(targets)} handlers ...", flush=True)
                 samples = bench.rounds(targets, generator, size)
+                samples |= bench.with_and_without_figures(
+                    server, folder, ours[-1].cookies, generator, size
+                )
                 commands = bench.commands(server, ours[-1])
             weight = asyncio.run(bench.bytes_at_rest(server, size.sessions))
             counts = instructions.count(server.url, folder) if count_instructions else {}

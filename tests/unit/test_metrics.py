@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tornado.web import ErrorHandler, RedirectHandler, RequestHandler, StaticFileHandler
 
 from app.metrics import MINUTE, Durations, Metrics
 from app.sessions import Counters, StoreUnavailable
@@ -17,24 +18,50 @@ def figure(metrics: Metrics, name: str) -> float:
 
 def test_last_minute() -> None:
     """The last minute is what a total has gained since the note of a minute ago."""
-    totals = {"requests": 3, "requests_failed": 1}
     metrics = Metrics()
-    watched = {
-        "requests": lambda: totals["requests"],
-        "requests_failed": lambda: totals["requests_failed"],
-    }
-    totals |= {"requests": 0, "requests_failed": 0}
-    metrics.watch(Counters(), watched, {})
-    totals |= {"requests": 3, "requests_failed": 1}
+    metrics.watch(Counters(), {}, {})
+    for status in (200, 404, 503):
+        metrics.answered(RequestHandler, "GET", status, 0.01)
     assert figure(metrics, "requests_last_minute") == 3
     for _ in range(MINUTE):
         metrics.tick()
-    totals |= {"requests": 4, "requests_failed": 2}
+    metrics.answered(RequestHandler, "GET", 500, 0.01)
 
     assert figure(metrics, "requests_last_minute") == 1
     assert figure(metrics, "requests_failed_last_minute") == 1
     assert figure(metrics, "requests_total") == 4
     assert figure(metrics, "requests_failed_total") == 2
+
+
+def test_routes() -> None:
+    """Requests are counted by route, method and status, and timed by route; what has none of ours is `other`."""
+    metrics = Metrics()
+    metrics.routes = {ErrorHandler: "/here", RedirectHandler: "/there"}
+    metrics.watch(Counters(), {}, {})
+    for handler, method, status in (
+        (ErrorHandler, "GET", 200),
+        (ErrorHandler, "GET", 200),
+        (ErrorHandler, "POST", 503),
+        (RedirectHandler, "GET", 200),
+        (RequestHandler, "GET", 404),
+        (StaticFileHandler, "GET", 404),
+        (StaticFileHandler, "BREW", 405),
+    ):
+        metrics.answered(handler, method, status, 0.02)
+
+    requests, durations = "http_requests_total", "http_request_duration_seconds"
+    for series, value in (
+        (requests + '{method="GET",route="/here",status="200"}', 2),
+        (requests + '{method="POST",route="/here",status="503"}', 1),
+        (requests + '{method="GET",route="/there",status="200"}', 1),
+        (requests + '{method="GET",route="other",status="404"}', 2),
+        (requests + '{method="other",route="other",status="405"}', 1),
+        (durations + '_bucket{le="0.01",route="/here"}', 0),
+        (durations + '_bucket{le="0.025",route="/here"}', 3),
+        (durations + '_sum{route="/here"}', 0.06),
+        (durations + '_count{route="other"}', 3),
+    ):
+        assert figure(metrics, series) == pytest.approx(value), series
 
 
 @pytest.mark.parametrize(
