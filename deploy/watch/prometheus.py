@@ -103,10 +103,14 @@ class Prometheus:
 
     def _get(self, what: str, **parameters: str) -> dict[str, Any]:
         path = f"/api/v1/{what}?{urlencode(parameters)}"
-        answer = json.loads(ask(self.url, path).text)
-        if answer["status"] != "success":
-            raise NoAnswer(answer["error"])
-        data: dict[str, Any] = answer["data"]
+        text = ask(self.url, path).text
+        try:
+            answer = json.loads(text)
+            if answer["status"] != "success":
+                raise NoAnswer(answer["error"])
+            data: dict[str, Any] = answer["data"]
+        except (ValueError, KeyError, TypeError):
+            raise NoAnswer("what answers there is another program") from None
         return data
 
 

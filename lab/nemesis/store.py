@@ -41,6 +41,8 @@ class Store:
     def master(self) -> str:
         """The server that the Sentinel with the newest configuration names."""
         known = [facts for sentinel in self.sentinels if (facts := _facts(sentinel))]
+        if not known:
+            raise RedisError("no Sentinel answers")
         newest = max(known, key=lambda facts: int(facts["config-epoch"]))
         return self._by_place[newest["ip"], int(newest["port"])]
 

@@ -6,6 +6,7 @@ import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -31,6 +32,7 @@ from lab.nemesis.phases import Phase, Run, store_run
 from lab.nemesis.report import verdict
 from lab.nemesis.schedule import picked, schedule
 from lab.nemesis.several_hosts import SeveralHosts
+from lab.nemesis.store import Store
 from lab.settings import WrongSetting
 from loadtest.check import offline
 from loadtest.check.history import HistoryWriter, read_ops
@@ -365,3 +367,9 @@ def test_oldest_runs_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert {new.name, "notes"} <= left
     assert len(left) == KEPT_RUNS + 1
     assert "20200110-000000-seed1-9" not in left
+
+
+def test_no_sentinel() -> None:
+    """A store of which no Sentinel answers is a problem that is told, not a mistake of the run."""
+    store = Store({}, [], cast(Any, None))
+    assert store.problems() == ["the store: no Sentinel answers"]
