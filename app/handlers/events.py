@@ -6,6 +6,8 @@ from app.events.hub import MAX_STREAMS_PER_SESSION
 
 from .base import BaseHandler
 
+STREAM = "text/event-stream; charset=UTF-8"
+
 
 class Events(BaseHandler):
     """A stream of server-sent events; see docs/events.md for each.
@@ -23,7 +25,7 @@ class Events(BaseHandler):
             error = f"this session has {MAX_STREAMS_PER_SESSION} streams open on this worker"
             self.answer_json(429, {"error": error})
             return
-        self.set_header("Content-Type", "text/event-stream; charset=UTF-8")
+        self.set_header("Content-Type", STREAM)
         self.set_header("X-Accel-Buffering", "no")  # for an nginx that is not configured as ours is
         self.set_header("Connection", "close")  # after a stream nginx must not use it for a request
         self.write(hub.greeting(session))
@@ -34,3 +36,4 @@ class Events(BaseHandler):
 
     async def head(self, *_: str) -> None:
         """200 or 401: whether a stream would be given.  EventSource tells a page no status."""
+        self.set_header("Content-Type", STREAM)

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 from deploy.ask import NoAnswer, ask
 from deploy.paths import ROOT
 from deploy.refused import Refused
-from deploy.supervisor.daemon import end_with_parent
+from deploy.supervisor.daemon import end_with_parent, has_ended
 
 FILES = ROOT / "deploy/watch"
 FIGURES = "figures:9105"  # in Docker
@@ -148,7 +148,7 @@ def running(program: str, config: Path, port: int, log: Path) -> Iterator[Promet
 
 def _wait_until_ready(prometheus: Prometheus, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
+    while not has_ended(process) and time.monotonic() < deadline:
         try:
             if ask(prometheus.url, "/-/ready", seconds=1).status == 200:
                 return

@@ -74,7 +74,11 @@ def test_anonymous(visitor: Visitor) -> None:
     assert visitor.get("/events").status_code == 401
     assert visitor.head("/events").status_code == 401
     visitor.log_in()
-    assert visitor.head("/events").status_code == 200
+    answer = visitor.head("/events")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (
+        200,
+        "text/event-stream; charset=UTF-8",
+    )
 
 
 @pytest.mark.native
