@@ -183,6 +183,6 @@ def _server(path: Path, item: dict[str, Any]) -> Server:
         raise UpstreamError(path, item["line"], text)
     if address.startswith("unix:") or not colon or port.endswith("]"):
         host, port = address, "80"  # nginx's default; what is elsewhere need not name a port
-    if not port.isdigit() or not 0 < int(port) < 65536:
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
         raise UpstreamError(path, item["line"], f"{address}: the port must be a number up to 65535")
     return Server(host, int(port), tuple(parameters), item["line"])

@@ -132,6 +132,8 @@ WRONG = {
     "commercial directive": ("zone app", "queue 10; zone app", 2, "commercial nginx only"),
     "twice": ("app:8002", "app:8001", 5, "already on line 4"),
     "no number": ("app:8001", "app:http", 4, "port must be a number"),
+    "digits that nginx does not know": ("app:8001", "app:800²", 4, "port must be a number"),
+    "digits of another script": ("app:8001", "app:٨٠٠١", 4, "port must be a number"),
     "port too high": ("app:8001", "app:80010", 4, "port must be a number"),
     "port of root": ("app:8001", "app:80", 4, "from 1024 up"),
     "worker without port": ("app:8001", "app", 4, "from 1024 up"),
