@@ -8,8 +8,7 @@ nothing to check.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
 from .codec import NotPlainJson, decode, encode, spell
@@ -17,35 +16,11 @@ from .identity import ref_of
 
 MAX_KEY_BYTES = 128
 _ABSENT = b""  # as the JSON text of a key that is not there
+Changes = Mapping[str, bytes | None]  # JSON text by key, None for one to be deleted
 
 
 class BadKey(NotPlainJson):
     """A name that Redis cannot carry: a key that is empty or over 128 bytes, or what is not text."""
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What a save has to write: JSON text by key, and keys to delete."""
-
-    sets: dict[str, bytes]
-    deletes: list[str]
-
-    def __bool__(self) -> bool:
-        return bool(self.sets or self.deletes)
-
-    def but_for(self, sent: Changes, before: Changes) -> Changes:
-        """What is left of this when all that turned `before` into `sent` is taken back."""
-        now, then, first = self._texts(), sent._texts(), before._texts()
-        left = {key: text for key, text in now.items() if (key, text) not in then.items()}
-        # What `sent` still had and is here no more was saved on its own.
-        left |= {
-            k: text for k, text in first.items() if k not in left and (k in now or k not in then)
-        }
-        deletes = [key for key, text in left.items() if text is None]
-        return Changes({key: text for key, text in left.items() if text is not None}, deletes)
-
-    def _texts(self) -> dict[str, bytes | None]:
-        return {**self.sets, **dict.fromkeys(self.deletes)}
 
 
 class Times(NamedTuple):
@@ -165,23 +140,17 @@ class Session(MutableMapping[str, Any]):
 
     def changes(self) -> Changes:
         """What differs from Redis as it was loaded.  Raises NotPlainJson for a value spoilt in place."""
-        sets, deletes, saved = {}, [], self._as_saved()
+        changes: dict[str, bytes | None] = {}
+        saved = self._as_saved()
         for key in self._suspects:
             if key in self._values:
                 text = encode(self._values[key])
                 # Compared as texts: 1, 1.0 and true are equal values.
                 if key not in saved or spell(saved[key]) != text:
-                    sets[key] = text
+                    changes[key] = text
             elif key in saved:
-                deletes.append(key)
-        return Changes(sets, deletes)
-
-    def apply(self, changes: Changes) -> None:
-        """Make these changes, to be saved later."""
-        for key, text in changes.sets.items():
-            self[key] = decode(text)
-        for key in changes.deletes:
-            self.pop(key, None)
+                changes[key] = None
+        return changes
 
     def texts_of(self, keys: Iterable[str]) -> dict[str, bytes]:
         """What Redis held of these keys when last heard of, as JSON texts."""
@@ -198,9 +167,7 @@ class Session(MutableMapping[str, Any]):
     def was_saved(self, changes: Changes, version: int) -> None:
         """Redis now holds `changes` as `version`.  What was changed meanwhile is still to be saved."""
         saved = self._as_saved()
-        saved.update((key, decode(text)) for key, text in changes.sets.items())
-        for key in changes.deletes:
-            saved.pop(key, None)
+        apply(changes, saved)
         self._suspects = {key for key in self._suspects if self._may_differ(key, saved)}
         self._note(version)
 
@@ -254,6 +221,24 @@ class Session(MutableMapping[str, Any]):
         if self._saved is None:
             self._saved = decode(self._text)[-1]
         return self._saved
+
+
+def apply(changes: Changes, to: MutableMapping[str, Any]) -> None:
+    """Make these changes; in a session they are to be saved later."""
+    for key, text in changes.items():
+        if text is None:
+            to.pop(key, None)
+        else:
+            to[key] = decode(text)
+
+
+def without(changes: Changes, sent: Changes, before: Changes) -> Changes:
+    """What is left of `changes` when all that turned `before` into `sent` is taken back."""
+    left = {key: text for key, text in changes.items() if (key, text) not in sent.items()}
+    # What `sent` still had and is there no more was saved on its own.
+    return left | {
+        k: text for k, text in before.items() if k not in left and (k in changes or k not in sent)
+    }
 
 
 def check_key(key: str) -> None:

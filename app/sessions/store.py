@@ -22,7 +22,7 @@ from .codec import MAX_EXACT_INTEGER, decode, encode
 from .counters import Counters
 from .limits import Limits, lifetime_ms, ms
 from .lua import SCRIPTS
-from .session import Changes, Session, check_key, check_name
+from .session import Changes, Session, apply, check_key, check_name, without
 from .wire.calls import Command, Request, Script, StoreUnavailable, WrongType
 
 MAX_TRIES = 3
@@ -225,11 +225,11 @@ class RedisSessions:
                 except SessionConflict:
                     self.counters.conflicts += 1
                 fresh = await self._reload(session) if tries < MAX_TRIES else None
-                others = session.changes().but_for(sent, before)
+                others = without(session.changes(), sent, before)
                 if session.ended:
                     return False
                 session.was_replaced_by(fresh) if fresh else session.forget_changes()
-                session.apply(others)
+                apply(others, session)
         raise SessionConflict(f"other requests changed this session {MAX_TRIES} times meanwhile")
 
     async def increment(
@@ -410,12 +410,8 @@ class RedisSessions:
         rows = await self._end(old.tag, old.user, [old.digest], "login", keep)
         old.ended = True
         for _, *values in rows:
-            late = {key: text for key, text in zip(keep, values, strict=True) if text is not None}
-            changes = Changes(
-                {key: text for key, text in late.items() if text != carried.get(key)},
-                [key for key in carried if key in keep and key not in late],
-            )
-            if changes:
+            late = zip(keep, values, strict=True)
+            if changes := {key: text for key, text in late if text != carried.get(key)}:
                 place = identity.tag_in(session_id), identity.digest_of(session_id)
                 await self._run("save", [self._key(*place)], self._saving(changes, ""))
 
@@ -509,7 +505,7 @@ class RedisSessions:
 
     async def _save(self, session: Session, changes: Changes, expected: str) -> bool:
         """Write, if there are changes, and if the version is the expected one; False when it has ended."""
-        self._check_size(changes.sets)
+        self._check_size(changes)
         answer = await self._write(session, "save", self._saving(changes, expected))
         if answer is None:
             return False
@@ -517,11 +513,13 @@ class RedisSessions:
         return True
 
     def _saving(self, changes: Changes, expected: str) -> Command:
-        return (expected, *self._caps, len(changes.sets), *_flat(changes.sets), *changes.deletes)
+        sets = {key: text for key, text in changes.items() if text is not None}
+        deletes = [key for key in changes if key not in sets]
+        return (expected, *self._caps, len(sets), *_flat(sets), *deletes)
 
-    def _check_size(self, texts: Mapping[str, bytes]) -> None:
+    def _check_size(self, changes: Changes) -> None:
         """Refuse what cannot fit before it travels; the script decides about the whole session."""
-        size = sum(map(len, texts.values()))
+        size = sum(len(text) for text in changes.values() if text is not None)
         if size > self.limits.max_bytes:
             raise SessionTooLarge(f"{size} bytes, where a session holds {self.limits.max_bytes}")
 
