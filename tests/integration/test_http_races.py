@@ -137,6 +137,9 @@ async def test_late_write_after_expiry(
     async def round_() -> None:
         visitor = await new_visitor().logged_in(workers[0])
         late = await visitor.get(workers[0], "/slow?ms=1300&write=late")
+        if late.status_code == 401:  # a busy machine took a second before it began: once more
+            await round_()
+            return
         assert late.json()["saved"] is False
         assert not await visitor.knows_me(workers[0])
         assert not await visitor.knows_me(workers[1])
