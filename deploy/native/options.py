@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from deploy.refused import Refused
 
 THIS_MACHINE = "127.0.0.1"
 ROLES = ("all", "edge", "workers")
+REPLICAS = ("0", "1", "2", "3", "4", "5")
 LONGEST_SOCKET_PATH = 100  # the kernel's limit is 104 bytes on some systems, 108 on others
 
 
@@ -137,9 +138,9 @@ def read_options(environ: Mapping[str, str]) -> Options:
         nginx_leaves_seconds=int(read_number(environ, "NGINX_LEAVES_SECONDS", 60, most=86400)),
         dev=_dev(environ),
         session_prefix=environ.get("SESSION_PREFIX") or "",
-        replicas=_replicas(environ),
+        replicas=int(_one_of(environ, "REPLICAS", REPLICAS, "a number from 0 to 5")),
         nginx_program=_program(environ, "NGINX"),
-        role=_role(environ),
+        role=_one_of(environ, "ROLE", ROLES, "all, edge or workers"),
         workers_bind=read_workers_bind(environ),
     )
 
@@ -158,27 +159,19 @@ def _processes(environ: Mapping[str, str]) -> str:
     return value
 
 
-def _role(environ: Mapping[str, str]) -> str:
-    value = environ.get("ROLE") or "all"
-    if value not in ROLES:
-        raise Refused(f"ROLE={value} must be all, edge or workers")
+def _one_of(environ: Mapping[str, str], name: str, values: Sequence[str], known: str) -> str:
+    """The setting, the first of `values` when it is not given; `known` says which there are."""
+    value = environ.get(name) or values[0]
+    if value not in values:
+        raise Refused(f"{name}={value} must be {known}")
     return value
 
 
-def _replicas(environ: Mapping[str, str]) -> int:
-    value = environ.get("REPLICAS") or "0"
-    if value not in ("0", "1", "2", "3", "4", "5"):
-        raise Refused(f"REPLICAS={value} must be a number from 0 to 5")
-    return int(value)
-
-
 def _dev(environ: Mapping[str, str]) -> bool:
-    value = environ.get("DEV") or "0"
-    if value not in ("0", "1"):
-        raise Refused(f"DEV={value} must be 1 or 0")
-    if value == "1" and environ.get("APP_ENV") == "production":
+    dev = _one_of(environ, "DEV", ("0", "1"), "1 or 0") == "1"
+    if dev and environ.get("APP_ENV") == "production":
         raise Refused("DEV=1 is for development, and APP_ENV=production is not: unset one of them")
-    return value == "1"
+    return dev
 
 
 def _private_folder(stack_dir: Path) -> Path:

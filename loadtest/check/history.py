@@ -8,7 +8,7 @@ stand together, and the part of a session's label before `-` tells which (`g1-s7
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -37,15 +37,7 @@ class HistoryWriter:
     def __init__(self, path: Path, lifetimes: Lifetimes, **about: object) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("w", encoding="utf-8", buffering=1 << 16)
-        header = {
-            "history": FORMAT,
-            "idle_seconds": lifetimes.idle_seconds,
-            "absolute_seconds": lifetimes.absolute_seconds,
-            "touch_seconds": lifetimes.touch_seconds,
-            "slack_seconds": lifetimes.slack_seconds,
-            **about,
-        }
-        self._file.write(_encode(header) + "\n")
+        self._file.write(_encode({"history": FORMAT, **asdict(lifetimes), **about}) + "\n")
 
     def write(self, op: Op) -> None:
         """Append one finished request."""
@@ -108,9 +100,4 @@ def read_ops(path: Path) -> Iterator[Op]:
 
 def lifetimes_of(header: dict[str, Any]) -> Lifetimes:
     """The lifetimes that the header's run allowed."""
-    return Lifetimes(
-        header["idle_seconds"],
-        header["absolute_seconds"],
-        header["touch_seconds"],
-        header["slack_seconds"],
-    )
+    return Lifetimes(**{field.name: header[field.name] for field in fields(Lifetimes)})
