@@ -20,7 +20,7 @@ from app.sessions import Pipeline, Session
 from app.sessions.limits import ms
 from app.sessions.wire.calls import Command, Script
 
-SCRIPT = Script.read(Path(__file__).with_suffix(".lua"))
+SCRIPT = Script.of(Path(__file__).with_suffix(".lua").read_text())
 OUTCOME_SECONDS = 3.0  # for which a try waits at most for those under way
 AGAIN_SECONDS = 0.1
 NETWORK_BITS = {4: 24, 6: 64}  # what one customer is given; more would put strangers together

@@ -52,7 +52,7 @@ def decode(text: bytes) -> Any:
 def _check(value: Any, depth: int) -> None:
     kind = type(value)
     if kind is str:
-        _check_text(value)
+        check_text(value)
     elif kind is int:
         if not -MAX_EXACT_INTEGER <= value <= MAX_EXACT_INTEGER:
             raise NotPlainJson("an integer beyond 2^53 - 1 loses digits in other JSON readers")
@@ -74,14 +74,15 @@ def _check_nested(value: list[Any] | dict[Any, Any], depth: int) -> None:
         for key in value:
             if type(key) is not str:
                 raise NotPlainJson(f"a key of type {type(key).__name__} would come back as text")
-            _check_text(key)
+            check_text(key)
         value = list(value.values())
     for item in value:
         _check(item, depth)
 
 
-def _check_text(text: str) -> None:
+def check_text(text: str, refusal: type[NotPlainJson] = NotPlainJson) -> None:
+    """Raise `refusal` unless `text` has an encoding."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise NotPlainJson("a lone surrogate is not text") from error
+        raise refusal("a lone surrogate is not text") from error

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
-from .codec import NotPlainJson, decode, encode, spell
+from .codec import NotPlainJson, check_text, decode, encode, spell
 from .identity import ref_of
 
 MAX_KEY_BYTES = 128
@@ -254,10 +254,7 @@ def check_name(name: str) -> None:
     """Raise BadKey, with the reason, unless `name` is text that has an encoding."""
     if not isinstance(name, str):
         raise BadKey(f"a name is text, not {type(name).__name__}")
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise BadKey("a lone surrogate is not text") from error
+    check_text(name, BadKey)
 
 
 def _nests(value: Any) -> bool:

@@ -29,9 +29,7 @@ MAX_TRIES = 3
 MAX_INDEX_RACES = 20  # logins of one user at the same moment that one login steps aside for
 OPERATIONS_REMEMBERED = 256
 LABEL_CHARACTERS = 256
-NEARLY_OVER_MS = (
-    1000  # before the end of a session, a touch could come too late if nobody waited for it
-)
+NEARLY_OVER_MS = 1000  # before a session's end: a touch that nobody waits for could come too late
 NEVER_MS = 1 << 52  # as a throttle: longer than any session lives
 ANY_ID = "*"  # as the proof of an id, for a request that has shown its own
 KEEP_ALL = "*"  # instead of the number of keys to keep
@@ -134,10 +132,8 @@ class RedisSessions:
         writes.  Never without `touch`: for what a page asks by itself, which must not keep a forgotten tab
         logged in.  An id that leads nowhere is never adopted (ASVS 5.0 7.2.4).
         """
-        if session_id is None:
-            return _nobody()
         try:
-            place = self._remembered_place_of(session_id, touch)
+            place = self._remembered_place_of(session_id or "", touch)
         except ValueError:
             return _nobody()
         self.counters.loads += 1

@@ -109,7 +109,8 @@ class Notices:
 
         Raises StoreUnavailable.  A subscriber that is away misses it.
         """
-        answer = await self._ask("publish", self._key(session), self._prefix + channel, message)
+        args = (self._prefix + channel, message)
+        answer = await self._pipeline.run(SCRIPTS["publish"], (self._key(session),), args)
         return bool(answer[0] == b"ok")
 
     def watch(self, session: Session, value: Any, watcher: Watching) -> None:
@@ -185,7 +186,7 @@ class Notices:
     async def _check(self, watch: Watch) -> None:
         """Read what the session is now.  During an outage of Redis the next heartbeat tries again."""
         try:
-            answer = await self._ask("look", watch.channel, self._field)
+            answer = await self._pipeline.run(SCRIPTS["look"], (watch.channel,), (self._field,))
         except StoreUnavailable:
             return
         finally:
@@ -201,10 +202,6 @@ class Notices:
         _, left, version, value = answer
         self._ends_in(watch, left / 1000, tell=True)
         self._show(watch, version, _number(value))
-
-    async def _ask(self, script: str, key: str, *args: str) -> list[Any]:
-        answer: list[Any] = await self._pipeline.run(SCRIPTS[script], (key,), args)
-        return answer
 
     def _key(self, session: Session) -> str:
         return identity.session_key(session.tag, session.digest, self._prefix)

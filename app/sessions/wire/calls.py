@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hiredis import pack_command
@@ -62,10 +61,6 @@ class Script:
         sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         return cls(text, sha, acknowledged)
 
-    @classmethod
-    def read(cls, path: Path) -> Script:
-        return cls.of(path.read_text())
-
 
 class Request:
     """A script with its keys and arguments, packed for the wire once however often it is sent."""
@@ -90,22 +85,18 @@ class PlainRequest(Request):
         self.packed = pack(command)
 
 
+@dataclass(slots=True, eq=False)
 class Call:
     """A request on its way, and the future that its answer settles."""
 
-    __slots__ = ("answer", "request", "sent_at", "since")
-
-    def __init__(self, request: Request, answer: asyncio.Future[Any]) -> None:
-        self.request = request
-        self.answer = answer
-        self.sent_at = 0.0  # seconds of the event loop's clock
-        self.since = 0.0  # the same, where a call may be sent to several nodes in turn
+    request: Request
+    answer: asyncio.Future[Any]
+    sent_at: float = 0.0  # seconds of the event loop's clock
+    since: float = 0.0  # the same, where a call may be sent to several nodes in turn
 
     def anew(self, request: Request, answer: asyncio.Future[Any]) -> Call:
         """Another call in place of this one, as old as it is."""
-        call = Call(request, answer)
-        call.since = self.since
-        return call
+        return Call(request, answer, since=self.since)
 
     def refuse(self, error: str) -> None:
         """Hand over an error answer of Redis; nothing to do where the request was cancelled."""

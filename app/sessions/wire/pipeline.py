@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .address import read_address
 from .calls import Call, Command, Request, Script
 from .cluster import ClusterLink
 from .exchange import AcknowledgedExchange, Exchange, Refusal
-from .sentinel import Sentinels, connect_to_master
+from .sentinel import Master
 from .server import ServerLink
 
 # Redis works on these while the worker reads the next requests, where one large write would have each of
@@ -32,14 +33,12 @@ class Link(Protocol):
     async def close(self) -> None: ...
 
 
+@dataclass(slots=True, eq=False)
 class Outbox:
     """Calls of this turn that have not left yet."""
 
-    __slots__ = ("link", "waiting")
-
-    def __init__(self, link: Link) -> None:
-        self.link = link
-        self.waiting: list[Call] = []
+    link: Link
+    waiting: list[Call] = field(default_factory=list)
 
     def flush(self) -> None:
         calls, self.waiting = self.waiting, []
@@ -69,12 +68,8 @@ class Pipeline:
         # What its connections run beside scripts by name, each command with arguments.
         self.uses = ["EVAL - 0", *(["WAIT 1 1"] if acknowledged_by else [])]
         self.uses += ["ASKING"] if self._address.scheme == "redis+cluster" else []
-        self._sentinels: Sentinels | None = None
-        if self._address.scheme == "redis+sentinel":
-            majority = acknowledged_by > 0  # a promise of a master that is cut off is worth nothing
-            self._sentinels = Sentinels(
-                self._address, timeout_seconds, self._follow, majority=majority
-            )
+        majority = acknowledged_by > 0  # a promise of a master that is cut off is worth nothing
+        self._master = Master(self._address, timeout_seconds, self._follow, majority=majority)
         self._plain = Outbox(self._make_link(0))
         self._acknowledged = self._plain
         if acknowledged_by:
@@ -112,8 +107,7 @@ class Pipeline:
         for outbox in {self._plain, self._acknowledged}:
             outbox.flush()
             await outbox.link.close()
-        if self._sentinels is not None:
-            await self._sentinels.close()
+        await self._master.close()
 
     def _make_link(self, replicas: int) -> Link:
         def exchange(refused: Refusal = Call.refuse) -> Exchange:
@@ -122,7 +116,7 @@ class Pipeline:
             return Exchange(self._timeout_seconds, self._observe, refused)
 
         async def open_exchange() -> Exchange:
-            return await connect_to_master(exchange, self._address, self._sentinels)
+            return await self._master.connected(exchange)
 
         if self._address.scheme == "redis+cluster":
             return ClusterLink(self._address, exchange, self._timeout_seconds)

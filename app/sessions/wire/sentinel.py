@@ -220,14 +220,32 @@ class _Ear(Receiver):
         super().take()
 
 
-async def connect_to_master(
-    make: Callable[[], C], address: Address, sentinels: Sentinels | None
-) -> C:
-    """What `make` makes, connected to the master that `sentinels` name, or to the one server of `address`."""
+class Master:
+    """The one server of an address, or the master that its Sentinels name; `moved` is as Sentinels have it."""
 
-    async def open_to(place: Place | None) -> C:
-        return await connect(make(), address, place, as_master=True)
+    def __init__(
+        self,
+        address: Address,
+        timeout_seconds: float,
+        moved: Callable[[], None],
+        *,
+        majority: bool = False,
+    ) -> None:
+        self._address = address
+        self._sentinels: Sentinels | None = None
+        if address.scheme == "redis+sentinel":
+            self._sentinels = Sentinels(address, timeout_seconds, moved, majority=majority)
 
-    if sentinels is None:
-        return await open_to(next(iter(address.hosts), None))
-    return await sentinels.connected(open_to)
+    async def connected(self, make: Callable[[], C]) -> C:
+        """What `make` makes, connected to it."""
+
+        async def open_to(place: Place | None) -> C:
+            return await connect(make(), self._address, place, as_master=True)
+
+        if self._sentinels is None:
+            return await open_to(next(iter(self._address.hosts), None))
+        return await self._sentinels.connected(open_to)
+
+    async def close(self) -> None:
+        if self._sentinels is not None:
+            await self._sentinels.close()

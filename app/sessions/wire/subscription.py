@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from .address import Place, read_address
 from .calls import pack
 from .connection import Receiver, connect
-from .sentinel import Sentinels, connect_to_master
+from .sentinel import Master
 from .slots import ask_slots
 
 AGAIN_SECONDS = (0.2, 1.0)  # between tries, at random: workers must not all connect at once
@@ -43,9 +43,7 @@ class Subscription:
         self._address = read_address(url)
         self._timeout_seconds = timeout_seconds
         self._nodes: list[Place] = list(self._address.hosts)  # of a cluster
-        self._sentinels: Sentinels | None = None
-        if self._address.scheme == "redis+sentinel":
-            self._sentinels = Sentinels(self._address, timeout_seconds, self._follow)
+        self._master = Master(self._address, timeout_seconds, self._follow)
         self._channels: set[str] = set()
         self._changes: dict[str, bool] = {}  # channel -> subscribe?, of this turn of the event loop
         self._receiver: Receiver | None = None  # on a connection that is open
@@ -79,8 +77,7 @@ class Subscription:
                     self.on_loss()
                 await asyncio.sleep(random.uniform(*AGAIN_SECONDS))
         finally:
-            if self._sentinels is not None:
-                await self._sentinels.close()
+            await self._master.close()
 
     def _change(self, channel: str, *, subscribe: bool) -> None:
         if self._receiver is None:  # the next connection begins with all of them
@@ -105,7 +102,7 @@ class Subscription:
     async def _open(self, received: Callable[[Any], None]) -> Receiver:
         address = self._address
         if address.scheme != "redis+cluster":
-            return await connect_to_master(partial(Receiver, received), address, self._sentinels)
+            return await self._master.connected(partial(Receiver, received))
         # Before each connection, as nodes may have been removed and added.
         known = list(dict.fromkeys([*self._nodes, *address.hosts]))
         self._nodes = (await ask_slots(address, known, self._timeout_seconds)).nodes
