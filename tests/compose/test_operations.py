@@ -78,8 +78,14 @@ class Operated:
     def assert_nothing_lost(self, work: Callable[[], object]) -> None:
         """No request fails and no session is wrong while `work` runs."""
         results = self.under_load(work)
-        assert failures(results, "GET") + failures(results, "POST") == {}
+        lost = failures(results, "GET") + failures(results, "POST")
+        assert lost == {}, "\n".join(self._failed())
         assert len(results) > LEAST_REQUESTS
+
+    def _failed(self) -> list[str]:
+        """nginx's lines of requests that failed: which workers were asked, how long each took."""
+        lines = self.stack.logs("nginx")[0].splitlines()
+        return [line for line in lines if '"status":5' in line][-5:]
 
     def under_load(self, work: Callable[[], object]) -> list[Result]:
         """What the load met while `work` ran; fails when a session is wrong."""
