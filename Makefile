@@ -217,6 +217,7 @@ $(PY):
 		{ echo "pip is missing for $(PYTHON) (Debian, Ubuntu: apt-get install python3-pip)"; exit 1; }
 	@case "$(if $(filter /%,$(VENV)),,$$PWD/)$(VENV)" in *:*) \
 		echo "the path of $(VENV) has a colon, which Python cannot have there: rename the folder, or give VENV=/elsewhere" >&2; exit 1;; esac
+	@mkdir -p $(VENV) || { echo "name folders that can be written: make VENV=/elsewhere/venv STACK_DIR=/elsewhere/stack" >&2; exit 1; }
 	@$(PYTHON) -m venv --without-pip $(VENV) || \
 		{ echo "$(PYTHON) cannot make a .venv (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
 	@touch $(VENV)/made-by-make

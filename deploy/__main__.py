@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from errno import EDQUOT, EEXIST, ENAMETOOLONG, ENOSPC, ENOTDIR, EROFS
 from pathlib import Path
 
 from deploy.output import never_silent, outlive_readers
@@ -31,6 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
     except PermissionError as error:
         remedy = "run this as that user, or give another STACK_DIR"
         print(f"error: {error.filename} is another user's: {remedy}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        print(f"error: {error.filename}: {error.strerror}; {ELSEWHERE}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         if given.command in OPERATIONS:
@@ -341,6 +347,9 @@ WAITING: tuple[Command, ...] = (
     audit,
     pin_images,
 )
+# A disk that is read-only or full, and a STACK_DIR that is a file or has too long a name.
+UNWRITABLE = {EROFS, ENOSPC, EDQUOT, EEXIST, ENOTDIR, ENAMETOOLONG}
+ELSEWHERE = "STACK_DIR names another folder for what is written, UPSTREAM_CONF another file to edit"
 INTERRUPTED = (
     "interrupted; the stack serves. `make status` says what, `make reload` ends what was begun"
 )

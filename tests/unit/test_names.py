@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 from collections.abc import Iterator
@@ -96,3 +97,43 @@ def test_folder_of_another_user(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "is another user's: " in said
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "x" * 300])
+@pytest.mark.parametrize("command", ["run", "status"])
+def test_folder_that_cannot_be_made(
+    name: str,
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A STACK_DIR that is a file, or has too long a name, is refused in one line."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ENV_FILE", "")
+    monkeypatch.setenv("STACK", "native")
+    monkeypatch.setenv("STACK_DIR", str(tmp_path / name))
+
+    assert main([command]) == 1
+    said = capsys.readouterr()
+    assert said.err.count("\n") <= 1, said.err
+    assert said.err.startswith("error: ") or "no stack" in said.out + said.err
+
+
+def test_disk_that_is_read_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A checkout or STACK_DIR on a read-only disk is said in one line, with what names another folder."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "/srv/stack/.stack")
+
+    monkeypatch.setenv("ENV_FILE", "")
+    monkeypatch.setattr(Path, "mkdir", refuse)
+
+    assert main(["run"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith(
+        "error: /srv/stack/.stack: Read-only file system; STACK_DIR names another folder"
+    )
