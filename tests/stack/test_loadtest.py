@@ -14,13 +14,21 @@ from deploy.operations.with_stack import facts
 from deploy.upstream.read import read_upstream
 from lab.testbed.loadtest import Run, load
 from lab.testbed.second_nginx import rewritten, second_nginx
-from loadtest.check.history import read_ops
-from loadtest.check.op import Kind
+from loadtest.check.history import lifetimes_of, read_header, read_ops
+from loadtest.check.offline import check
+from loadtest.check.op import Invariant, Kind
 from tests.conftest import UPSTREAM, StartStack
 from tests.stack.conftest import ChangedNginx
 from tests.unit.loadtest.runs import SHORT
 
 WORKERS = len(read_upstream(UPSTREAM).served)
+SHORT_LIVES = {
+    "SESSION_IDLE_SECONDS": "3",
+    "SESSION_ABSOLUTE_SECONDS": "6",
+    "SESSION_TOUCH_SECONDS": "0.3",
+    "SESSION_RENEW_SECONDS": "2",
+    "SESSION_RENEW_GRACE_SECONDS": "1",
+}
 
 
 def without_speed(run: Run) -> list[str]:
@@ -70,6 +78,24 @@ def test_renewals_hold(start_stack: StartStack, tmp_path: Path) -> None:
     assert without_speed(run) == [], run.printed
     given = [op for op in read_ops(tmp_path / "history.jsonl") if op.cookie]
     assert sum(op.kind is not Kind.LOGIN for op in given) > 20
+
+
+@pytest.mark.long
+@pytest.mark.native
+def test_long_run_holds(start_stack: StartStack, tmp_path: Path) -> None:
+    """Over many lifetimes no right answer is accused: sessions are renewed, kept alive, and ended by each timeout.
+
+    Lifetimes are seconds here, so that what comes late in a long run comes again and again; .ci/run has a
+    minute with those that are the default.
+    """
+    stack = start_stack(**SHORT_LIVES)
+    seconds = ("--duration", "15", "--session-touch-seconds", SHORT_LIVES["SESSION_TOUCH_SECONDS"])
+    run = load(stack.url, tmp_path, *SHORT, *seconds, "--workers", str(WORKERS))
+    assert without_speed(run) == [], run.printed
+    history = tmp_path / "history.jsonl"
+    tallies = check(list(read_ops(history)), lifetimes_of(read_header(history))).tallies
+    assert tallies[Invariant.TIMEOUT_ENDS].checked > 10
+    assert tallies[Invariant.IDLE_MOVES].checked > 100
 
 
 @pytest.mark.long
