@@ -19,6 +19,9 @@ from app.handlers.base import Worker
 # connection it kept open, and each use was answered with `Connection: close`.
 KEPT_OPEN_SECONDS = 2.5
 AT_LEAST_SECONDS = 1.0
+# So long a client whose connection was accepted at the last moment may take to send its request: nginx does so at once,
+# unless its machine stands still.
+LATE_SECONDS = 1.0
 SETTLE_SECONDS = 0.02  # some turns of the event loop
 TURNS = 3  # each accepts connections; few, as more may arrive meanwhile
 
@@ -41,14 +44,21 @@ async def drain(
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
+    kept = set(server._connections)
     worker.ready = False
     log.info("draining")
     if succeeded:
         server.stop()
     else:
         await _stop_listening(server, lambda: worker.in_flight, seconds / 2)
+    stopped = loop.time()
     await hub.drain()
-    while (worker.in_flight or hub.open) and loop.time() < deadline:
+
+    def is_awaited() -> bool:
+        """Whether a connection made since the drain began, and closed by its answer, has still to bring a request."""
+        return bool(server._connections - kept) and loop.time() - stopped < LATE_SECONDS
+
+    while (worker.in_flight or hub.open or is_awaited()) and loop.time() < deadline:
         await asyncio.sleep(0.02)
     if worker.in_flight:
         log.warning("%d requests were cut off after %g s", worker.in_flight, seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -92,6 +93,40 @@ async def test_stops_accepting(shared_single: Place, start_workers: StartWorkers
             await visitor.get(worker, "/api/session")
         assert (await slow).status_code == 200
     assert await ended(worker, 5) == 0
+
+
+async def test_late_request(shared_single: Place, start_workers: StartWorkers) -> None:
+    """Who was still accepted is answered, also when the request comes a third of a second later.
+
+    A connection that brings none at all keeps the worker listening, and then a second longer.
+    """
+    (worker,) = start_workers(shared_single.url)
+    answers: list[asyncio.Task[bytes]] = []
+
+    async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        await asyncio.sleep(0.3)
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        try:
+            return (await reader.read()).partition(b"\r\n")[0]
+        except ConnectionError as error:
+            return repr(error).encode()
+        finally:
+            writer.close()
+
+    worker.terminate()
+    await asyncio.sleep(0.1)
+    _, silent = await asyncio.open_connection("127.0.0.1", worker.port)
+    with suppress(ConnectionError, TimeoutError):
+        while True:
+            async with asyncio.timeout(0.5):
+                connection = await asyncio.open_connection("127.0.0.1", worker.port)
+            answers.append(asyncio.create_task(ask(*connection)))
+            await asyncio.sleep(0.01)
+
+    assert set(await asyncio.gather(*answers)) == {b"HTTP/1.1 200 OK"}
+    assert len(answers) > 20
+    assert await ended(worker, 5) == 0
+    silent.close()
 
 
 async def test_bounded(
