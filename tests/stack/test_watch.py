@@ -16,6 +16,7 @@ from deploy.paths import ROOT
 from deploy.watch.figures import Figures
 from deploy.watch.native import sources_of
 from deploy.watch.serve import serving
+from lab.testbed.servers import wait_until
 from tests.documents import sections
 from tests.stack.visitor import new_visitor
 
@@ -90,8 +91,15 @@ def test_stacks_metrics(stack: Scratch) -> None:
     figures = Figures(sources_of(found))
     with new_visitor(stack.url) as visitor:
         visitor.log_in()
-    figures.look()
     with serving(figures, "127.0.0.1", 0) as port:
+
+        def counts_requests() -> bool:
+            figures.look()
+            return "nginx_requests_total{" in metrics(port)
+
+        wait_until(
+            counts_requests, seconds=10, what="nginx's log of the login"
+        )  # nginx answers before it logs
         text = metrics(port)
         groups = httpx.get(f"http://127.0.0.1:{port}/targets", trust_env=False).json()
 
