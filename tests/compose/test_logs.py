@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import httpx
 
 from app.settings import COOKIE_NAME
-from tests.compose.stack import SERVICES, Stack
+from tests.compose.stack import SERVICES, Stack, until
+
+
+def of_request(stack: Stack, request_id: str) -> list[dict[str, Any]]:
+    """The lines of nginx's log about one request; it logs after it has answered."""
+    lines = [json.loads(line) for line in stack.logs("nginx")[0].splitlines()]
+    return [line for line in lines if line["request_id"] == request_id]
 
 
 def test_access_log_is_json(stack: Stack, browser: httpx.Client) -> None:
     """nginx writes one JSON object a request, found by the id that the answer carried."""
     request_id = browser.get("/api/session?secret=1").headers["x-request-id"]
-    lines = [json.loads(line) for line in stack.logs("nginx")[0].splitlines()]
-    (entry,) = [line for line in lines if line["request_id"] == request_id]
+    (entry,) = until(10, lambda: of_request(stack, request_id))
     assert (entry["method"], entry["path"], entry["status"]) == ("GET", "/api/session", 200)
     assert entry["upstream"].rpartition(":")[2] in {"8001", "8002", "8003", "8004"}
 
@@ -26,8 +32,8 @@ def test_no_session_id_in_any_log(stack: Stack, browser: httpx.Client) -> None:
     cookie = browser.cookies[COOKIE_NAME].strip('"')
     encoded = cookie.split("|")[4].partition(":")[2]
     browser.post("/logout")
+    until(10, lambda: '"path":"/logout"' in stack.logs("nginx")[0])
     written = "".join("".join(stack.logs(service)) for service in SERVICES)
-    assert '"path":"/logout"' in written
     for secret in (cookie, encoded, base64.b64decode(encoded).decode(), "password=demo"):
         assert secret not in written
 

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from deploy.native.scratch import Scratch, scratch_stack
+from lab.testbed.servers import wait_until
 from tests.conftest import UPSTREAM
 from tests.stack.conftest import ChangedNginx
 from tests.stack.test_faults import reading
@@ -41,9 +42,10 @@ def member(own: Scratch) -> Iterator[Visitor]:
 
 def runs_of(stack: Scratch, answer: httpx.Response) -> int:
     """How many workers nginx gave this request to, by its access log."""
-    lines = (stack.folder / "state/logs/access.log").read_text().splitlines()
-    found = [json.loads(line) for line in lines if answer.headers["X-Request-ID"] in line]
-    (line,) = found
+    log = stack.folder / "state/logs/access.log"
+    request_id = answer.headers["X-Request-ID"]
+    wait_until(lambda: request_id in log.read_text(), seconds=10, what="the request's line")
+    (line,) = [json.loads(line) for line in log.read_text().splitlines() if request_id in line]
     return len(str(line["upstream"]).split(","))
 
 
