@@ -121,11 +121,10 @@ def test_status(hosts: Hosts) -> None:
     """On the edge every server has a row with its share; on a host of workers its own have uptimes, others none."""
     with httpx.Client(base_url=hosts.url, trust_env=False) as browser:
         browser.post("/login", data={"username": "bob", "password": "demo"})
-        wait_until(partial(_all_answer, browser, hosts), seconds=20, what="all three, in turn")
+        wait_until(partial(_all_have_a_share, browser, hosts), seconds=60, what="a share of each")
     rows = _rows(hosts.edge.done("status"))
     assert sorted(rows) == sorted(hosts.workers)
     assert all("ready, elsewhere" in row for row in rows.values())
-    assert all(re.search(r"[1-9]\d?\.\d%", row) for row in rows.values())
 
     said = hosts.first.done("status")
     rows = _rows(said)
@@ -142,6 +141,14 @@ def _all_answer(browser: httpx.Client, hosts: Hosts) -> bool:
     answers = [browser.get("/api/session").json() for _ in range(3)]
     assert len({answer["user"] for answer in answers}) == 1
     return {answer["worker"] for answer in answers} == set(hosts.workers)
+
+
+def _all_have_a_share(browser: httpx.Client, hosts: Hosts) -> bool:
+    """Whether each server's row has a share of the last minute's requests, in which another test may have had one down."""
+    for _ in range(20):
+        _all_answer(browser, hosts)
+    rows = _rows(hosts.edge.done("status")).values()
+    return all(re.search(r"[1-9]\d?\.\d%", row) for row in rows)
 
 
 def _rows(said: str) -> dict[str, str]:
