@@ -94,12 +94,11 @@ def test_stacks_metrics(stack: Scratch) -> None:
     with serving(figures, "127.0.0.1", 0) as port:
 
         def counts_requests() -> bool:
+            """nginx answers before it logs."""
             figures.look()
             return "nginx_requests_total{" in metrics(port)
 
-        wait_until(
-            counts_requests, seconds=10, what="nginx's log of the login"
-        )  # nginx answers before it logs
+        wait_until(counts_requests, seconds=10, what="nginx's log of the login")
         text = metrics(port)
         groups = httpx.get(f"http://127.0.0.1:{port}/targets", trust_env=False).json()
 
