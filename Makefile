@@ -16,23 +16,24 @@ SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 TRACES := $(if $(OTEL_TRACES_EXPORTER),$(VENV)/traces)
 LENGTH := $(if $(filter-out 0,$(LONG)),,-m "not long")
 
-# What a target cannot do without, and how it is written.
+# $(call need,NAME,text): end with `text` unless the variable NAME is set.
 need = [ -n "$$$(1)" ] || { echo "$(2)" >&2; exit 2; }
 
-# Who waits for what prints nothing sees a dot every five seconds. NEEDS_ says what each list is for.
+# Prints a dot every five seconds beside a step that prints nothing.
 DOTS := (while sleep 5 </dev/null >/dev/null 2>&1; do printf . >&2; done) & dots=$$!
+# What each list of deploy/requirements/ is for, in the line that `make` prints when it installs it.
 NEEDS_run := the stack
 NEEDS_loadtest := the load test
 NEEDS_test := testing
 NEEDS_traces := OpenTelemetry
 NEEDS_audit := \`make audit\`
 
-# What pip and Python are told of other projects must not lead them elsewhere.
+# Settings that a shell has for other projects must not change where pip installs and where Python looks.
 export PIP_USER := 0
 export PIP_REQUIRE_VIRTUALENV := 0
 unexport PIP_TARGET PIP_PREFIX PYTHONHOME PYTHONSAFEPATH
 
-# Whatever else a shell calls VENV is not installed into, and not deleted.
+# A folder that was not made here, though a shell's VENV names it, is neither installed into nor deleted.
 ifneq ($(words $(VENV)),1)
 $(error VENV=$(VENV) must be one name without spaces, which make cannot handle)
 endif
@@ -67,7 +68,7 @@ help: ## This list. Settings: make run HTTP_PORT=8090
 		END {show()}' $(MAKEFILE_LIST)
 
 ##@ Run
-# What Docker lacks is said before anything is installed.
+# With Docker nothing is installed into .venv: deploy says first what Docker lacks.
 run: $(if $(filter docker,$(STACK)),,$(VENV)/run $(TRACES)) ## The stack without Docker; STACK=docker: with it
 	@$(if $(filter docker,$(STACK)),$(PYTHON),$(PY)) -m deploy run
 
@@ -80,12 +81,12 @@ stop: $(VENV)/run ## Stop it from another terminal
 logs: $(VENV)/run ##+ follow its logs
 	@$(PY) -m deploy logs
 
-user: $(VENV)/run ## NAME=ann: an account; REMOVE=1
+user: $(VENV)/run ## Add NAME=ann (REMOVE=1)
 	@$(call need,NAME,write the name: make user NAME=ann)
 	@$(PY) -m deploy user "$$NAME"
 
 # Every shell has a USER: only one that was typed here counts.
-end-sessions: $(VENV)/run ##+ USER=ann: log out
+end-sessions: $(VENV)/run ##+ end USER=ann's sessions
 	@$(if $(filter command,$(origin USER)),,echo "write whose: make end-sessions USER=ann" >&2; exit 2)
 	@$(PY) -m deploy end-sessions "$$USER"
 
@@ -96,31 +97,31 @@ check: $(VENV)/run ## Test nginx/upstream.conf
 reload: $(VENV)/run ##+ apply it without loss
 	@$(PY) -m deploy reload
 
-scale: $(VENV)/run ## N=6 workers
+scale: $(VENV)/run ## Run N=6 workers
 	@$(call need,N,write the number: make scale N=6)
 	@$(PY) -m deploy scale "$$N"
 
-drain: $(VENV)/run ##+ W=8002 out of rotation
+drain: $(VENV)/run ##+ take W=8002 out
 	@$(call need,W,write the port: make drain W=8002)
 	@$(PY) -m deploy drain "$$W"
 
-undrain: $(VENV)/run ##+ back in
+undrain: $(VENV)/run ##+ put it back
 	@$(call need,W,write the port: make undrain W=8002)
 	@$(PY) -m deploy undrain "$$W"
 
 rolling-restart: $(VENV)/run ## New code, one worker after the other
 	@$(PY) -m deploy rolling-restart
 
-status: $(VENV)/run ## How all is, 0 when well; WATCH=1
+status: $(VENV)/run ## Health, live with WATCH=1
 	@$(PY) -m deploy status
 
-watch: $(VENV)/run ##+ Prometheus
+watch: $(VENV)/run ##+ run Prometheus
 	@$(PY) -m deploy watch
 
-swarm-up: $(VENV)/run ## The stack in Docker Swarm, or its changes
+swarm-up: $(VENV)/run ## Deploy to Docker Swarm, or update
 	@$(PY) -m deploy swarm-up
 
-swarm-down: $(VENV)/run ##+ end it
+swarm-down: $(VENV)/run ##+ remove it
 	@$(PY) -m deploy swarm-down
 
 ##@ Prove
@@ -136,7 +137,7 @@ loadtest-ui: $(VENV)/run $(VENV)/loadtest ##+ from a web page
 bench-loadtest: $(VENV)/run $(VENV)/loadtest ## What the load test costs
 	@$(PY) -m lab loadtest-cost
 
-loadtest-mutants: $(VENV)/run $(VENV)/loadtest ## Seventy faults, each noticed; QUICK=1
+loadtest-mutants: $(VENV)/run $(VENV)/loadtest ## Does the load test notice 70 faults? QUICK=1
 	@$(PY) -m lab mutants
 
 compare: $(VENV)/run $(VENV)/loadtest ## Round robin and four other policies; QUICK=1
@@ -151,10 +152,10 @@ bench: $(VENV)/test $(if $(filter-out 0,$(PEERS)),$(PEERS_INSTALLED)) ## What a 
 proof-operations: $(VENV)/run $(VENV)/loadtest ## What operations lose under load; QUICK=1
 	@$(PY) -m lab operations
 
-proof-failover: $(VENV)/test ## What a failover of the store loses; QUICK=1
+proof-failover: $(VENV)/test ## What a failover of Redis loses; QUICK=1
 	@$(PY) -m lab failover
 
-nemesis: $(VENV)/test ## Faults on purpose: SEED=, FAULTS=; QUICK=1
+nemesis: $(VENV)/test ## Inject faults under load; SEED=, FAULTS=, QUICK=1
 	@$(PY) -m lab nemesis
 
 kubernetes-test: ## The demo on kubectl's cluster, under load
@@ -167,11 +168,11 @@ lint: $(VENV)/test ## Style, types, nginx
 	@$(DOTS); $(PY) -m mypy; code=$$?; kill $$dots; exit $$code
 	@$(PY) -m gixy --skips worker_rlimit_nofile_vs_connections nginx/nginx.conf
 
-format: $(VENV)/test ##+ rewrite what differs
+format: $(VENV)/test ##+ fix what it can
 	@$(PY) -m ruff format
 	@$(PY) -m ruff check --fix
 
-lock: $(VENV)/test ## Choose the newest allowed versions
+lock: $(VENV)/test ## Lock the newest allowed versions
 	$(LOCK) --upgrade pyproject.toml --group test -o $(LOCKS)/test.txt
 	$(LOCK) --upgrade pyproject.toml -c $(LOCKS)/test.txt -o $(LOCKS)/app.txt
 	$(LOCK) --upgrade pyproject.toml --group native -c $(LOCKS)/test.txt -o $(LOCKS)/run.txt
@@ -182,10 +183,10 @@ lock: $(VENV)/test ## Choose the newest allowed versions
 	npm install --prefix lab/cost/peers --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 	$(PY) -m deploy pin-images
 
-sbom: $(VENV)/run ## Lists of all parts
+sbom: $(VENV)/run ## SBOMs of all parts
 	@$(PY) -m deploy sbom
 
-audit: $(VENV)/audit ##+ what is known of them
+audit: $(VENV)/audit ##+ known vulnerabilities
 	@$(PY) -m deploy audit
 
 clean: ## Stop the stack; delete its data and .venv
