@@ -22,6 +22,16 @@ MAX_VALUE_CHARACTERS = 512  # a signed id has about 170, a renewed one 270; long
 REMEMBERED = 10_000  # verified values a worker keeps, about 4 MiB
 
 
+def _flags(name: str) -> dict[str, Any]:
+    # HttpOnly: no script reads it.  Lax: other sites' forms do not send it, links from mail still work.
+    return {
+        "path": "/",
+        "httponly": True,
+        "samesite": "Lax",
+        "secure": name.startswith(HOST_PREFIX),
+    }
+
+
 class SessionCookie:
     """Reads, writes and clears the cookie.
 
@@ -111,16 +121,6 @@ class SessionCookie:
             self._verified.clear()
         self._verified[name, value] = session_id
         return session_id
-
-
-def _flags(name: str) -> dict[str, Any]:
-    # HttpOnly: no script reads it.  Lax: other sites' forms do not send it, links from mail still work.
-    return {
-        "path": "/",
-        "httponly": True,
-        "samesite": "Lax",
-        "secure": name.startswith(HOST_PREFIX),
-    }
 
 
 def _key_version(secret: str) -> int:
