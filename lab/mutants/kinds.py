@@ -84,7 +84,10 @@ WHO_ANSWERS = (
     _one_worker("a worker fails at times", "some answers fail", 12, reason=" failed ", seconds=4),
 )  # fmt: skip
 LATE = (
-    _fault("ended sessions come back after a second", Invariant.LOGOUT_IS_FINAL, seconds=4),
+    _fault("logouts are undone after a second", Invariant.LOGOUT_IS_FINAL, seconds=4),
+    _fault(
+        "ended devices come back after a second", Invariant.END_IS_FINAL, seconds=4, only_long=True
+    ),
     _fault("login brings the old session back", Invariant.LOGOUT_IS_FINAL),
     _fault("deleted fields come back after a second", Invariant.DELETE_IS_FINAL, seconds=4),
     _fault("deleted fields come back with a visit", Invariant.DELETE_IS_FINAL, seconds=4),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.native.scratch import Scratch
+from deploy.refused import Refused
 from lab.mutants.catalogue import Mutant
 from lab.mutants.freeze import FREEZING_SECONDS, stuttering_redis
 from lab.mutants.stack import other_ports, workers
@@ -18,6 +19,7 @@ from loadtest.check.history import lifetimes_of, read_header, read_ops
 from loadtest.check.online import Checker, replay
 from loadtest.check.op import Invariant
 from loadtest.check.tally import Witness
+from loadtest.verdict.verdict import Code
 
 MORE_SECONDS = 3  # on a busy machine, for as many requests as a pass must rest on
 REQUESTS_BEFORE_FREEZING = 200  # by then every user has a session
@@ -68,9 +70,12 @@ def try_mutant(mutant: Mutant, stack: Scratch, folder: Path, load: Load) -> Tria
     """Build the mutant beside `stack` with its files in `folder`, run the load test against it, judge."""
     folder.mkdir(parents=True)
     out = folder / "loadtest"
-    with _built(mutant, stack, folder) as host:
-        workers_option = ("--workers", str(len(stack.worker_ports)))
-        run = run_load(host, out, *load.options(mutant), *workers_option)
+    workers_option = ("--workers", str(len(stack.worker_ports)))
+    try:
+        with _built(mutant, stack, folder) as host:
+            run = run_load(host, out, *load.options(mutant), *workers_option)
+    except Refused as error:  # it did not come up: the others are tried all the same
+        run = Run(Code.NOT_REACHABLE, str(error), {})
     caught = None
     if mutant.named and (out / "history.jsonl").exists():
         caught = first_caught(out / "history.jsonl", mutant.named)

@@ -20,7 +20,7 @@ from deploy.supervisor.daemon import end_with_parent
 PORT = re.compile(r":\d+\b")
 LISTEN = re.compile(r"^([^#\n]*\blisten\s+)\S+(:\d+)\b", re.MULTILINE)
 COMMENT = re.compile(r"#.*")
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0  # a program that ends before is noticed at once
 STOP_SECONDS = 20.0
 Change = Callable[[str], str]
 

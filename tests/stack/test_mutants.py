@@ -30,3 +30,18 @@ def test_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
     """A name that is no mutant is refused, instead of trying nothing and passing."""
     assert main(["ip hash"]) == 2
     assert "no such mutant: ip hash" in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_one_that_does_not_start(
+    stack: Scratch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mutant whose workers do not come up is a complaint of its line; the next one is tried."""
+    broken = Mutant(
+        "no such module", 10, Invariant.NO_LOST_UPDATE, workers="lab.mutants.workers.none"
+    )
+    right = Mutant("none", 0)
+    assert try_all([broken, right], [replace(QUICK[0], seconds=2)], [stack], tmp_path) == 1
+    printed = capsys.readouterr().out
+    assert "did not come up" in printed
+    assert "FAIL: 1 of these runs" in printed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from app.handlers import api
@@ -28,18 +29,21 @@ def later(work: Any) -> None:
     task.add_done_callback(tasks.discard)
 
 
-def put_aside(after: Callable[[str, str], Any]) -> None:
-    """Keep a copy of each session that ends, and tell `after` of its user and key."""
+def put_aside(why: str, after: Callable[[str, str], Any]) -> None:
+    """Keep a copy of each session that ends for this reason, and tell `after` of its user and key.
+
+    One reason alone: what comes back after a logout breaks another promise than what comes back on a device.
+    """
     end = Sessions._end
 
     async def broken(
-        self: Sessions, tag: str, user: str, digests: Sequence[str], *more: Any
+        self: Sessions, tag: str, user: str, digests: Sequence[str], reason: str, *more: Any
     ) -> Any:
-        keys = [session_key(tag, digest) for digest in digests]
+        keys = [session_key(tag, digest) for digest in digests if reason == why]
         for key in keys:
             await redis_client().copy(key, f"aside:{key}")
             await redis_client().pexpire(f"aside:{key}", 60_000)
-        ended = await end(self, tag, user, digests, *more)
+        ended = await end(self, tag, user, digests, reason, *more)
         for key in keys:
             await after(user, key)
         return ended
@@ -47,17 +51,17 @@ def put_aside(after: Callable[[str, str], Any]) -> None:
     put_in(Sessions, "_end", broken)
 
 
-def bring_back_later() -> None:
+def bring_back_later(why: str) -> None:
     """A replica that was behind takes over: what had ended a second ago is there again."""
 
     async def after(user: str, key: str) -> None:
         later(lambda: redis_client().copy(f"aside:{key}", key))
 
-    put_aside(after)
+    put_aside(why, after)
 
 
 def bring_back_at_login() -> None:
-    """A login finds what an end had put aside, and takes it up again."""
+    """A login finds what a logout had put aside, and takes it up again."""
     create = Sessions.create
 
     async def after(user: str, key: str) -> None:
@@ -69,7 +73,7 @@ def bring_back_at_login() -> None:
             await redis_client().copy(f"aside:{key.decode()}", key.decode())
         return session_id
 
-    put_aside(after)
+    put_aside("logout", after)
     put_in(Sessions, "create", take_up)
 
 
@@ -111,7 +115,8 @@ def restore_at_visit() -> None:
 
 
 FAULTS: Faults = {
-    "ended sessions come back after a second": bring_back_later,
+    "logouts are undone after a second": partial(bring_back_later, "logout"),
+    "ended devices come back after a second": partial(bring_back_later, "device"),
     "login brings the old session back": bring_back_at_login,
     "deleted fields come back after a second": restore_later,
     "deleted fields come back with a visit": restore_at_visit,
