@@ -29,6 +29,19 @@ def test_proves_the_stack(stack: Stack) -> None:
     assert again.returncode == 0, again.stdout
 
 
+def test_two_containers_hold(stack: Stack) -> None:
+    """Eight workers in two containers are no fault: every one has its turns, and no session is wrong."""
+    up = ("docker", "compose", "up", "--detach", "--wait", "--no-recreate")
+    assert stack.command(*up, APP_CONTAINERS="2").returncode == 0
+    try:
+        result = run(stack, "-e", "DURATION=15", "-e", "WORKERS=8", "loadtest")
+    finally:
+        stack.up()
+    assert " on 8 workers; " in result.stdout.splitlines()[-1], result.stdout
+    assert " 0 violations; " in result.stdout.splitlines()[-1]
+    assert result.returncode in (0, 12), result.stdout  # 12: as above
+
+
 def test_ends_with_the_verdict(stack: Stack) -> None:
     """The exit code is the load test's own: 14 when nothing answers at HOST."""
     result = run(stack, "-e", "HOST=http://127.0.0.1:9", "loadtest")

@@ -85,8 +85,8 @@ def test_renewals_hold(start_stack: StartStack, tmp_path: Path) -> None:
 def test_long_run_holds(start_stack: StartStack, tmp_path: Path) -> None:
     """Over many lifetimes no right answer is accused: sessions are renewed, kept alive, and ended by each timeout.
 
-    Lifetimes are seconds here, so that what comes late in a long run comes again and again; .ci/run has a
-    minute with those that are the default.
+    Lifetimes are seconds here, so that what comes late in a long run comes again and again; `make nemesis`
+    has minutes with those that are the default.
     """
     stack = start_stack(**SHORT_LIVES)
     seconds = ("--duration", "15", "--session-touch-seconds", SHORT_LIVES["SESSION_TOUCH_SECONDS"])
