@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
@@ -43,7 +43,7 @@ def without_losses(
     windows = [(phase.began - BEFORE_NS, phase.whole) for phase in phases if phase.failover]
     lost, changed = Lost(), dict[int, Op]()
     gone = set() if acknowledged_by else _lost_sessions(ops, windows, lost)
-    kept = [op for op in ops if op.user not in gone]
+    kept = list(_without_users(ops, gone))
     settle = _settle_shown if acknowledged_by else _settle
     for of_one_counter in _by_counter(kept).values():
         settle(of_one_counter, windows, lost, changed)
@@ -80,6 +80,16 @@ def _lost_sessions(ops: Sequence[Op], windows: list[tuple[int, int]], lost: Lost
     }
     lost.sessions += [logins[name] for name in names]
     return {logins[name].user for name in names}
+
+
+def _without_users(ops: Sequence[Op], gone: Set[str]) -> Iterator[Op]:
+    """All that others did; and that a login of one who is gone has ended their session in the same browser, or has not."""
+    owners = {op.session: op.user for op in ops}
+    for op in ops:
+        if op.user not in gone:
+            yield op
+        elif op.replaces and owners.get(op.replaces) not in gone:
+            yield replace(_emptied(op, Outcome.UNKNOWN), cookie=None)
 
 
 def _by_counter(ops: Iterable[Op]) -> dict[tuple[str, str | None], list[Op]]:

@@ -280,6 +280,16 @@ def test_lost_session_is_counted() -> None:
     assert (rest, [one.session for one in lost.sessions]) == ([], ["new"])
 
 
+def test_lost_session_had_ended_another(tmp_path: Path) -> None:
+    """A login that was lost had ended the session its browser had before, another user's: that is no phantom logout."""
+    other = replace(login(10.1, "new"), replaces="s")
+    lost = op(15, Kind.READ, None, Outcome.DENIED, session="new")
+    ended = op(15.2, Kind.PROBE, None, Outcome.DENIED)
+    assert judge(kept(tmp_path, [login(0), other, lost, ended], 0)).violations == []
+    found = judge(kept(tmp_path, [login(0), ended], 0)).violations
+    assert [str(one.invariant) for one in found] == ["no phantom logout"]
+
+
 @pytest.mark.parametrize("acknowledged_by", [0, 1])
 def test_undone_logout_is_always_a_violation(tmp_path: Path, acknowledged_by: int) -> None:
     """A session whose logout was acknowledged is answered again: no setting allows that."""
