@@ -7,8 +7,12 @@ import sys
 import time
 from collections.abc import Mapping
 
+from redis.exceptions import RedisError
+
 from deploy.native.options import Options
+from deploy.native.store import redis_url
 from deploy.networks import reachable
+from deploy.operations.redis_at import find_servers
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord, has_ended
 from deploy.supervisor.health import readiness
@@ -16,6 +20,7 @@ from deploy.upstream.read import Upstream
 
 START_SECONDS = 30.0
 SILENT_SECONDS = 5.0  # the longest that nothing is printed
+ACKNOWLEDGED_MILLISECONDS = 100
 SPAWN_FAILED = {"BACKOFF", "EXITED", "FATAL"}
 
 
@@ -45,8 +50,10 @@ def wait_until_ready(
             server.name: readiness(server.port, host=options.workers_bind)
             for server in upstream.workers
         }
-        # nginx last: asked earlier, it would try the workers, find them away, and not ask again at once.
         early = any(problems.values())
+        if options.replicas and options.has_workers and not options.redis_url:
+            problems["replicas"] = "wait for the workers" if early else replicas_problem(options)
+        # nginx last: asked earlier, it would try the workers, find them away, and not ask again at once.
         if options.has_nginx:
             problems["nginx"] = "waits for the workers" if early else _nginx_problem(options)
         waiting = {name: problem for name, problem in problems.items() if problem}
@@ -96,6 +103,19 @@ def _store_named(url: str) -> str:
     """Where the workers look for Redis, where that was given; without the password."""
     kind, mark, rest = url.partition("://")
     return f"\nREDIS_URL is {kind}://{rest.rpartition('@')[2]}" if mark else ""
+
+
+def replicas_problem(options: Options) -> str | None:
+    """Until a replica acknowledges what is written, the first logins would be 503."""
+    try:
+        (master,) = find_servers(redis_url(options, "admin")).servers.values()
+        with master.client() as connection:
+            connection.publish("-", "")  # replicas are sent it, too
+            followed = connection.wait(1, ACKNOWLEDGED_MILLISECONDS)
+        master.close()
+    except (OSError, RedisError) as error:
+        return str(error)
+    return None if followed else "none acknowledges what the master writes"
 
 
 def _nginx_problem(options: Options) -> str | None:

@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from deploy.native.options import read_options
+from deploy.native.progress import replicas_problem
 from deploy.native.scratch import Scratch, scratch_stack
 from lab.testbed.servers import wait_until
 from tests.conftest import UPSTREAM
@@ -52,6 +54,21 @@ def test_nobody_else_gets_in(stack: Scratch) -> None:
     for file in files:
         closed = [path.stat().st_mode for path in (file, file.parent)]
         assert not all(mode & (stat.S_IRGRP | stat.S_IROTH) for mode in closed)
+
+
+def test_ready_when_a_replica_acknowledges(stack: Scratch) -> None:
+    """`make run` waits for a replica that acknowledges writes: without one, the first logins would be 503."""
+    options = read_options(stack.settings)
+    assert replicas_problem(options) is None
+    pids = supervisord_of(stack).pids()
+    stopped = [pids["redis-2"], pids["redis-3"]]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        assert replicas_problem(options) == "none acknowledges what the master writes"
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
 
 
 @pytest.mark.long
