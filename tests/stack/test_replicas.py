@@ -59,13 +59,14 @@ def test_nobody_else_gets_in(stack: Scratch) -> None:
 def test_ready_when_a_replica_acknowledges(stack: Scratch) -> None:
     """`make run` waits for a replica that acknowledges writes: without one, the first logins would be 503."""
     options = read_options(stack.settings)
+    problem = "none acknowledges what the master writes"
     assert replicas_problem(options) is None
     pids = supervisord_of(stack).pids()
-    stopped = [pids["redis-2"], pids["redis-3"]]
+    stopped = [pids["redis-2"], pids["redis-3"]]  # nothing has failed over yet
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     try:
-        assert replicas_problem(options) == "none acknowledges what the master writes"
+        wait_until(lambda: replicas_problem(options) == problem, seconds=5, what=problem)
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
