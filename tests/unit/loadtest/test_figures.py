@@ -126,10 +126,12 @@ def test_arrivals_are_seeded(rate: float, seed: int) -> None:
     assert 0.85 < 2_000 / moments[-1] / rate < 1.18
 
 
-def run_of(slow: str = "", failing: str = "", every: int = 1, by: int = 40) -> list[Op]:
-    """2,000 reads of 4 workers, of which one is slow by so many ms, or fails, in every so-manieth of its own."""
+def run_of(
+    slow: str = "", failing: str = "", every: int = 1, by: int = 40, reads: int = 2_000
+) -> list[Op]:
+    """Reads of 4 workers, of which one is slow by so many ms, or fails, in every so-manieth of its own."""
     ops, random = [], Random(1)
-    for number in range(2_000):
+    for number in range(reads):
         op = request(number, "abcd"[number % 4])
         op.returned += random.randrange(5 * MILLISECOND)
         if number // 4 % every == 0:
@@ -147,6 +149,19 @@ def test_slow_worker_is_named(every: int, by: int, said: str) -> None:
     [found] = suspects.slower(run_of(slow="c", every=every, by=by), 10, 0.5, 0.7)
     assert found.startswith("c ")
     assert said in found
+
+
+def test_slow_worker_is_named_on_a_busy_machine() -> None:
+    """Where everybody waits for a processor now and then, the one that is slow all the time has the longest waits."""
+    ops, random = run_of(slow="c", every=20, by=600, reads=8_000), Random(2)
+    for op in random.sample([op for op in ops if op.worker != "c"], 240):
+        op.returned += random.randrange(100, 300) * MILLISECOND
+    [found] = suspects.slower(ops, 40, 0.5, 0.7)
+    assert found == "c gave nearly all of the slowest answers"
+    everybody = run_of(reads=8_000)
+    for op in random.sample(everybody, 240):
+        op.returned += random.randrange(100, 300) * MILLISECOND
+    assert suspects.slower(everybody, 40, 0.5, 0.7) == []
 
 
 def test_slow_moment_is_nobodys() -> None:
