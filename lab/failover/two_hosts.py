@@ -9,8 +9,9 @@ from pathlib import Path
 
 from redis import Redis
 
+from deploy.native.store import MASTER
 from lab.hosts.network import Host, Network
-from lab.testbed.replicated import NAME, Sentinel, Watched, monitor
+from lab.testbed.replicated import Sentinel, Watched, monitor
 from lab.testbed.servers import RedisServer
 from lab.testbed.workers import Worker
 
@@ -67,7 +68,7 @@ class Divided(Watched):
         sentinels = [HostSentinel(h, folder / f"s{n}", *lines) for n, h in enumerate(where)]
         super().__init__([self.old, *replicas], sentinels)
         places = ",".join(f"{h.address}:{s.port}" for h, s in zip(where, sentinels, strict=True))
-        self.url = f"redis+sentinel://{places}/{NAME}/0"
+        self.url = f"redis+sentinel://{places}/{MASTER}/0"
 
     def divide(self) -> None:
         """Nothing passes between the hosts any more, and nobody is told."""

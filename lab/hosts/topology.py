@@ -7,15 +7,14 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
 
-from deploy.native.store import MASTER
 from deploy.paths import ROOT
 from deploy.supervisor.health import readiness
 from deploy.upstream.read import text_of
 from lab.hosts.machine import Machine
 from lab.hosts.network import Host, Network
 from lab.hosts.store import StoreHost, store_url
+from lab.testbed.replicated import place_of_master
 from lab.testbed.servers import wait_until
 
 UPSTREAM = ROOT / "nginx/upstream.conf"
@@ -72,14 +71,9 @@ class Hosts:
         return next(one for one in self.places if one.name == name)
 
     def master(self) -> StoreHost:
-        """The one whose Redis has the master's role, by the Sentinel with the newest configuration."""
-        told = [
-            cast(dict[str, Any], one.sentinel.admin.sentinel_master(MASTER))
-            for one in self.stores
-            if one.sentinel.pid and one.sentinel.answers()
-        ]
-        newest = max(told, key=lambda facts: int(facts["config-epoch"]))
-        return next(one for one in self.stores if one.address == newest["ip"])
+        """The one whose Redis the Sentinels name; Refused when none of them answers."""
+        address, _ = place_of_master(one.sentinel.admin for one in self.stores)
+        return next(one for one in self.stores if one.address == address)
 
     def cut(self, *places: Place) -> None:
         """As Network.cut."""

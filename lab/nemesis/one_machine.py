@@ -23,7 +23,8 @@ from lab.mutants.stack import other_ports, workers
 from lab.nemesis.phases import ONE_MACHINE
 from lab.nemesis.processes import answers, children, kill
 from lab.nemesis.stage import Undo
-from lab.nemesis.store import NOT_ELECTED, Store, admin
+from lab.nemesis.store import Store, admin
+from lab.testbed.replicated import NOT_ELECTED
 from lab.testbed.second_nginx import Change, second_nginx
 from lab.testbed.servers import wait_until
 

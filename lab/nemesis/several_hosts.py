@@ -14,7 +14,8 @@ from lab.hosts.store import Server, StoreHost
 from lab.hosts.topology import PORTS, Hosts, several_hosts
 from lab.nemesis.processes import answers
 from lab.nemesis.stage import Undo
-from lab.nemesis.store import NOT_ELECTED, Store
+from lab.nemesis.store import Store
+from lab.testbed.replicated import NOT_ELECTED
 
 
 class SeveralHosts:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-NAME = "mymaster"
+from deploy.native.store import MASTER
+from deploy.refused import Refused
+from lab.testbed.replicated import place_of_master, said_of_master
+
 CLIENT_SECONDS = 1.0
-NOT_ELECTED = "-failover-abort-not-elected"  # in a Sentinel's log
 
 
 class Processes(Protocol):
@@ -39,28 +41,24 @@ class Store:
     processes: Processes
 
     def master(self) -> str:
-        """The server that the Sentinel with the newest configuration names."""
-        known = [facts for sentinel in self.sentinels if (facts := _facts(sentinel))]
-        if not known:
-            raise RedisError("no Sentinel answers")
-        newest = max(known, key=lambda facts: int(facts["config-epoch"]))
-        return self._by_place[newest["ip"], int(newest["port"])]
+        """The server that the Sentinels name; Refused when none answers."""
+        return self._by_place[place_of_master(self.sentinels)]
 
     def fail_over(self) -> None:
         """Have the Sentinels give another server the master's role, as for maintenance; returns at once."""
-        self.sentinels[0].sentinel_failover(NAME)
+        self.sentinels[0].sentinel_failover(MASTER)
 
     def problems(self) -> list[str]:
         """What keeps it from standing the next failure."""
         try:
             return self._problems()
-        except RedisError as error:
+        except (RedisError, Refused) as error:
             return [f"the store: {error}"]
 
     def _problems(self) -> list[str]:
         master = self.master()
         others = len(self.servers) - 1
-        told = [_facts(sentinel) for sentinel in self.sentinels]
+        told = [said_of_master(sentinel) for sentinel in self.sentinels]
         about = self.servers[master].info("replication")
         online = [about.get(f"slave{n}", {}).get("state") for n in range(others)].count("online")
         named = {self._by_place.get((facts["ip"], int(facts["port"]))) for facts in told if facts}
@@ -91,10 +89,3 @@ def admin(host: str, port: int, **login: Any) -> Redis:
         socket_connect_timeout=CLIENT_SECONDS,
         **login,
     )
-
-
-def _facts(sentinel: Redis) -> dict[str, Any]:
-    try:
-        return cast(dict[str, Any], sentinel.sentinel_master(NAME))
-    except RedisError:
-        return {}

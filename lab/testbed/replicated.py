@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from redis import Redis
+from redis.exceptions import RedisError
+
+from deploy.native.store import MASTER
+from deploy.refused import Refused
 from lab.testbed.servers import RedisServer, wait_until
 
-NAME = "mymaster"
 START_SECONDS = 20
+NOT_ELECTED = "-failover-abort-not-elected"  # in a Sentinel's log
 
 
 class Sentinel(RedisServer):
@@ -29,10 +34,6 @@ class Sentinel(RedisServer):
         self.file.write_text("\n".join([*own, *secret, *lines, ""]))
         self._command = [self._command[0], str(self.file), "--sentinel"]
 
-    def facts(self) -> dict[str, Any]:
-        """What it says of the master."""
-        return cast(dict[str, Any], self.admin.sentinel_master(NAME))
-
     @property
     def vote_failed(self) -> bool:
         """Whether it once stood for election and was not elected.
@@ -40,21 +41,38 @@ class Sentinel(RedisServer):
         Two that stand at the same moment may each vote for itself; the next try comes after two times
         failover-timeout.
         """
-        return "-failover-abort-not-elected" in self.log_path.read_text()
+        return NOT_ELECTED in self.log_path.read_text()
 
     @property
     def named(self) -> int:
         """The port of the server that it calls the master."""
-        _, port = cast(tuple[bytes, int], self.admin.sentinel_get_master_addr_by_name(NAME))
+        _, port = cast(tuple[bytes, int], self.admin.sentinel_get_master_addr_by_name(MASTER))
         return port
+
+
+def said_of_master(sentinel: Redis) -> dict[str, Any]:
+    """What a Sentinel says of the master; nothing when it does not answer."""
+    try:
+        return cast(dict[str, Any], sentinel.sentinel_master(MASTER))
+    except RedisError:
+        return {}
+
+
+def place_of_master(sentinels: Iterable[Redis]) -> tuple[str, int]:
+    """Which address and port the Sentinel with the newest configuration names; Refused when none answers."""
+    told = [said for sentinel in sentinels if (said := said_of_master(sentinel))]
+    if not told:
+        raise Refused("no Sentinel answers")
+    newest = max(told, key=lambda said: int(said["config-epoch"]))
+    return newest["ip"], int(newest["port"])
 
 
 def monitor(address: str, port: int, down_after_ms: int) -> list[str]:
     """What a Sentinel is told of the master that it watches."""
     return [
-        f"sentinel monitor {NAME} {address} {port} 2",
-        f"sentinel down-after-milliseconds {NAME} {down_after_ms}",
-        f"sentinel failover-timeout {NAME} 10000",
+        f"sentinel monitor {MASTER} {address} {port} 2",
+        f"sentinel down-after-milliseconds {MASTER} {down_after_ms}",
+        f"sentinel failover-timeout {MASTER} 10000",
     ]
 
 
@@ -67,10 +85,9 @@ class Watched:
 
     @property
     def master(self) -> RedisServer:
-        """The server that the Sentinel with the newest configuration names."""
-        running = [sentinel for sentinel in self.sentinels if sentinel.process is not None]
-        newest = max(running, key=lambda sentinel: int(sentinel.facts()["config-epoch"]))
-        return self._by_port[newest.named]
+        """The server that the Sentinels name."""
+        _, port = place_of_master(sentinel.admin for sentinel in self.sentinels)
+        return self._by_port[port]
 
     def start(self) -> None:
         """Start all and wait until replicas have caught up and the Sentinels know each other.
@@ -100,8 +117,8 @@ class Watched:
         replicas = len(self.servers) - 1
         told = self.master.admin.info("replication")
         online = [told.get(f"slave{n}", {}).get("state") == "online" for n in range(replicas)]
-        facts = [sentinel.facts() for sentinel in self.sentinels]
-        known = [(one["num-slaves"], one["num-other-sentinels"]) for one in facts]
+        said = [said_of_master(sentinel.admin) for sentinel in self.sentinels]
+        known = [(one.get("num-slaves"), one.get("num-other-sentinels")) for one in said]
         return all(online) and known == [(replicas, 2)] * 3
 
 
@@ -125,7 +142,7 @@ class Replicated(Watched):
         others = [RedisServer(folder / str(n), *fast, password=password) for n in numbers]
         lines = [
             *monitor("127.0.0.1", first.port, down_after_ms),
-            *([f"sentinel auth-pass {NAME} {password}"] if password else []),
+            *([f"sentinel auth-pass {MASTER} {password}"] if password else []),
             *([f"sentinel sentinel-pass {sentinel_password}"] if sentinel_password else []),
         ]
         sentinels = [
@@ -135,7 +152,7 @@ class Replicated(Watched):
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         login = f":{password}@" if password else ""
         more = f"?sentinel_password={sentinel_password}" if sentinel_password else ""
-        self.url = f"redis+sentinel://{login}{hosts}/{NAME}/0{more}"
+        self.url = f"redis+sentinel://{login}{hosts}/{MASTER}/0{more}"
 
     def watch_at(self, port: int) -> None:
         """Before the start: have the Sentinels reach the master, and send clients, through this port."""
@@ -148,7 +165,7 @@ class Replicated(Watched):
 
     def fail_over(self) -> None:
         """Have Sentinel give another server the master's role, as for maintenance; returns at once."""
-        self.sentinels[0].admin.sentinel_failover(NAME)
+        self.sentinels[0].admin.sentinel_failover(MASTER)
 
     def wait_for_another(self, old: RedisServer, *, seconds: float = 15) -> RedisServer:
         """The master, once it is not `old`."""

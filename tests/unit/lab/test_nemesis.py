@@ -6,11 +6,16 @@ import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from deploy.paths import ROOT
+from deploy.refused import Refused
+from lab.hosts.network import Host
+from lab.hosts.store import client
+from lab.hosts.topology import Hosts
 from lab.mutants.stack import with_database
 from lab.nemesis import nemesis
 from lab.nemesis.availability import measure
@@ -34,6 +39,7 @@ from lab.nemesis.schedule import picked, schedule
 from lab.nemesis.several_hosts import SeveralHosts
 from lab.nemesis.store import Store
 from lab.settings import WrongSetting
+from lab.testbed.servers import free_port
 from loadtest.check import offline
 from loadtest.check.history import HistoryWriter, read_ops
 from loadtest.check.op import Kind, Lifetimes, Op, Outcome
@@ -383,3 +389,12 @@ def test_no_sentinel() -> None:
     """A store of which no Sentinel answers is a problem that is told, not a mistake of the run."""
     store = Store({}, [], cast(Any, None))
     assert store.problems() == ["the store: no Sentinel answers"]
+
+
+def test_hosts_without_a_sentinel() -> None:
+    """Where none answers, nobody knows the master's host: the run ends with that sentence."""
+    hosts = Hosts.__new__(Hosts)
+    nobody = client(Host("store-1", "127.0.0.1", "no namespace"), free_port())
+    hosts.stores = [cast(Any, SimpleNamespace(sentinel=SimpleNamespace(admin=nobody, pid=None)))]
+    with pytest.raises(Refused, match="no Sentinel answers"):
+        hosts.master()
