@@ -310,6 +310,12 @@ def test_run_without_requests_proves_nothing(tmp_path: Path) -> None:
     assert "master killed: only 0 requests" in found.sentences()
 
 
+def test_run_without_any_request_has_a_report(tmp_path: Path) -> None:
+    """Nobody could ask for anything, not even log in: that is said and drawn, as of any other run."""
+    assert conclude(judge(kept(tmp_path, [])), tmp_path) == 1
+    assert "only 0 requests" in (tmp_path / "report.html").read_text()
+
+
 def test_control_that_is_not_found_is_told(tmp_path: Path) -> None:
     """A control has to be found by its name; anything else is a complaint."""
     found: Judgement = judge(kept(tmp_path, steady(20)))
