@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deploy.native.leftovers import session_members
@@ -18,6 +18,7 @@ from deploy.native.options import Options, read_environ, read_options
 from deploy.native.programs import supervisord_of
 from deploy.operations.reload import reload as reload_stack
 from deploy.operations.restart import rolling_restart as restart_workers
+from deploy.paths import shown
 from deploy.refused import Refused
 from deploy.supervisor.health import readiness
 from deploy.upstream.read import read_upstream
@@ -48,10 +49,13 @@ def rolling_restart(_: Options) -> None:
 
 
 def kill_worker(options: Options) -> None:
-    """SIGKILL one worker, and wait until supervisor's new one is ready."""
-    supervisord = supervisord_of(options)
-    server = read_upstream(options.upstream_conf).workers[0]
-    os.kill(supervisord.pids()[server.name], signal.SIGKILL)
+    """SIGKILL the first worker that runs, and wait until supervisor's new one is ready; Refused where none does."""
+    running = supervisord_of(options).pids()
+    workers = read_upstream(options.upstream_conf).workers
+    server = next((worker for worker in workers if worker.name in running), None)
+    if server is None:
+        raise Refused(f"no worker of {shown(options.upstream_conf)} runs here: none can be killed")
+    os.kill(running[server.name], signal.SIGKILL)
     time.sleep(0.2)  # a dead worker must not be taken for its successor
     deadline = time.monotonic() + READY_SECONDS
     while problem := readiness(server.port):
@@ -80,10 +84,17 @@ def _role(pid: int) -> str | None:
     return "redis" if "redis" in command or "valkey" in command else None
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str]) -> str | None:
+    """Do the one action that is named; returns what is wrong, if anything."""
+    action = ACTIONS.get(" ".join(arguments))
+    if action is None:
+        return f"one of: {', '.join(ACTIONS)}"
     try:
-        ACTIONS[sys.argv[1]](read_options(read_environ(os.environ)))
-    except (KeyError, IndexError):
-        sys.exit(f"one of: {', '.join(ACTIONS)}")
+        action(read_options(read_environ(os.environ)))
     except Refused as error:
-        sys.exit(f"error: {error}")
+        return f"error: {error}"
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

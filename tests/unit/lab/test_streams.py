@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from deploy.paths import ROOT
 from lab.settings import WrongSetting
-from lab.streams import bottleneck
+from lab.streams import bottleneck, faults
 from lab.streams.generators import Counts
 from lab.streams.pool import MOST_BACKOFF_SECONDS, StreamPool, backoff_seconds
 from lab.streams.results import RELOAD, Fault, Found, Probe, Step, as_json, goals
@@ -327,3 +328,18 @@ def test_a_stack_without_streams_is_refused(tmp_path: Path) -> None:
         )
     assert done.returncode == Code.NOT_REACHABLE, done.stdout
     assert done.stderr == "error: HEAD /events answered 404, not 200\n"
+
+
+def test_no_worker_to_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all workers are on other hosts the fault says so; a name that is no action lists those there are."""
+    upstream = tmp_path / "upstream.conf"
+    shipped = (ROOT / "nginx/upstream.conf").read_text()
+    upstream.write_text(shipped.replace("server app:", "server 192.0.2.1:"))
+    monkeypatch.setenv("STACK_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("UPSTREAM_CONF", str(upstream))
+    monkeypatch.setenv("ENV_FILE", "")
+    assert (
+        faults.main(["kill-worker"])
+        == f"error: no worker of {upstream} runs here: none can be killed"
+    )
+    assert faults.main([]) == "one of: pids, reload, rolling-restart, kill-worker"
