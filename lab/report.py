@@ -13,17 +13,29 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from deploy.paths import ROOT
-from loadtest.report.svg import svg_element
+from lab.table import Row
+from loadtest.report.page import STYLE
+from loadtest.report.pictures import as_svg
 
 DPI = 110
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem;
-       color: #1b2330; background: #fff }
-pre { overflow-x: auto; background: #f4f6f9; padding: 1rem; font-size: 13px }
-svg { max-width: 100%; height: auto }
-td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top }
-.bad { color: #a51d18 }
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+{content}
+</main>
+</body>
+</html>
 """
+BOX = '<div class="scroll" tabindex="0" role="region" aria-label="{label}">{content}</div>'
 Part = str | Figure
 
 
@@ -62,7 +74,15 @@ def paragraphs(texts: Sequence[str], *, bad: bool = False) -> list[str]:
 
 def preformatted(text: str) -> str:
     """What was printed in the terminal."""
-    return f"<pre>{html.escape(text)}</pre>"
+    return f'<pre tabindex="0">{html.escape(text)}</pre>'
+
+
+def table(label: str, header: Row, rows: Sequence[Row]) -> str:
+    """A table under a label for those who cannot see it."""
+    lines = [("th", header), *(("td", row) for row in rows)]
+    cells = ("".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in line) for tag, line in lines)
+    inside = "".join(f"<tr>{line}</tr>" for line in cells)
+    return BOX.format(label=html.escape(label), content=f"<table>{inside}</table>")
 
 
 def machine() -> str:
@@ -74,7 +94,10 @@ def machine() -> str:
 
 
 def _page(title: str, parts: Sequence[Part]) -> str:
-    drawn = (svg_element(part) if isinstance(part, Figure) else part for part in parts)
-    body = "\n".join([f"<h1>{html.escape(title)}</h1>", *drawn])
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
+    drawn = (_figure(part, n) if isinstance(part, Figure) else part for n, part in enumerate(parts))
+    return PAGE.format(title=html.escape(title), style=STYLE, content="\n".join(drawn))
+
+
+def _figure(figure: Figure, number: int) -> str:
+    label = f"Picture, part {number} of this page"
+    return f"<figure>{BOX.format(label=label, content=as_svg(figure))}</figure>"

@@ -19,7 +19,7 @@ from loadtest.verdict.latency import percentile
 STEP = 1.0  # second
 BAND, REST = ("#f2b8a0", 0.5), ("#dbe4ee", 0.6)
 GOOD, BAD, IDLE = "#2f6f9f", "#a51d18", "#e9edf2"
-matplotlib.rcParams.update({"svg.hashsalt": "nemesis", "font.size": 9})
+matplotlib.rcParams.update({"font.size": 9})
 
 
 def draw(run: Run, ops: Sequence[Op]) -> Figure:

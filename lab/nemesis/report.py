@@ -10,7 +10,7 @@ from typing import Any
 from lab.nemesis.judge import Judgement, proof
 from lab.nemesis.losses import BEFORE_NS
 from lab.nemesis.picture import draw
-from lab.report import Part, machine, paragraphs, preformatted, write_report
+from lab.report import Part, machine, paragraphs, preformatted, table, write_report
 from lab.table import as_markdown, as_text
 from loadtest.check.op import Outcome
 from loadtest.check.smallest import store_smallest
@@ -95,7 +95,7 @@ def write(found: Judgement, folder: Path) -> Path:
         *paragraphs(verdict(found).splitlines(), bad=not found.passed),
         *paragraphs(about(found)),
         draw(found.run, found.ops),
-        preformatted(as_table(found)),
+        table("Faults, and what visitors noticed", HEADER, rows(found)),
         *proofs,
         *paragraphs([machine()]),
     ]

@@ -17,7 +17,6 @@ POINTS = 200
 matplotlib.rcParams.update(
     {
         "font.size": 9,
-        "svg.hashsalt": "compare",  # the same data gives the same file
         "axes.spines.top": False,
         "axes.spines.right": False,
     }

@@ -21,7 +21,7 @@ LABELS = ("1,500: one process", "6,000: several")  # in the article
 
 def draw(found: Found) -> Figure:
     """Four panels over the number of streams."""
-    with matplotlib.rc_context({"font.size": 9, "svg.hashsalt": "longconn"}):
+    with matplotlib.rc_context({"font.size": 9}):
         figure = Figure(figsize=(10, 6.4), layout="constrained")
         panels = figure.subplots(2, 2)
         for axis, fill in zip(panels.flat, (_memory, _latency, _delivery, _connects), strict=True):

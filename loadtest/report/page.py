@@ -10,6 +10,7 @@ from loadtest.report import pictures
 from loadtest.report.facts import Facts
 
 HERE = Path(__file__).parent
+STYLE = (HERE / "page.css").read_text(encoding="utf-8")
 ROW_INCHES = 0.34  # of the violation's picture
 
 

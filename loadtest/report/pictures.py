@@ -18,7 +18,6 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
 from loadtest.report.facts import Facts
-from loadtest.report.svg import svg_element
 
 INK, FAINT, ALARM = "#1a1a1a", "#d0d0d0", "#b00020"
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#8c8c8c")
@@ -65,9 +64,13 @@ def overview(facts: Facts) -> Figure:
 
 
 def as_svg(figure: Figure) -> str:
-    """The SVG element alone, as HTML takes it."""
+    """The SVG element alone, as HTML takes it, without a date or what drew it."""
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with _style():
-        return svg_element(figure)
+        figure.savefig(buffer, format="svg", metadata=nothing)
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
 
 
 def as_png(figure: Figure) -> bytes:

@@ -1,4 +1,4 @@
-"""Locust's web page as `make loadtest-ui` opens it, and the report of a run, in a real browser."""
+"""Locust's web page as `make loadtest-ui` opens it, and the reports of a run and of an experiment, in a real browser."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Literal
 
 import httpx
 import pytest
+from matplotlib.figure import Figure
 from playwright.sync_api import Browser, expect
 
+from lab.report import preformatted, table
+from lab.report import write_report as page_of
 from lab.testbed.loadtest import start
 from loadtest.report.page import write_report
 from loadtest.verdict.verdict import Code, Verdict
@@ -39,9 +42,13 @@ def test_tabs_fill_while_it_runs(browser: Browser, tmp_path: Path) -> None:
             process.communicate()
 
 
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of a run that failed."""
+@pytest.fixture(scope="module", params=["load test", "experiment"])
+def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run that failed, and one of an experiment with all that is wide."""
+    if request.param == "experiment":
+        row = ["a word or two"] * 12
+        parts = [Figure(figsize=(13, 8)), table("Faults", row, [row]), preformatted(" ".join(row))]
+        return page_of(tmp_path_factory.mktemp("lab"), "Faults on purpose", parts, {}, {})
     reasons = ((Code.CONSISTENCY, "no lost update: 1 violation"),)
     verdict = Verdict(Code.CONSISTENCY, "FAIL (exit code 10, a session was wrong)", reasons)
     return write_report(facts_of(history(), verdict), tmp_path_factory.mktemp("report"))
