@@ -32,9 +32,8 @@ class Plan:
     password: str
     survey: Survey
     folder: str
-    users: (
-        str  # what the names of its users begin with: no session of an earlier run is one of theirs
-    )
+    # What the names of its users begin with: no session of an earlier run is one of theirs.
+    users: str
 
     def to_json(self) -> str:
         """For another process."""

@@ -73,9 +73,8 @@ class Network:
     def __init__(self, names: Sequence[str]) -> None:
         self._mark = f"{MARK}{os.getpid()}x{next(_numbers)}"
         self._switch = f"{self._mark}-switch"
-        self.folder = (
-            FOLDER / self._mark
-        )  # for the files of these hosts; removed with what a killed one left
+        # For the files of these hosts; removed with what a killed one left.
+        self.folder = FOLDER / self._mark
         self.network = _unused()
         addresses = list(self.network.hosts())
         self.own_address = str(addresses[0])

@@ -10,9 +10,8 @@ from typing import Generic, TypeVar
 from lab.operations.target import ContainerTarget, Target
 from lab.operations.visitor import Result
 
-FROZEN_SECONDS = (
-    5.0  # shorter than the watchdog waits: the requests sent to it wait, and are answered
-)
+# Shorter than the watchdog waits: the requests sent to it wait, and are answered.
+FROZEN_SECONDS = 5.0
 SETTLE_SECONDS = 3.0  # nginx has looked every name up again
 RESETS_SECONDS = 0.05  # a reset of a killed process's connections arrives this soon
 

@@ -41,9 +41,8 @@ class Seen:
     login: Op | None = None
     newest_ack: Op | None = None  # of the raises acknowledged before it began, the highest
     newest_read: Op | None = None  # of the reads answered before it began, the highest
-    newest_version: Op | None = (
-        None  # of the answers before it began, the first with the highest version
-    )
+    # Of the answers before it began, the first with the highest version.
+    newest_version: Op | None = None
     wrote: int = 0  # the latest moment at which a raise acknowledged before it began was sent
     used: int = 0  # the latest moment at which a request answered before it began was sent
     touched: int | None = None  # when the last request before it ended; none: one was in flight

@@ -36,9 +36,8 @@ class Tally:
 class Report:
     """All invariants; a fresh report has checked nothing."""
 
-    wrong: dict[int, Op] = field(
-        default_factory=dict
-    )  # by number, each answer that broke any of them
+    # By number, each answer that broke any of them.
+    wrong: dict[int, Op] = field(default_factory=dict)
     tallies: dict[Invariant, Tally] = field(
         default_factory=lambda: {invariant: Tally() for invariant in Invariant}
     )

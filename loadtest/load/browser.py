@@ -37,15 +37,13 @@ class Session:
 
     label: str
     user: str
-    cookies: list[
-        str
-    ]  # name=value; the last one is sent, the others are what it was before a renewal
+    # name=value; the last one is sent, the others are what it was before a renewal.
+    cookies: list[str]
     begun: int  # when the login was sent, on the monotonic clock
     used: int  # when the last request was sent that was answered
     visits: int = 0
-    written: defaultdict[str, list[str]] = field(
-        default_factory=lambda: defaultdict(list)
-    )  # by field
+    # By field.
+    written: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     over: bool = False  # it has been asked to end: "not logged in" is then a proper answer
     pinned: bool = False  # its cookie is written out, as the jar may hold another one by now
 

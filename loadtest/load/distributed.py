@@ -21,9 +21,8 @@ from loadtest.settings import Settings
 
 BATCH = 500  # requests a message
 REPORT_SECONDS = 0.9  # a little more often than the progress line comes
-SUMMARY_SECONDS = (
-    COMPANION_SECONDS + 20.0
-)  # for the last summary, once the users of all workers are gone
+# For the last summary, once the users of all workers are gone.
+SUMMARY_SECONDS = COMPANION_SECONDS + 20.0
 LEAVE_SECONDS = 1.0  # between a worker's summary and its end: what is on its way must arrive
 
 

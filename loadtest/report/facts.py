@@ -45,9 +45,8 @@ class Facts:
     requests: int
     workers: dict[str, int]  # requests by worker
     by_worker: list[dict[str, Any]]
-    crossing: list[
-        list[str]
-    ]  # wrong and all answers, by who logged in and who was asked; with its heads
+    # Wrong and all answers, by who logged in and who was asked; with its heads.
+    crossing: list[list[str]]
     hops: list[list[int]]  # by worker, by worker of the session's next request; in the same order
     hop_ratio: float
     chance_hops: float  # what the hop ratio would be if chance chose the workers

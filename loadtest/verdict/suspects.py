@@ -28,9 +28,8 @@ class Crossing:
 
     answers: Counter[Pair] = field(default_factory=Counter)
     wrong: Counter[Pair] = field(default_factory=Counter)
-    sessions: set[tuple[str, Pair]] = field(
-        default_factory=set
-    )  # that had a wrong answer, and where
+    # That had a wrong answer, and where.
+    sessions: set[tuple[str, Pair]] = field(default_factory=set)
 
     @property
     def workers(self) -> list[str]:

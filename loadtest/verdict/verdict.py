@@ -103,21 +103,18 @@ class Counted:
     hops: int = 0  # consecutive requests of one session
     hop_ratio: float = 0.0  # of these, answered by another worker
     chance_hops: float = 0.0  # the same if chance chose the workers by their weights
-    rotation: float = (
-        1.0  # the share of requests sent one by one that came in the order of a rotation
-    )
+    # The share of requests sent one by one that came in the order of a rotation.
+    rotation: float = 1.0
     unnamed: int = 0
     cookies_withheld: int = 0  # requests that went out without the session cookie
     arrivals: int = 0
     dropped: int = 0
     cpu_share: float = 0.0
     slowest_p99: tuple[str, float] | None = None  # kind of request, milliseconds
-    stall_milliseconds: float = (
-        0.0  # by which the generator's own alarm clock was late, 99th percentile
-    )
-    cpu_wait: float = (
-        0.0  # seconds that the generator waited for a processor, by those that it had one
-    )
+    # By which the generator's own alarm clock was late, 99th percentile.
+    stall_milliseconds: float = 0.0
+    # Seconds that the generator waited for a processor, by those that it had one.
+    cpu_wait: float = 0.0
     slow_workers: list[str] = field(default_factory=list)
     failing_workers: list[str] = field(default_factory=list)
     harness_errors: list[str] = field(default_factory=list)
