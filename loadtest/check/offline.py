@@ -163,20 +163,17 @@ def _check_cookies(report: Report, sessions: Iterable[Session]) -> None:
             given.setdefault(op.cookie, op)
 
 
-ALONE = (
-    (Invariant.IDENTITY, rules.identity, rules.READS | {Kind.STRANGER}),
-    (Invariant.NO_PHANTOM_LOGOUT, rules.no_phantom_logout, rules.ANY),
-    (Invariant.COOKIE_WHEN_DUE, rules.cookie_when_due, rules.ANY),
-    (Invariant.LOGOUT_CLEARS_COOKIE, rules.logout_clears_cookie, {Kind.LOGOUT, Kind.END}),
-    (Invariant.LIFETIME, rules.lifetime, rules.READS),
-    (Invariant.IDLE_MOVES, rules.idle_moves, rules.READS),
-    (Invariant.TIMEOUT_ENDS, rules.timeout_ends, rules.ANY),
-    (Invariant.WRONG_PASSWORD, rules.wrong_password, {Kind.WRONG}),
-    (Invariant.NO_STRANGER, rules.no_stranger, {Kind.STRANGER}),
+# The rules that judge one answer by itself.
+ALONE = frozenset(
+    (
+        *(rules.identity, rules.no_phantom_logout, rules.cookie_when_due),
+        *(rules.logout_clears_cookie, rules.lifetime, rules.idle_moves),
+        *(rules.timeout_ends, rules.wrong_password, rules.no_stranger),
+    )
 )
 ALONE_OF = {
-    kind: tuple((invariant, rule) for invariant, rule, kinds in ALONE if kind in kinds)
-    for kind in Kind
+    kind: tuple((invariant, rule) for invariant, rule in found if rule in ALONE)
+    for kind, found in rules.RULES_OF.items()
 }
 
 
@@ -422,12 +419,9 @@ def _check_over(report: Report, name: str, session: Session) -> None:
     if ender is None:
         return
     for op in session.ops:
-        if op.kind in (Kind.LOGIN, Kind.LOGOUT, Kind.WRONG) or op.invoked <= ender.returned:
-            continue
-        if op.outcome in (Outcome.OK, Outcome.DENIED):
-            alive = op.outcome is Outcome.OK
+        if op.kind in rules.ASKS and op.invoked > ender.returned and op.outcome in rules.ANSWERED:
             wrong = Witness((ender, op), rules.NOT_LOGGED_IN)
-            report.note(promise_of(ender, name), wrong if alive else HELD)
+            report.note(promise_of(ender, name), wrong if op.outcome is Outcome.OK else HELD)
 
 
 def _listing(op: Op, own: Session, mine: list[tuple[Op, Session]], lifetimes: Lifetimes) -> Listing:

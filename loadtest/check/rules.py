@@ -1,6 +1,7 @@
 """One small function an invariant: the answer `op`, against what was `Seen` of its session.
 
 None means that the rule does not apply, HELD that it holds, a witness that it is broken.
+RULES, at the end, says for which kinds of request each is asked.
 """
 
 from collections.abc import Callable
@@ -82,7 +83,7 @@ def identity(op: Op, _: Seen) -> Finding:
 
 def own_cookie(op: Op, seen: Seen) -> Finding:
     """A cookie that an answer brings, as at a renewal, is nobody else's."""
-    if op.cookie is None or op.kind is Kind.LOGIN:
+    if op.cookie is None:
         return None
     owner = seen.same_cookie
     if owner is None or owner.session == op.session:
@@ -92,45 +93,39 @@ def own_cookie(op: Op, seen: Seen) -> Finding:
 
 def read_your_writes(op: Op, seen: Seen) -> Finding:
     """A read sees at least every raise acknowledged before it began."""
-    if op.kind is Kind.PAGE or not _counted(op, seen, SHOWS):
-        return None
     return _at_least(op, seen.newest_ack, seen)
 
 
 def monotonic_reads(op: Op, seen: Seen) -> Finding:
     """A read sees at least what every earlier read saw."""
-    if op.kind is Kind.PAGE or not _counted(op, seen, SHOWS):
-        return None
     return _at_least(op, seen.newest_read, seen)
 
 
 def page_is_fresh(op: Op, seen: Seen) -> Finding:
     """The page shows at least what had been acknowledged, or read anywhere, before it was asked for."""
-    if op.kind is not Kind.PAGE or not _counted(op, seen, SHOWS):
-        return None
     return _at_least(op, higher(seen.newest_ack, seen.newest_read), seen)
 
 
 def nothing_vanishes(op: Op, seen: Seen) -> Finding:
     """What was written is there, however long the session rested."""
-    if not _counted(op, seen, SHOWS) or seen.newest_ack is None:
+    if not _counted(op, seen) or seen.newest_ack is None:
         return None
     return HELD if op.value else Witness((seen.newest_ack, op), _range(seen))
 
 
 def monotonic_writes(op: Op, seen: Seen) -> Finding:
     """A raise never lands below one acknowledged before it began."""
-    return _at_least(op, seen.newest_ack, seen) if _counted(op, seen, RAISES) else None
+    return _at_least(op, seen.newest_ack, seen)
 
 
 def writes_follow_reads(op: Op, seen: Seen) -> Finding:
     """A raise lands above everything read before it began."""
-    return _at_least(op, seen.newest_read, seen, above=1) if _counted(op, seen, RAISES) else None
+    return _at_least(op, seen.newest_read, seen, above=1)
 
 
 def no_lost_update(op: Op, seen: Seen) -> Finding:
     """No two acknowledged raises were given the same count."""
-    if not _counted(op, seen, RAISES):
+    if not _counted(op, seen):
         return None
     twin = seen.same_position
     return HELD if twin is None else Witness((twin, op), _range(seen, 1))
@@ -146,7 +141,7 @@ def repeat_counts_once(op: Op, seen: Seen) -> Finding:
 
 def bounds(op: Op, seen: Seen) -> Finding:
     """A count is never below the raises acknowledged nor above the raises attempted."""
-    if not _counted(op, seen, RAISES | SHOWS):
+    if not _counted(op, seen):
         return None
     right = seen.acked_before <= value_of(op) <= seen.attempted
     return HELD if right else Witness((op,), f"{seen.acked_before} to {seen.attempted}")
@@ -154,7 +149,7 @@ def bounds(op: Op, seen: Seen) -> Finding:
 
 def quiescent_count(op: Op, seen: Seen) -> Finding:
     """With no raise in flight the count is exact, but for raises that may have happened."""
-    if not _counted(op, seen, SHOWS) or not seen.quiet:
+    if not _counted(op, seen) or not seen.quiet:
         return None
     most = seen.acked_before + seen.unknown_before
     right = seen.acked_before <= value_of(op) <= most
@@ -183,8 +178,7 @@ def version_grows(op: Op, seen: Seen) -> Finding:
 
 def delete_is_final(op: Op, seen: Seen) -> Finding:
     """A field that was deleted and not written again is not there."""
-    shown = op.kind in (Kind.GET, Kind.COUNT) and op.outcome is Outcome.OK
-    if not shown or seen.deleted_by is None or seen.rewritten:
+    if op.outcome is not Outcome.OK or seen.deleted_by is None or seen.rewritten:
         return None
     absent = op.value == 0 and op.got is None
     return HELD if absent else Witness((seen.deleted_by, op), ABSENT)
@@ -192,16 +186,14 @@ def delete_is_final(op: Op, seen: Seen) -> Finding:
 
 def over_is_over(op: Op, seen: Seen) -> Finding:
     """Nothing sent after a session was ended is answered as logged in."""
-    if seen.ended_by is None or op.kind in (Kind.LOGIN, Kind.LOGOUT, Kind.WRONG):
-        return None
-    if op.outcome not in (Outcome.OK, Outcome.DENIED):
+    if seen.ended_by is None or op.kind not in ASKS or op.outcome not in ANSWERED:
         return None
     return HELD if op.outcome is Outcome.DENIED else Witness((seen.ended_by, op), NOT_LOGGED_IN)
 
 
 def new_id_at_login(op: Op, seen: Seen) -> Finding:
     """A login gives a cookie nobody had before."""
-    if op.kind is not Kind.LOGIN or op.outcome is not Outcome.OK:
+    if op.outcome is not Outcome.OK:
         return None
     twin = seen.same_cookie
     return HELD if twin is None else Witness((twin, op), NEW_COOKIE)
@@ -209,9 +201,7 @@ def new_id_at_login(op: Op, seen: Seen) -> Finding:
 
 def no_phantom_logout(op: Op, seen: Seen) -> Finding:
     """A session that nothing else has tried to end, and no timeout, is never answered as logged out."""
-    if op.kind in (Kind.LOGIN, Kind.LOGOUT, Kind.WRONG, Kind.STRANGER) or seen.ending:
-        return None
-    if op.outcome not in (Outcome.OK, Outcome.DENIED) or not surely_alive(op, seen):
+    if seen.ending or op.outcome not in ANSWERED or not surely_alive(op, seen):
         return None
     last = (seen.login,) if seen.login else ()
     return HELD if op.outcome is Outcome.OK else Witness((*last, op), "logged in")
@@ -219,15 +209,9 @@ def no_phantom_logout(op: Op, seen: Seen) -> Finding:
 
 def device_list(op: Op, seen: Seen) -> Finding:
     """It names all sessions of the user and no other, and calls the right one the current one."""
-    listing = seen.listing
-    if op.refs is None or op.outcome is not Outcome.OK or listing is None:
+    listing, listed = seen.listing, op.refs
+    if listed is None or op.outcome is not Outcome.OK or listing is None:
         return None
-    return judge_listing(op, listing)
-
-
-def judge_listing(op: Op, listing: Listing) -> Finding:
-    """What is wrong with this list, in words."""
-    listed = op.refs or ()
     refs = frozenset(listed)
     current = {op.ref, op.named, listing.own} - {None}
     wrong = (
@@ -302,9 +286,7 @@ def idle_moves(op: Op, seen: Seen) -> Finding:
 
 def timeout_ends(op: Op, seen: Seen) -> Finding:
     """Nobody is logged in who has rested longer than the idle timeout, or past the absolute one."""
-    if op.outcome not in (Outcome.OK, Outcome.DENIED) or seen.login is None:
-        return None
-    if op.kind in (Kind.LOGIN, Kind.LOGOUT, Kind.WRONG) or not surely_expired(op, seen):
+    if op.outcome not in ANSWERED or seen.login is None or not surely_expired(op, seen):
         return None
     held = op.outcome is Outcome.DENIED
     return HELD if held else Witness((seen.login, op), "not logged in, as a timeout has passed")
@@ -312,12 +294,12 @@ def timeout_ends(op: Op, seen: Seen) -> Finding:
 
 def wrong_password(op: Op, _: Seen) -> Finding:
     """Nobody gets in with a wrong password."""
-    return _refused(op, Kind.WRONG, "refused")
+    return _refused(op, "refused")
 
 
 def no_stranger(op: Op, _: Seen) -> Finding:
     """Nobody is served without a cookie, or with one that was never given out."""
-    return _refused(op, Kind.STRANGER, "not logged in")
+    return _refused(op, NOT_LOGGED_IN)
 
 
 def surely_alive(op: Op, seen: Seen) -> bool:
@@ -356,7 +338,7 @@ def value_of(op: Op) -> int:
 
 
 def _at_least(op: Op, floor: Op | None, seen: Seen, above: int = 0) -> Finding:
-    if floor is None:
+    if floor is None or not _counted(op, seen):
         return None
     right = value_of(op) >= value_of(floor) + above
     return HELD if right else Witness((floor, op), _range(seen, above))
@@ -368,26 +350,28 @@ def _range(seen: Seen, above: int = 0) -> str:
     return f"{value_of(floor) + above if floor else above} to {seen.attempted}"
 
 
-def _refused(op: Op, kind: Kind, possible: str) -> Finding:
-    if op.kind is not kind or op.outcome not in (Outcome.OK, Outcome.DENIED):
+def _refused(op: Op, possible: str) -> Finding:
+    if op.outcome not in ANSWERED:
         return None
     return HELD if op.outcome is Outcome.DENIED else Witness((op,), possible)
 
 
-def _counted(op: Op, seen: Seen, kinds: frozenset[Kind]) -> bool:
+def _counted(op: Op, seen: Seen) -> bool:
     """Whether this answer gives a position that counts, and for the first time."""
     sure = op.outcome is Outcome.OK and op.value is not None and seen.same_operation is None
-    return sure and op.kind in kinds and not seen.deleting
+    return sure and not seen.deleting
 
 
 READS = frozenset({Kind.READ, Kind.PROBE, Kind.PAGE})  # these show the whole session
 ANY = frozenset(Kind)
+ASKS = ANY - {Kind.LOGIN, Kind.LOGOUT, Kind.WRONG}  # these show whether a session is alive
+ANSWERED = (Outcome.OK, Outcome.DENIED)
 
 RULES: tuple[tuple[Invariant, Rule, frozenset[Kind]], ...] = (
     (Invariant.IDENTITY, identity, READS | {Kind.STRANGER}),
-    (Invariant.IDENTITY, own_cookie, ANY),
-    (Invariant.READ_YOUR_WRITES, read_your_writes, SHOWS),
-    (Invariant.MONOTONIC_READS, monotonic_reads, SHOWS),
+    (Invariant.IDENTITY, own_cookie, ANY - {Kind.LOGIN}),
+    (Invariant.READ_YOUR_WRITES, read_your_writes, SHOWS - {Kind.PAGE}),
+    (Invariant.MONOTONIC_READS, monotonic_reads, SHOWS - {Kind.PAGE}),
     (Invariant.MONOTONIC_WRITES, monotonic_writes, RAISES),
     (Invariant.WRITES_FOLLOW_READS, writes_follow_reads, RAISES),
     (Invariant.NO_LOST_UPDATE, no_lost_update, RAISES),
@@ -398,15 +382,15 @@ RULES: tuple[tuple[Invariant, Rule, frozenset[Kind]], ...] = (
     (Invariant.VALUE_AS_WRITTEN, value_as_written, frozenset({Kind.PUT, Kind.GET})),
     (Invariant.NOTHING_VANISHES, nothing_vanishes, SHOWS),
     (Invariant.VERSION_GROWS, version_grows, RAISES | SHOWS),
-    (Invariant.DELETE_IS_FINAL, delete_is_final, SHOWS),
+    (Invariant.DELETE_IS_FINAL, delete_is_final, frozenset({Kind.GET, Kind.COUNT})),
     (Invariant.NEW_ID_AT_LOGIN, new_id_at_login, frozenset({Kind.LOGIN})),
-    (Invariant.NO_PHANTOM_LOGOUT, no_phantom_logout, ANY),
+    (Invariant.NO_PHANTOM_LOGOUT, no_phantom_logout, ASKS - {Kind.STRANGER}),
     (Invariant.DEVICE_LIST, device_list, frozenset({Kind.DEVICES})),
     (Invariant.COOKIE_WHEN_DUE, cookie_when_due, ANY),
     (Invariant.LOGOUT_CLEARS_COOKIE, logout_clears_cookie, frozenset({Kind.LOGOUT, Kind.END})),
     (Invariant.LIFETIME, lifetime, READS),
     (Invariant.IDLE_MOVES, idle_moves, READS),
-    (Invariant.TIMEOUT_ENDS, timeout_ends, ANY),
+    (Invariant.TIMEOUT_ENDS, timeout_ends, ASKS),
     (Invariant.WRONG_PASSWORD, wrong_password, frozenset({Kind.WRONG})),
     (Invariant.NO_STRANGER, no_stranger, frozenset({Kind.STRANGER})),
 )
