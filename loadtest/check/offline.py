@@ -216,12 +216,18 @@ def _by_counter(ops: list[Op]) -> Iterable[list[Op]]:
 class Sends:
     """Moments of the requests for raises, each until it or the first acknowledgement came."""
 
-    begun: list[int]
-    ended: list[int]
+    begun: list[int] = field(default_factory=list)
+    ended: list[int] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)  # when a raise became unknown
+    settled: list[int] = field(default_factory=list)  # when one that was so was answered
 
     def quiet(self, op: Op) -> bool:
         """Whether none was in flight at any time while `op` ran."""
         return bisect_left(self.begun, op.returned) == bisect_right(self.ended, op.invoked)
+
+    def unknown_before(self, time: int) -> int:
+        """How many raises may or may not have happened by then."""
+        return bisect_left(self.lost, time) - bisect_left(self.settled, time)
 
 
 def _operations(sent: list[Op]) -> tuple[list[Op], Sends]:
@@ -229,33 +235,23 @@ def _operations(sent: list[Op]) -> tuple[list[Op], Sends]:
     attempts: defaultdict[str | int, list[Op]] = defaultdict(list)
     for op in sent:
         attempts[op.op or op.number].append(op)
-    whole, begun, ended = [], [], []
+    whole, sends = [], Sends()
     for same in attempts.values():
         first = min(op.invoked for op in same)
         acked = next((op for op in same if op.outcome is Outcome.OK), None)  # they are in order
+        lost = next((op for op in same if op.outcome is Outcome.UNKNOWN), None)
         over = acked.returned if acked else FOREVER
         open_ones = [op for op in same if op.invoked < over]
-        begun += [op.invoked for op in open_ones]
-        ended += [min(op.returned, over) for op in open_ones]
-        lost = next((op for op in same if op.outcome is Outcome.UNKNOWN), same[0])
-        one = acked or lost
+        sends.begun += [op.invoked for op in open_ones]
+        sends.ended += [min(op.returned, over) for op in open_ones]
+        if lost and lost.returned < over:
+            sends.lost.append(lost.returned)
+            sends.settled += [over] if acked else []
+        one = acked or lost or same[0]
         whole.append(one if one.invoked == first else replace(one, invoked=first))
-    return whole, Sends(sorted(begun), sorted(ended))
-
-
-def _unknown_until(sent: list[Op]) -> tuple[list[int], list[int]]:
-    """When each unknown raise became one, and when those that were answered later ceased to be."""
-    lost, settled = [], []
-    attempts: defaultdict[str | int, list[Op]] = defaultdict(list)
-    for op in sent:
-        attempts[op.op or op.number].append(op)
-    for same in attempts.values():
-        acked = next((op.returned for op in same if op.outcome is Outcome.OK), FOREVER)
-        unknown = next((op.returned for op in same if op.outcome is Outcome.UNKNOWN), FOREVER)
-        if unknown < acked:
-            lost.append(unknown)
-            settled += [acked] if acked < FOREVER else []
-    return sorted(lost), sorted(settled)
+    for moments in (sends.begun, sends.ended, sends.lost, sends.settled):
+        moments.sort()
+    return whole, sends
 
 
 def _check_counter(report: Report, ops: list[Op]) -> None:
@@ -280,7 +276,7 @@ def _check_counter(report: Report, ops: list[Op]) -> None:
     writes, seen = Highest(acked), Highest(reads)
     broken = _check_order(report, acked, reads, writes, seen)
     broken = _check_positions(report, acked) or broken
-    _check_amount(report, raises, acked, reads, sends, _unknown_until(sent))
+    _check_amount(report, raises, acked, reads, sends)
     if acked or reads or unknown or late:
         gap = _unfillable(acked, reads, [*unknown, *late])
         report.note(Invariant.LINEARIZABLE_COUNTER, Witness(broken or gap, rules.ONE_ORDER))
@@ -374,16 +370,10 @@ def _check_positions(report: Report, acked: list[Op]) -> tuple[Op, ...]:
 
 
 def _check_amount(
-    report: Report,
-    raises: list[Op],
-    acked: list[Op],
-    reads: list[Op],
-    sends: Sends,
-    unknown: tuple[list[int], list[int]],
+    report: Report, raises: list[Op], acked: list[Op], reads: list[Op], sends: Sends
 ) -> None:
     begun = sorted(op.invoked for op in raises)
     acks = sorted(op.returned for op in acked)
-    lost, settled = unknown
     for op in (*reads, *acked):
         least, most = bisect_left(acks, op.invoked), bisect_left(begun, op.returned)
         right = least <= value_of(op) <= most
@@ -391,7 +381,7 @@ def _check_amount(
     for op in reads:
         if sends.quiet(op):
             least = bisect_left(acks, op.invoked)
-            most = least + bisect_left(lost, op.invoked) - bisect_left(settled, op.invoked)
+            most = least + sends.unknown_before(op.invoked)
             exact = least <= value_of(op) <= most
             wrong = Witness((op,), f"{least} to {most}")
             report.note(Invariant.QUIESCENT_COUNT, HELD if exact else wrong)
