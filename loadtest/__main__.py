@@ -4,16 +4,13 @@ Locust runs in a process of its own, so that its exit code can be doubted: witho
 whole run there is no verdict but "bug in the load test". With a web page Locust gives the verdicts itself.
 """
 
-import json
 import os
-import platform
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from random import SystemRandom
 
@@ -25,7 +22,7 @@ from loadtest.plan import ATTACHED, STOP_SECONDS, VARIABLE, Plan, link_files, ma
 from loadtest.progress import never_silent
 from loadtest.settings import Settings, read_settings
 from loadtest.verdict.analysis import Analysis, analyse
-from loadtest.verdict.table import closing, junit, render
+from loadtest.verdict.table import closing, render, store
 from loadtest.verdict.verdict import Code, no_run
 
 HERE = Path(__file__).parent
@@ -43,7 +40,7 @@ def main(arguments: list[str]) -> int:
     if settings.web_port:
         page = f"http://127.0.0.1:{settings.web_port}"
         print(f"Open {page} and press start; Ctrl-C here ends it.", flush=True)
-        return _run_locust(settings, _web(settings), {})
+        return _run_locust(settings, None)
     try:
         plan = make_plan(settings, look_round(settings))
     except NotReachable as error:
@@ -51,7 +48,7 @@ def main(arguments: list[str]) -> int:
         return Code.NOT_REACHABLE
     print(_announcement(settings, plan), flush=True)
     before = cpu_seconds(settings.parts)
-    code = _run_locust(settings, _headless(settings, plan), {VARIABLE: plan.to_json()})
+    code = _run_locust(settings, plan)
     return _judge(settings, Path(plan.folder), code, since(before, settings.parts))
 
 
@@ -66,7 +63,7 @@ def _judge(settings: Settings, folder: Path, locust_code: int, spent: Mapping[st
         print(closing(no_run(Code.HARNESS, reason)))
         return Code.HARNESS
     with never_silent("drawing the report"):
-        _store(folder, analysis)
+        store(analysis, folder)
         store_smallest(folder / "smallest.jsonl", ops, analysis.lifetimes, analysis.report)
         where = _report(settings, folder, analysis, ops, spent) if settings.report else ""
     if where:
@@ -109,14 +106,15 @@ def _announcement(settings: Settings, plan: Plan) -> str:
     )
 
 
-def _run_locust(settings: Settings, options: Mapping[str, object], extra: Mapping[str, str]) -> int:
-    """Run the generator to its end; Ctrl-C ends it early, and what happened is judged.
+def _run_locust(settings: Settings, plan: Plan | None) -> int:
+    """Run the generator to its end, or its web page; Ctrl-C ends it early, and what happened is judged.
 
     It is passed on as SIGTERM: SIGINT would break into a request that is being made.
     """
     flags = [] if settings.web_port else ["--headless", "--only-summary"]
     flags += ["--master"] if settings.listen else []
-    argv = [str(part) for option in {**options, **_processes(settings)}.items() for part in option]
+    argv = [str(part) for option in _options(settings, plan).items() for part in option]
+    extra = {VARIABLE: plan.to_json()} if plan else {}
     child = subprocess.Popen(
         [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), *flags, *argv],
         env={**os.environ, **_environment(settings), **extra, ATTACHED: "1"},
@@ -132,31 +130,29 @@ def _run_locust(settings: Settings, options: Mapping[str, object], extra: Mappin
             signal.signal(stop, handler)
 
 
-def _headless(settings: Settings, plan: Plan) -> dict[str, object]:
-    return {
-        **_common(settings),
-        "--run-time": settings.duration,
-        "--json-file": Path(plan.folder) / "locust",  # also keeps Locust's own table off the screen
-    }
-
-
-def _web(settings: Settings) -> dict[str, object]:
-    return {
-        **_common(settings),
-        "--run-time": f"{settings.duration}s",
-        "--web-host": "127.0.0.1",
-        "--web-port": settings.web_port,
-    }
-
-
-def _common(settings: Settings) -> dict[str, object]:
-    return {
+def _options(settings: Settings, plan: Plan | None) -> dict[str, object]:
+    """Locust's own; its master and workers are started here, or join from elsewhere."""
+    options: dict[str, object] = {
         "--host": settings.host,
         "--users": settings.users,
         "--spawn-rate": max(10, settings.users),
+        "--run-time": settings.duration,
         "--stop-timeout": STOP_SECONDS,
         "--loglevel": "WARNING",
     }
+    if plan:  # the file also keeps Locust's own table off the screen
+        options["--json-file"] = Path(plan.folder) / "locust"
+    else:
+        options |= {"--web-host": "127.0.0.1", "--web-port": settings.web_port}
+    if settings.listen:
+        address, _, port = settings.listen.rpartition(":")
+        options |= {"--master-bind-host": address, "--master-bind-port": port}
+        options["--expect-workers"] = settings.processes
+    elif settings.processes > 1:
+        own = free_port()  # not Locust's usual one: another run may have that
+        options |= {"--processes": settings.processes, "--master-port": own}
+        options |= {"--master-bind-host": "127.0.0.1", "--master-bind-port": own}
+    return options
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -167,23 +163,6 @@ def _environment(settings: Settings) -> dict[str, str]:
     return {name.upper(): str(value) for name, value in {**asdict(settings), **texts}.items()}
 
 
-def _processes(settings: Settings) -> dict[str, object]:
-    """Locust's master and workers: started here, or those that join from elsewhere."""
-    if settings.listen:
-        address, _, known = settings.listen.rpartition(":")
-        expected = {"--expect-workers": settings.processes}
-        return {"--master-bind-host": address, "--master-bind-port": known, **expected}
-    if settings.processes == 1:
-        return {}
-    port = free_port()  # not Locust's usual one: another run may have that
-    return {
-        "--processes": settings.processes,
-        "--master-bind-host": "127.0.0.1",
-        "--master-bind-port": port,
-        "--master-port": port,
-    }
-
-
 def free_port() -> int:
     """A port of this machine that nobody listens on, and that no outgoing connection takes meanwhile."""
     for port in SystemRandom().sample(PORTS, len(PORTS)):
@@ -191,22 +170,6 @@ def free_port() -> int:
             if probe.connect_ex(("127.0.0.1", port)):
                 return port
     raise OSError(f"no port between {PORTS.start} and {PORTS.stop} is free")
-
-
-def _store(folder: Path, analysis: Analysis) -> None:
-    """Leave the verdict for machines beside the history: as JSON, and as a CI reads test results."""
-    verdict = analysis.verdict
-    content = {
-        "code": verdict.code,
-        "sentence": verdict.sentence,
-        "reasons": verdict.reasons,
-        "counts": asdict(analysis.counted),
-        "settings": analysis.header["settings"],
-        "versions": {"python": platform.python_version(), "locust": version("locust")},
-    }
-    text = json.dumps(content, indent=1)
-    (folder / "verdict.json").write_text(text + "\n", encoding="utf-8")
-    (folder / "junit.xml").write_text(junit(analysis), encoding="utf-8")
 
 
 if __name__ == "__main__":

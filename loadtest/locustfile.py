@@ -161,11 +161,9 @@ def _conductor(environment: Environment) -> Conductor:
     """The one that fits this process."""
     text = os.environ.get(VARIABLE)
     plan = Plan.from_json(text) if text else None
-    if isinstance(environment.runner, MasterRunner):
-        return Master(environment, SETTINGS, plan, Closed.accompany, environment.runner)
-    if isinstance(environment.runner, WorkerRunner):
-        return Worker(environment, SETTINGS, Closed.accompany, environment.runner)
-    return Conductor(environment, SETTINGS, plan, Closed.accompany)
+    kinds: dict[type, type[Conductor]] = {MasterRunner: Master, WorkerRunner: Worker}
+    kind = kinds.get(type(environment.runner), Conductor)
+    return kind(environment, SETTINGS, plan, Closed.accompany)
 
 
 def _fill_in(options: Any) -> None:
@@ -185,7 +183,7 @@ def _begin(environment: Environment, **_: Any) -> None:
         conductor.say()
         sys.exit(Code.NOT_REACHABLE)
     if environment.web_ui is not None:
-        add_tabs(environment.web_ui, lambda: conductor)
+        add_tabs(environment.web_ui, lambda: (conductor.figures(), conductor.verdict))
     # Locust asks the last listener first. These come after those of its runner, which would cut off
     # the messages between processes before a run has come to its end.
     _listen(events.test_start, lambda **_: conductor.start())

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -11,17 +12,18 @@ from typing import Any
 import gevent
 from gevent.event import Event
 from locust.env import Environment
+from locust.runners import Runner
 
 from loadtest.check.history import HistoryWriter, Sink
 from loadtest.check.op import Invariant
 from loadtest.check.tally import Witness, explain
-from loadtest.load.figures import Figures, report_progress
+from loadtest.load.figures import Figures
 from loadtest.load.generator import Generator, combine
 from loadtest.load.preflight import NotReachable, look_round
 from loadtest.plan import STOP_SECONDS, Plan, link_files, make_plan
 from loadtest.settings import Settings
 from loadtest.verdict.analysis import analyse
-from loadtest.verdict.table import closing, junit, render
+from loadtest.verdict.table import closing, render, store
 from loadtest.verdict.verdict import Code, Verdict, no_run, raised
 
 FINISH_SECONDS = 150.0  # more than users, stragglers and lost processes together may take
@@ -36,19 +38,20 @@ class Conductor:
     of Locust or for its web page, it looks at the stack, judges each run and says so itself.
     """
 
+    runner: Runner
+
     def __init__(
         self, environment: Environment, settings: Settings, plan: Plan | None, accompany: Accompany
     ) -> None:
-        self.environment = environment
+        assert environment.runner is not None
+        self.environment, self.runner = environment, environment.runner
         self.options: Any = environment.parsed_options
         self.settings = settings
         self.plan = plan
         self.judges = plan is None
         self.generator: Generator | None = None
         self.running = self.stopping = self.alarmed = False
-        self.verdict: list[
-            tuple[int, str]
-        ] = []  # of the last run: exit code and text, for the page
+        self.verdict: list[tuple[int, str]] = []  # of the last run, for the page
         self.seconds = self._take_run_time()
         # Locust's own default would cut off requests, and nobody would know what became of them.
         environment.stop_timeout = environment.stop_timeout or STOP_SECONDS
@@ -78,20 +81,20 @@ class Conductor:
     def start(self) -> None:
         """A run begins; on the web page each has a plan of its own."""
         if self.judges and not self.options.headless and not self.look_round():
-            gevent.spawn_later(AFTER_VIOLATION_SECONDS, self._stop_locust)
+            gevent.spawn_later(AFTER_VIOLATION_SECONDS, self.runner.stop)
             return
         self.running, self.stopping, self.alarmed = True, False, False
         self._over.clear()
         self.begin()
-        self._progress = gevent.spawn(report_progress, self, self.seconds)
+        self._progress = gevent.spawn(self._report_progress)
         if self.seconds:
             gevent.spawn_later(self.seconds, self.request_stop)
 
     def request_stop(self) -> None:
         """End the run, now that it is time or something went wrong; returns at once."""
-        if self.running and not self.stopping and self.environment.runner is not None:
+        if self.running and not self.stopping:
             self.stopping = True
-            gevent.spawn(self.environment.runner.stop)
+            gevent.spawn(self.runner.stop)
 
     def load_ends(self) -> None:
         """Locust stops its users: they finish the session they are in."""
@@ -113,7 +116,7 @@ class Conductor:
             self._judge()
         self._over.set()
         if self.options.headless:
-            gevent.spawn(self._leave_locust)
+            gevent.spawn(self.runner.quit)
 
     def quit(self) -> None:
         """Locust ends, on its own or on a signal. A run under way gets its proper end first.
@@ -197,7 +200,7 @@ class Conductor:
             return
         self._set(analysis.verdict)
         self._text = render(analysis)
-        (self.folder / "junit.xml").write_text(junit(analysis), encoding="utf-8")
+        store(analysis, self.folder)
         link_files(self.folder, self.settings.out)
 
     def _set(self, verdict: Verdict) -> None:
@@ -205,13 +208,18 @@ class Conductor:
         reasons = [(int(code), text) for code, text in verdict.reasons]
         self.verdict = [(int(verdict.code), verdict.sentence), *reasons]
 
-    def _stop_locust(self) -> None:
-        if self.environment.runner is not None:
-            self.environment.runner.stop()
-
-    def _leave_locust(self) -> None:
-        if self.environment.runner is not None:
-            self.environment.runner.quit()
+    def _report_progress(self) -> None:
+        """Print a line every few seconds, until this greenlet is killed."""
+        interval = min(5.0, max(1.0, self.seconds / 6)) if self.seconds else 5.0
+        start, before = time.monotonic(), 0
+        while True:
+            gevent.sleep(interval)
+            elapsed, figures = time.monotonic() - start, self.figures()
+            left = f", {max(0.0, self.seconds - elapsed):3.0f} s left" if self.seconds else ""
+            left = ", the last sessions end" if self.stopping else left
+            rate = f"{(figures.requests - before) / interval:6,.0f} requests/s"
+            print(f"  {elapsed:4.0f} s{left}   {rate}   {figures}", flush=True)
+            before = figures.requests
 
 
 def watch_parent() -> None:

@@ -4,20 +4,19 @@ Here a worker is one of Locust's, a process that sends requests; elsewhere it is
 """
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import gevent
-from locust.env import Environment
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
 from loadtest.check.history import HistoryWriter, encode_line
 from loadtest.check.op import Op
-from loadtest.load.conductor import Accompany, Conductor
-from loadtest.load.figures import Figures, add_up, from_message
+from loadtest.load.conductor import Conductor
+from loadtest.load.figures import Figures, add_up
 from loadtest.load.generator import COMPANION_SECONDS, combine
 from loadtest.plan import Plan
-from loadtest.settings import Settings
 
 BATCH = 500  # requests a message
 REPORT_SECONDS = 0.9  # a little more often than the progress line comes
@@ -53,23 +52,18 @@ class Shipment:
 class Worker(Conductor):
     """One of several processes that send requests."""
 
-    def __init__(
-        self,
-        environment: Environment,
-        settings: Settings,
-        accompany: Accompany,
-        runner: WorkerRunner,
-    ) -> None:
-        super().__init__(environment, settings, None, accompany)
+    runner: WorkerRunner
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
         self.judges = False
-        self._runner = runner
-        self._shipment = Shipment(runner)
+        self._shipment = Shipment(self.runner)
 
     def start(self) -> None:
         """The master has begun a run; Locust hands on the plan among its own options."""
         self.running, self.stopping, self.alarmed = True, False, False
         self.plan = Plan.from_json(self.options.plan)
-        self.make_generator(self._runner.worker_index + 1, self._shipment)
+        self.make_generator(self.runner.worker_index + 1, self._shipment)
         gevent.spawn(self._report)
 
     def request_stop(self) -> None:
@@ -81,9 +75,9 @@ class Worker(Conductor):
             return
         self.running = False
         assert self.generator is not None
-        self._runner.send_message("summary", self.generator.finish())
+        self.runner.send_message("summary", self.generator.finish())
         if self.options.once:
-            gevent.spawn_later(LEAVE_SECONDS, self._runner.quit)
+            gevent.spawn_later(LEAVE_SECONDS, self.runner.quit)
 
     def quit(self) -> None:
         """The process ends; its exit code is not the verdict's."""
@@ -92,41 +86,35 @@ class Worker(Conductor):
         """The master says it and stops all."""
         if not self.alarmed:
             self.alarmed = True
-            self._runner.send_message("violation", {"invariant": invariant, "witness": witness})
+            self.runner.send_message("violation", {"invariant": invariant, "witness": witness})
 
     def _report(self) -> None:
         """Keep the master up to date; what it has is not lost when this process is."""
         while self.running:
             gevent.sleep(REPORT_SECONDS)
             self._shipment.flush()
-            self._runner.send_message("figures", self.figures().to_message())
+            self.runner.send_message("figures", asdict(self.figures()))
 
 
 class Master(Conductor):
     """Sends nothing itself: it gathers histories, violations and summaries."""
 
-    def __init__(
-        self,
-        environment: Environment,
-        settings: Settings,
-        plan: Plan | None,
-        accompany: Accompany,
-        runner: MasterRunner,
-    ) -> None:
-        super().__init__(environment, settings, plan, accompany)
-        self._runner = runner
+    runner: MasterRunner
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
         self._expected: set[str] = set()
         self._figures: dict[str, Figures] = {}
         self._summaries: dict[str, dict[str, Any]] = {}
         self._broken: dict[str, set[str]] = {}
         for name in ("figures", "history", "summary", "violation"):
-            runner.register_message(name, getattr(self, f"_take_{name}"))
+            self.runner.register_message(name, getattr(self, f"_take_{name}"))
 
     def begin(self) -> None:
         """Tell the plan to everyone who is connected now, and expect a history and a summary of each."""
         assert self.plan is not None
         self.options.plan, self.options.once = self.plan.to_json(), bool(self.options.headless)
-        self._expected = {client.id for client in self._runner.clients.ready}
+        self._expected = {client.id for client in self.runner.clients.ready}
         self._figures.clear()
         self._summaries.clear()
         self._broken.clear()
@@ -151,19 +139,19 @@ class Master(Conductor):
 
     def figures(self) -> Figures:
         """What the workers last reported."""
-        return add_up(self._figures.values())
+        return add_up([*self._figures.values()])
 
     def _awaited(self) -> set[str]:
         """Who owes a summary and is alive, as far as Locust's heartbeat knows."""
-        alive = {client.id for client in self._runner.clients.all if client.state != STATE_MISSING}
+        alive = {client.id for client in self.runner.clients.all if client.state != STATE_MISSING}
         return (self._expected & alive) - self._summaries.keys()
 
     def _part(self, client: str) -> Path:
-        index = self._runner.get_worker_index(client)  # type: ignore[no-untyped-call]
+        index = self.runner.get_worker_index(client)  # type: ignore[no-untyped-call]
         return self.folder / f"history-of-{index}.jsonl"
 
     def _take_figures(self, msg: Any, **_: Any) -> None:
-        self._figures[msg.node_id] = from_message(msg.data)
+        self._figures[msg.node_id] = Figures(**msg.data)
 
     def _take_history(self, msg: Any, **_: Any) -> None:
         with self._part(msg.node_id).open("a", encoding="utf-8") as file:

@@ -5,13 +5,11 @@ Locust's page shows any table that its template arguments describe, with the row
 """
 
 import json
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-import gevent
 from flask import Response, request
 from locust.web import WebUI
 
@@ -35,7 +33,7 @@ class Figures:
     requests: int = 0
     failed: int = 0
     unknown: int = 0
-    workers: Counter[str] = field(default_factory=Counter)  # answers by worker of the stack
+    workers: dict[str, int] = field(default_factory=dict)  # answers by worker of the stack
     invariants: dict[str, tuple[int, int]] = field(default_factory=dict)  # checked, violations
 
     @property
@@ -43,71 +41,39 @@ class Figures:
         """All invariants together."""
         return sum(violations for _, violations in self.invariants.values())
 
-    def to_message(self) -> dict[str, Any]:
-        """As a message between processes carries it; `asdict` would spoil the Counter."""
-        return {
-            "counts": (self.requests, self.failed, self.unknown),
-            "workers": dict(self.workers),
-            "invariants": self.invariants,
-        }
+    def __str__(self) -> str:
+        return (
+            f"{self.failed:,} failed   {self.unknown:,} unknown   {len(self.workers)} workers"
+            f"   {self.violations:,} violations"
+        )
 
 
-def from_message(data: dict[str, Any]) -> Figures:
-    """The figures that `to_message` made."""
-    pairs = {name: (checked, broken) for name, (checked, broken) in data["invariants"].items()}
-    requests, failed, unknown = data["counts"]
-    return Figures(requests, failed, unknown, Counter(data["workers"]), pairs)
-
-
-def add_up(parts: Iterable[Figures]) -> Figures:
+def add_up(parts: Sequence[Figures]) -> Figures:
     """The sum over several generator processes."""
-    total = Figures()
+    workers: Counter[str] = Counter()
     for part in parts:
-        total.requests += part.requests
-        total.failed += part.failed
-        total.unknown += part.unknown
-        total.workers.update(part.workers)
-        for name, (checked, violations) in part.invariants.items():
-            before = total.invariants.get(name, (0, 0))
-            total.invariants[name] = (before[0] + checked, before[1] + violations)
-    return total
-
-
-class Run(Protocol):
-    """What is watched."""
-
-    stopping: bool  # users finish the session they are in
-    verdict: list[tuple[int, str]]  # of the run before
-
-    def figures(self) -> Figures:
-        """What is known so far."""
-
-
-def report_progress(run: Run, duration: float) -> None:
-    """Print a line every few seconds, until this greenlet is killed; `duration` 0: the run has no set end."""
-    interval = min(5.0, max(1.0, duration / 6)) if duration else 5.0
-    start, before = time.monotonic(), 0
-    while True:
-        gevent.sleep(interval)
-        elapsed, figures = time.monotonic() - start, run.figures()
-        left = f", {max(0.0, duration - elapsed):3.0f} s left" if duration else ""
-        left = ", the last sessions end" if run.stopping else left
-        print(_line(figures, elapsed, left, (figures.requests - before) / interval), flush=True)
-        before = figures.requests
-
-
-def _line(figures: Figures, elapsed: float, left: str, rate: float) -> str:
-    return (
-        f"  {elapsed:4.0f} s{left}   {rate:6,.0f} requests/s"
-        f"   {figures.failed:,} failed"
-        f"   {figures.unknown:,} unknown"
-        f"   {len(figures.workers)} workers"
-        f"   {figures.violations:,} violations"
+        workers.update(part.workers)
+    return Figures(
+        sum(part.requests for part in parts),
+        sum(part.failed for part in parts),
+        sum(part.unknown for part in parts),
+        workers,
+        add_counts(part.invariants for part in parts),
     )
 
 
-def add_tabs(page: WebUI, run: Callable[[], Run]) -> None:
-    """Extend the page; the run is asked each time the page asks for its statistics."""
+def add_counts(parts: Iterable[Mapping[str, Sequence[int]]]) -> dict[str, tuple[int, int]]:
+    """What was checked and what was broken of each invariant, over several processes."""
+    total: dict[str, tuple[int, int]] = {}
+    for part in parts:
+        for name, (checked, violations) in part.items():
+            before = total.get(name, (0, 0))
+            total[name] = (before[0] + checked, before[1] + violations)
+    return total
+
+
+def add_tabs(page: WebUI, look: Callable[[], tuple[Figures, list[tuple[int, str]]]]) -> None:
+    """Extend the page, which looks each time it asks for its statistics: at the last run's verdict, too."""
     page.template_args |= {
         "extended_tabs": [{"title": title, "key": key} for key, (title, _) in TABS.items()],
         "extended_tables": [
@@ -121,7 +87,7 @@ def add_tabs(page: WebUI, run: Callable[[], Run]) -> None:
 
     def add_rows(response: Response) -> Response:
         if request.path == "/stats/requests" and response.is_json:
-            content = {**response.get_json(), "extended_stats": _rows(run())}
+            content = {**response.get_json(), "extended_stats": _rows(*look())}
             response.set_data(json.dumps(content))
         return response
 
@@ -129,11 +95,10 @@ def add_tabs(page: WebUI, run: Callable[[], Run]) -> None:
     page.app.after_request(add_rows)
 
 
-def _rows(run: Run) -> list[dict[str, Any]]:
-    figures = run.figures()
-    total = figures.workers.total()
+def _rows(figures: Figures, verdict: list[tuple[int, str]]) -> list[dict[str, Any]]:
+    total = sum(figures.workers.values())
     rows = {
-        "verdict": [{"code": code, "text": text} for code, text in run.verdict],
+        "verdict": [{"code": code, "text": text} for code, text in verdict],
         "stack-workers": [
             {"name": name, "answers": count, "share": f"{count / total:.2%}"}
             for name, count in sorted(figures.workers.items())

@@ -13,7 +13,7 @@ from loadtest.check.op import Invariant, Lifetimes, Outcome
 from loadtest.check.tally import Witness
 from loadtest.load.browser import LoginFailed
 from loadtest.load.cpu import run_and_waited
-from loadtest.load.figures import Figures
+from loadtest.load.figures import Figures, add_counts
 from loadtest.load.recorder import Recorder
 from loadtest.verdict.latency import percentile
 
@@ -90,7 +90,7 @@ class Generator:
             recorder.requests,
             recorder.outcomes[Outcome.FAIL],
             recorder.outcomes[Outcome.UNKNOWN],
-            recorder.workers.copy(),
+            dict(recorder.workers),
             recorder.checker.report.counts(),
         )
 
@@ -155,10 +155,6 @@ class Generator:
 
 def combine(summaries: list[dict[str, Any]]) -> dict[str, Any]:
     """One summary of a run from those of its processes."""
-    online: dict[str, Counter[int]] = {}
-    for summary in summaries:
-        for name, (checked, violations) in summary["online"].items():
-            online.setdefault(name, Counter()).update({0: checked, 1: violations})
     served: Counter[str] = Counter()
     for summary in summaries:
         served.update(summary["others_served"])
@@ -167,6 +163,6 @@ def combine(summaries: list[dict[str, Any]]) -> dict[str, Any]:
         **{name: sum(summary[name] for summary in summaries) for name in ADDED},
         **{name: max((summary[name] for summary in summaries), default=0.0) for name in HIGHEST},
         "errors": [error for summary in summaries for error in summary["errors"]],
-        "online": {name: (counts[0], counts[1]) for name, counts in online.items()},
+        "online": add_counts(summary["online"] for summary in summaries),
         "processes": len(summaries),
     }

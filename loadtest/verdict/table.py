@@ -1,5 +1,10 @@
-"""The final table of a run, as text, and as JUnit's XML."""
+"""The final table of a run as text, and its verdict for machines: as JSON, and as JUnit's XML."""
 
+import json
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from loadtest.check.tally import Report, explain
@@ -31,6 +36,22 @@ def closing(verdict: Verdict) -> str:
     """The reasons, then the sentence."""
     reasons = [f"  {code:d}: {reason}" for code, reason in verdict.reasons]
     return "\n".join([*reasons, *([""] if reasons else []), verdict.sentence])
+
+
+def store(analysis: Analysis, folder: Path) -> None:
+    """Leave verdict.json and junit.xml beside the history."""
+    verdict = analysis.verdict
+    content = {
+        "code": verdict.code,
+        "sentence": verdict.sentence,
+        "reasons": verdict.reasons,
+        "counts": asdict(analysis.counted),
+        "settings": analysis.header["settings"],
+        "versions": {"python": platform.python_version(), "locust": version("locust")},
+    }
+    text = json.dumps(content, indent=1)
+    (folder / "verdict.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "junit.xml").write_text(junit(analysis), encoding="utf-8")
 
 
 def junit(analysis: Analysis) -> str:
