@@ -30,12 +30,10 @@ from loadtest.load.generator import Generator
 from loadtest.plan import ATTACHED, VARIABLE, Plan
 from loadtest.scenarios import Scenario, Visitor
 from loadtest.scenarios.arrivals import SESSIONS, serve_arrivals
-from loadtest.scenarios.browse import browse, come_back
+from loadtest.scenarios.browse import browse, come_back, load_pages
 from loadtest.scenarios.devices import end_devices
 from loadtest.scenarios.fields import change_fields
-from loadtest.scenarios.logins import log_in_again, log_in_too_often, race_logins
-from loadtest.scenarios.logouts import race_logout
-from loadtest.scenarios.pages import load_pages
+from loadtest.scenarios.logins import log_in_again, log_in_too_often, race_logins, race_logout
 from loadtest.scenarios.refusals import be_refused
 from loadtest.scenarios.rests import LateLooks, long_lives
 from loadtest.settings import read_settings

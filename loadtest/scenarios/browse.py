@@ -1,12 +1,19 @@
-"""Log in and browse: open the page, visit, read, one request after the other, log out; and come back."""
+"""Log in and browse: one request after the other, or a page of six at once as a browser loads it; and come back."""
+
+from collections.abc import Callable
 
 import gevent
+from gevent.pool import Pool
 
+from loadtest.check.op import Op
+from loadtest.load.browser import CONNECTIONS, Session
 from loadtest.scenarios import Visitor
 
 ROUNDS = 6
 THINK_SECONDS = (0.01, 0.12)
 REPEATED = 0.2  # of visits
+PAGES = 4
+PAGE_THINK_SECONDS = (0.05, 0.25)
 DIARY = "diary"
 
 
@@ -21,6 +28,22 @@ def browse(visitor: Visitor) -> None:
         if session.visits and random.random() < REPEATED:
             browser.repeat(session, before=random.randrange(session.visits))
         random.choice((browser.read, browser.page))(session)
+    visitor.finish(session)
+
+
+def load_pages(visitor: Visitor) -> None:
+    """Several pages; the requests of one page are all in flight at once, a double click among them."""
+    browser, random = visitor.browser, visitor.random
+    session = visitor.log_in()
+    for _ in range(PAGES):
+        gevent.sleep(random.uniform(*PAGE_THINK_SECONDS))
+        kinds: tuple[Callable[[Session], Op], ...] = (browser.visit, browser.read, browser.page)
+        requests = random.sample(kinds, 6, counts=(3, 2, 1))
+        if requests[-1] == browser.visit:
+            requests.append(browser.repeat)
+        pool = Pool(CONNECTIONS)
+        greenlets = [pool.spawn(request, session) for request in requests]
+        gevent.joinall(greenlets, raise_error=True)
     visitor.finish(session)
 
 

@@ -1,4 +1,4 @@
-"""Logging in over a session one still has, several times at once, and once too often."""
+"""Logging in over a session one still has, several times at once, and once too often; logging out amid writes."""
 
 import time
 
@@ -10,6 +10,8 @@ from loadtest.scenarios import Visitor
 
 NOTE = "note"
 LOGINS = 3  # a double click on the button, and a second tab; below the usual cap of sessions a user
+SLOW_MILLISECONDS = 60
+HEAD_START_SECONDS = (0.0, 0.02)
 
 
 def log_in_again(visitor: Visitor) -> None:
@@ -83,3 +85,23 @@ def log_in_too_often(visitor: Visitor) -> None:
     newcomer.end(held[-1][1], "/devices/end-all", [session for _, session in held])
     for browser, session in held:
         visitor.find_over(session, browser)
+
+
+def race_logout(visitor: Visitor) -> None:
+    """Log out while slow writes and visits run: they may finish, but they must not bring the session back."""
+    browser, random = visitor.browser, visitor.random
+    session = visitor.log_in()
+    browser.visit(session)
+    if "slow" not in visitor.missing:
+        browser.slow_write(session, 0)
+    browser.read(session)
+    pool = Pool()
+    writes = [pool.spawn(browser.visit, session) for _ in range(2)]
+    if "slow" not in visitor.missing:
+        writes += [pool.spawn(browser.slow_write, session, SLOW_MILLISECONDS) for _ in range(2)]
+    gevent.sleep(random.uniform(*HEAD_START_SECONDS))
+    browser.logout(session)
+    browser.probe(session)
+    gevent.joinall(writes, raise_error=True)
+    browser.probe(session)
+    visitor.find_over(session)
