@@ -147,17 +147,13 @@ class Verdict:
 
 def judge(counted: Counted, limits: Limits) -> Verdict:
     """Weigh a finished run. The code is that of the gravest reason, 0 only without any."""
+    errors = counted.harness_errors
+    harness = Gate(
+        Code.HARNESS, "no error of the load test itself", f"{len(errors):,} errors", errors
+    )
     gates = (
-        _consistency(counted),
-        Gate(
-            Code.HARNESS,
-            "no error of the load test itself",
-            f"{len(counted.harness_errors):,} errors",
-            counted.harness_errors,
-        ),
-        _spread(counted, limits),
-        _proof(counted, limits),
-        _slo(counted, limits),
+        *(_consistency(counted), harness, _spread(counted, limits)),
+        *(_proof(counted, limits), _slo(counted, limits)),
     )
     found = {gate.code for gate in gates if gate.reasons}
     code = next((code for code in SEVERITY if code in found), Code.HOLDS)
@@ -267,41 +263,24 @@ def _proof(counted: Counted, limits: Limits) -> Gate:
     silent = [kind for kind, count in counted.kinds_ok.items() if not count]
     checks = (
         (not counted.checkers_agree, "the online and the offline checker disagree"),
-        (
-            counted.lost_processes > 0,
-            f"{counted.lost_processes} of the generator's processes ended early; what they saw is"
-            " missing",
-        ),
-        (
-            counted.answered < limits.requests,
-            f"{counted.answered:,} requests were answered, {limits.requests:,} are needed",
-        ),
-        (
-            counted.crossed < crossed,
-            f"{counted.crossed:,} reads came from another worker than the write before them,"
-            f" {crossed:,} are needed",
-        ),
-        (
-            counted.overlaps < limits.overlaps,
-            f"{counted.overlaps:,} requests overlapped another of their session,"
-            f" {limits.overlaps:,} are needed",
-        ),
-        (
-            counted.cookies_withheld > 0,
-            f"{counted.cookies_withheld:,} requests went out without the session cookie"
-            " (a Secure cookie is not sent over http)",
-        ),
-        (
-            counted.dropped > limits.dropped_share * counted.arrivals,
-            f"{counted.dropped:,} of {counted.arrivals:,} open arrivals were dropped",
-        ),
-        (
-            counted.cpu_share > limits.cpu_share,
-            f"the generator used {counted.cpu_share:.0%} of a core (limit"
-            f" {limits.cpu_share:.0%}); use fewer USERS or a lower RATE",
-        ),
+        (counted.lost_processes > 0,
+         f"{counted.lost_processes} of the generator's processes ended early; what they saw is missing"),
+        (counted.answered < limits.requests,
+         f"{counted.answered:,} requests were answered, {limits.requests:,} are needed"),
+        (counted.crossed < crossed,
+         f"{counted.crossed:,} reads came from another worker than the write before them, {crossed:,} are needed"),
+        (counted.overlaps < limits.overlaps,
+         f"{counted.overlaps:,} requests overlapped another of their session, {limits.overlaps:,} are needed"),
+        (counted.cookies_withheld > 0,
+         f"{counted.cookies_withheld:,} requests went out without the session cookie"
+         " (a Secure cookie is not sent over http)"),
+        (counted.dropped > limits.dropped_share * counted.arrivals,
+         f"{counted.dropped:,} of {counted.arrivals:,} open arrivals were dropped"),
+        (counted.cpu_share > limits.cpu_share,
+         f"the generator used {counted.cpu_share:.0%} of a core (limit {limits.cpu_share:.0%});"
+         " use fewer USERS or a lower RATE"),
         (bool(silent), f"no {', '.join(silent)} ever succeeded"),
-    )
+    )  # fmt: skip
     return Gate(Code.PROVES_NOTHING, asked, measured, [text for failed, text in checks if failed])
 
 
