@@ -157,12 +157,11 @@ def _curve(ordered: list[int]) -> list[list[float]]:
 
 
 def _by_worker(analysis: Analysis) -> list[dict[str, Any]]:
-    wrong = analysis.crossing.wrong
     return [
         {
             "name": name,
             "requests": analysis.spread.requests[name],
-            "wrong": sum(n for (_, asked), n in wrong.items() if asked == name),
+            "wrong": analysis.crossing.given(name),
             "p50": row.p50,
             "p99": row.p99,
         }

@@ -7,7 +7,7 @@ and nothing is said by colour alone.
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy
@@ -138,17 +138,12 @@ def draw_latency(axes: Axes, facts: Facts) -> None:
         axes.plot(shares, times, color=colour, linestyle=style, linewidth=2, label=name)
     longest = max((points[-1][0] for points in facts.curves.values()), default=0.9)
     axes.set_xscale("function", functions=(_nines, _share))
-    axes.set_yscale("log")
     axes.set_xlim(0, longest)
     axes.set_xticks([share for share in SHARES if share <= longest])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.6g} %"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda time, _: f"{time:g}"))
-    axes.grid(color=FAINT, linewidth=0.6)
     axes.set_title("Latency, without what is slow on purpose", loc="left", weight="bold")
     axes.set_xlabel("share of requests")
-    axes.set_ylabel("milliseconds, at most")
-    if facts.curves:
-        axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor=FAINT, fontsize=9)
+    _time_scale(axes, "milliseconds, at most", "lower right")
 
 
 def draw_over_time(axes: Axes, facts: Facts) -> None:
@@ -159,13 +154,18 @@ def draw_over_time(axes: Axes, facts: Facts) -> None:
         points = [(n * interval, time) for n, time in enumerate(times) if time is not None]
         axes.plot(*zip(*points, strict=True) if points else ((), ()), color=colour,
                   linestyle=style, linewidth=2, label=f"{name} took at most")  # fmt: skip
+    axes.set_title("Latency over time", loc="left", weight="bold")
+    axes.set_xlabel("seconds since the start")
+    _time_scale(axes, "milliseconds", "upper right")
+
+
+def _time_scale(axes: Axes, label: str, corner: Literal["lower right", "upper right"]) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda time, _: f"{time:g}"))
     axes.grid(color=FAINT, linewidth=0.6)
-    axes.set_title("Latency over time", loc="left", weight="bold")
-    axes.set_xlabel("seconds since the start")
-    axes.set_ylabel("milliseconds")
-    axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor=FAINT, fontsize=9)
+    axes.set_ylabel(label)
+    if axes.lines:
+        axes.legend(loc=corner, frameon=True, framealpha=0.9, edgecolor=FAINT, fontsize=9)
 
 
 def draw_violation(axes: Axes, facts: Facts) -> None:

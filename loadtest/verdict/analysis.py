@@ -4,7 +4,7 @@ import json
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ NEEDS: dict[str, frozenset[Kind]] = {
     "data": frozenset({Kind.ADD, Kind.COUNT, Kind.PUT, Kind.GET, Kind.DELETE}),  # /api/data/<key>
     "devices": frozenset({Kind.DEVICES, Kind.END}),  # /api/devices and /devices/...
 }
+TAKEN_OVER = ("cookies_withheld", "arrivals", "dropped", "cpu_share", "stall_milliseconds")
 MEANT_TO_FAIL = (Kind.PROBE, Kind.WRONG, Kind.STRANGER)
 
 
@@ -100,15 +101,8 @@ def _count(ops: list[Op], summary: dict[str, Any], header: dict[str, Any]) -> Co
         others_failed=summary.get("others_failed", 0),
         sessions=len({op.session for op in ops if op.kind is Kind.LOGIN and _as_meant(op)}),
         kinds_ok={str(kind): proper[kind] for kind in Kind if kind not in left_out},
-        pairs=evidence.pairs,
-        crossed=evidence.crossed,
-        overlaps=evidence.overlaps,
-        writes=evidence.writes,
-        cookies_withheld=summary["cookies_withheld"],
-        arrivals=summary["arrivals"],
-        dropped=summary["dropped"],
-        cpu_share=summary["cpu_share"],
-        stall_milliseconds=summary["stall_milliseconds"],
+        **asdict(evidence),
+        **{name: summary[name] for name in TAKEN_OVER},
         cpu_wait=summary.get("cpu_wait", 0.0),
         lost_processes=summary.get("lost_processes", 0),
     )

@@ -51,7 +51,7 @@ class Crossing:
                     " has it another key, another database or other code?"
                 ]
             if asked + wrong[name, name] >= CONCENTRATED * total:
-                return [f"nearly all wrong answers, {self._given(name):,}, were given by {name}"]
+                return [f"nearly all wrong answers, {self.given(name):,}, were given by {name}"]
             if begun + wrong[name, name] >= CONCENTRATED * total:
                 return [f"nearly all wrong answers are about sessions that logged in at {name}"]
         return []
@@ -67,7 +67,8 @@ class Crossing:
         )
         return wrong >= max(ESTRANGED, CLEARER * elsewhere)
 
-    def _given(self, name: str) -> int:
+    def given(self, name: str) -> int:
+        """Wrong answers of this worker."""
         return sum(n for (_, asked), n in self.wrong.items() if asked == name)
 
 

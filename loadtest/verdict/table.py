@@ -72,7 +72,7 @@ def junit(analysis: Analysis) -> str:
 
 
 def _workers(analysis: Analysis) -> str:
-    spread, wrong = analysis.spread, analysis.crossing.wrong
+    spread = analysis.spread
     total, names = spread.requests.total(), spread.workers
     width = max((len(name) for name in names), default=6)
     marks = [f"to {chr(ord('a') + index % 26)}" for index in range(len(names))]
@@ -84,7 +84,7 @@ def _workers(analysis: Analysis) -> str:
     for mark, name in zip(marks, names, strict=True):
         count, latency = spread.requests[name], analysis.by_worker.get(name)
         times = f"{latency.p50:>9.1f}{latency.p99:>9.1f}" if latency else " " * 18
-        broken = sum(n for (_, asked), n in wrong.items() if asked == name)
+        broken = analysis.crossing.given(name)
         hops = "".join(f"{spread.hops[name, other]:>8,}" for other in names)
         lines.append(
             f"  {mark[-1]}: {name:<{width}}{count:>10,}{count / total:>9.2%}{broken:>7,}{times}"
