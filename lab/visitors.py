@@ -9,13 +9,7 @@ from urllib.parse import urlencode
 
 from lab.client import Answer, Client
 from loadtest.check.op import Kind, Op, Outcome
-from loadtest.load.answers import (
-    fingerprint,
-    given_cookie,
-    read_answer,
-    read_cookie,
-    read_error,
-)
+from loadtest.load.answers import fingerprint, given_cookie, read_answer, read_cookie, read_error
 from loadtest.load.recorder import Recorder
 
 AT_ONCE = 8  # logins and logouts under way

@@ -74,11 +74,7 @@ def _judge(settings: Settings, folder: Path, locust_code: int, spent: Mapping[st
 
 
 def _report(
-    settings: Settings,
-    folder: Path,
-    analysis: Analysis,
-    ops: list[Op],
-    spent: Mapping[str, float],
+    settings: Settings, folder: Path, analysis: Analysis, ops: list[Op], spent: Mapping[str, float]
 ) -> str:
     """Draw the report; returns a line that says where it is."""
     from loadtest.report.facts import gather  # here, as matplotlib takes a second to load

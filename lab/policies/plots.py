@@ -14,13 +14,7 @@ from lab.policies.trap import TITLES, Trapped
 
 SHARES = (0.5, 0.9, 0.95, 0.99)
 POINTS = 200
-matplotlib.rcParams.update(
-    {
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-)
+matplotlib.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
 
 
 def draw(results: Results) -> dict[str, Figure]:

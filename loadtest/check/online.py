@@ -4,6 +4,7 @@ Feed it each request twice, when it is invoked and when it completes, in the ord
 It knows nothing of Locust, HTTP or the application. A closed session costs next to no memory.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -67,14 +68,10 @@ class _Track:
     touched: int = 0
     in_flight: int = 0
     ref: str | None = None
-    counters: dict[str | None, _Counter] = field(default_factory=dict)
-
-    def counter(self, key: str | None) -> _Counter:
-        """The counter of this field, or of the visits."""
-        counter = self.counters.get(key)
-        if counter is None:
-            counter = self.counters[key] = _Counter()
-        return counter
+    # By field; the visits are that without a name.
+    counters: defaultdict[str | None, _Counter] = field(
+        default_factory=lambda: defaultdict(_Counter)
+    )
 
 
 class Checker:
@@ -88,18 +85,18 @@ class Checker:
         self.report = Report()
         self.lifetimes = lifetimes or Lifetimes()
         self._on_violation = on_violation
-        self._tracks: dict[str, _Track] = {}
-        self._users: dict[str, list[_Track]] = {}  # by user, those whose login has begun
+        self._tracks: defaultdict[str, _Track] = defaultdict(_Track)
+        self._users: defaultdict[str, list[_Track]] = defaultdict(list)  # whose login has begun
         self._pending: dict[int, Seen] = {}
         self._listed: dict[int, tuple[list[tuple[_Track, int]], list[_Track]]] = {}
         self._cookies: dict[str, Op] = {}
 
     def invoke(self, op: Op) -> None:
         """Remember what had been acknowledged before this request began."""
-        track = self._track(op.session)
-        counter = track.counter(op.key)
+        track = self._tracks[op.session]
+        counter = track.counters[op.key]
         for ended in ended_sessions(op):
-            self._track(ended).enders += 1
+            self._tracks[ended].enders += 1
         seen = self._pending[op.number] = Seen(
             lifetimes=self.lifetimes,
             login=track.login,
@@ -122,16 +119,16 @@ class Checker:
         elif op.kind is Kind.DELETE:
             counter.deleting = True
         elif op.kind is Kind.LOGIN:
-            self._users.setdefault(op.user, []).append(track)
+            self._users[op.user].append(track)
         elif op.kind is Kind.DEVICES:
-            mine = self._users.get(op.user, ())
+            mine = self._users[op.user]
             alive = [(one, one.used) for one in mine if one.login and not one.enders]
             self._listed[op.number] = alive, [one for one in mine if one.ended_by]
 
     def complete(self, op: Op) -> None:
         """Check this request's answer, then hold later ones against it."""
-        track = self._track(op.session)
-        counter = track.counter(op.key)
+        track = self._tracks[op.session]
+        counter = track.counters[op.key]
         seen = self._pending.pop(op.number)
         seen.ending = track.enders > (op.session in ended_sessions(op))
         seen.deleting = counter.deleting
@@ -160,7 +157,7 @@ class Checker:
 
     def close(self, session: str) -> None:
         """Check the session's counters as a whole and forget its requests."""
-        counters = self._track(session).counters
+        counters = self._tracks[session].counters
         for counter in counters.values():
             if counter.ops:
                 self._note(Invariant.LINEARIZABLE_COUNTER, linearizable(counter.ops))
@@ -176,12 +173,6 @@ class Checker:
         """Whether the cookie that this answer brings was given to another session before."""
         owner = self._cookies.get(op.cookie or "")
         return owner is not None and owner.session != op.session
-
-    def _track(self, session: str) -> _Track:
-        track = self._tracks.get(session)
-        if track is None:
-            track = self._tracks[session] = _Track()
-        return track
 
     def _note(self, invariant: Invariant, finding: Finding) -> None:
         if self.report.note(invariant, finding) and finding and self._on_violation:
@@ -207,7 +198,7 @@ class Checker:
 
     def _listing(self, op: Op, track: _Track) -> Listing:
         alive, over = self._listed.pop(op.number)
-        mine = self._users.get(op.user, ())
+        mine = self._users[op.user]
         certain = [
             one
             for one, used in alive
@@ -235,7 +226,7 @@ class Checker:
         if op.kind is Kind.LOGIN:
             track.login = op
         for ended in ended_sessions(op):
-            other = self._track(ended)
+            other = self._tracks[ended]
             other.ended_by = other.ended_by or op
         before = track.newest_version
         if op.version is not None and (before is None or op.version > (before.version or 0)):

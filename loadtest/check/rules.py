@@ -8,16 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 
-from loadtest.check.op import (
-    RAISES,
-    SHOWS,
-    Invariant,
-    Kind,
-    Lifetimes,
-    Op,
-    Outcome,
-    ended_sessions,
-)
+from loadtest.check.op import RAISES, SHOWS, Invariant, Kind, Lifetimes, Op, Outcome, ended_sessions
 from loadtest.check.tally import HELD, Finding, Witness
 
 

@@ -1,6 +1,5 @@
 """The smallest part of a history that still breaks a promise, to be read, kept, or checked again."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +41,8 @@ def smallest(
     own = own[-MOST_OPS:]
     if not _breaks(own, lifetimes, invariant):
         return own  # what matters is further back; a larger piece is better than none
-    for size in _sizes(len(own)):
+    size = len(own) // 2  # halves, quarters, …, single requests
+    while size:
         start = 0
         while start < len(own):
             fewer = [
@@ -54,6 +54,7 @@ def smallest(
                 own = fewer
             else:
                 start += size
+        size //= 2
     return own
 
 
@@ -68,11 +69,3 @@ def _concerned(ops: list[Op], witness: Witness) -> set[str]:
 def _breaks(ops: list[Op], lifetimes: Lifetimes, invariant: Invariant) -> bool:
     report = check([replace(op) for op in ops], lifetimes)
     return report.tallies[invariant].violations > 0
-
-
-def _sizes(count: int) -> Iterator[int]:
-    """Halves, quarters, …, single requests."""
-    size = count // 2
-    while size:
-        yield size
-        size //= 2

@@ -39,12 +39,7 @@ class Recorder:
         return f"{self.prefix}s{self.sessions}"
 
     def invoke(
-        self,
-        kind: Kind,
-        session: str,
-        user: str,
-        intended: int | None = None,
-        **about: Any,
+        self, kind: Kind, session: str, user: str, intended: int | None = None, **about: Any
     ) -> Op:
         """Call this just before sending; `about` are further fields of the record."""
         self.requests += 1

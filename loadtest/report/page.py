@@ -48,10 +48,7 @@ def draw(facts: Facts) -> dict[str, Figure]:
 def render(facts: Facts, svgs: dict[str, str]) -> str:
     """The page. All text is escaped; the pictures are our own and are not."""
     environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     marked = {name: Markup(svg) for name, svg in svgs.items()}
     hops = sum(map(sum, facts.hops))

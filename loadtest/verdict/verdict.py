@@ -67,9 +67,9 @@ class Limits:
     cpu_share: float
 
 
-def load_limits(path: Path = SLO_FILE) -> Limits:
+def load_limits() -> Limits:
     """Read the file. TypeError names a missing or unknown limit."""
-    sections = tomllib.loads(path.read_text(encoding="utf-8"))
+    sections = tomllib.loads(SLO_FILE.read_text(encoding="utf-8"))
     return Limits(**{name: value for limits in sections.values() for name, value in limits.items()})
 
 
