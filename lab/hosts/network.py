@@ -44,13 +44,9 @@ class Host:
         """The command line that runs `words` there; the process that is started is the one that is named."""
         return ["ip", "netns", "exec", self.namespace, *words]
 
-    def pids(self) -> list[int]:
-        """Every process that runs there."""
-        return _pids(self.namespace)
-
     def signal(self, number: signal.Signals) -> None:
         """Send it to every process there: SIGKILL is a power cut, SIGSTOP a machine that is frozen."""
-        for pid in self.pids():
+        for pid in _pids(self.namespace):
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 

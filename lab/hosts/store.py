@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,10 +64,6 @@ class Server:
             self._process.wait()
             self._process = None
 
-    def signal(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-
     def answers(self) -> bool:
         try:
             return bool(self.admin.ping())
@@ -106,18 +101,6 @@ class StoreHost:
     def stop(self) -> None:
         for server in (self.sentinel, self.redis):
             server.kill()
-
-    def lose_power(self) -> None:
-        """Every process is gone at once; what was written to the disk stays."""
-        self.host.signal(signal.SIGKILL)
-        self.stop()
-
-    def freeze(self) -> None:
-        """Every process stands still; the kernel goes on taking connections."""
-        self.host.signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self.host.signal(signal.SIGCONT)
 
 
 def store_url(hosts: Sequence[Host], secrets: Path) -> str:

@@ -6,7 +6,6 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from deploy.paths import ROOT
 from deploy.supervisor.health import readiness
@@ -28,15 +27,14 @@ Place = Machine | StoreHost
 class Hosts:
     """All of them; from `several_hosts` they run, and their network is whole."""
 
-    def __init__(self, network: Network, folder: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, network: Network, settings: Mapping[str, str]) -> None:
         """`settings` are for each host with a part of the stack, as SESSION_WRITES_ACKNOWLEDGED_BY."""
-        self.network = network
-        self.folder = folder
+        self.network, self.folder = network, network.folder
         hosts = network.hosts
         stores = [host for name, host in hosts.items() if name.startswith("store")]
-        shared = folder / "shared"  # what an operator would copy to every host
+        shared = self.folder / "shared"  # what an operator would copy to every host
         shared.mkdir(mode=0o700, parents=True)
-        self.stores = [StoreHost(host, stores, folder / host.name, shared) for host in stores]
+        self.stores = [StoreHost(host, stores, self.folder / host.name, shared) for host in stores]
         workers = [host for name, host in hosts.items() if name.startswith("worker")]
         self.upstream = upstream_of(workers)
         own = {"NGINX_SECRET": secrets.token_urlsafe(32), **settings}
@@ -65,10 +63,6 @@ class Hosts:
     def places(self) -> list[Place]:
         """All eight."""
         return [*self.edges, *self.workers, *self.stores]
-
-    def named(self, name: str) -> Place:
-        """The host `name`: `edge-1`, `worker-3`, `store-2`."""
-        return next(one for one in self.places if one.name == name)
 
     def master(self) -> StoreHost:
         """The one whose Redis the Sentinels name; Refused when none of them answers."""
@@ -138,18 +132,15 @@ def upstream_of(workers: Iterable[Host]) -> str:
 
 
 @contextmanager
-def several_hosts(folder: Path | None = None, **settings: str) -> Iterator[Hosts]:
-    """They run while the block does; Refused says why they cannot be made here.
-
-    Without `folder` their files go with them.
-    """
+def several_hosts(**settings: str) -> Iterator[Hosts]:
+    """They run while the block does, and their files go with them; Refused says why they cannot be made here."""
     names = [
         *(f"edge-{n}" for n in range(1, EDGES + 1)),
         *(f"worker-{n}" for n in range(1, WORKER_HOSTS + 1)),
         *(f"store-{n}" for n in range(1, STORES + 1)),
     ]
     with Network(names) as network:
-        hosts = Hosts(network, folder or network.folder, settings)
+        hosts = Hosts(network, settings)
         try:
             hosts.start()
             yield hosts

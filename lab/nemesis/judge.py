@@ -20,7 +20,6 @@ from loadtest.verdict.suspects import crossing
 
 LIMITS = Path(__file__).with_name("limits.toml")
 LEAST_REQUESTS = 50  # of a fault: fewer prove nothing
-FINALITY = frozenset({Invariant.LOGOUT_IS_FINAL, Invariant.END_IS_FINAL})
 
 
 @dataclass(frozen=True)
