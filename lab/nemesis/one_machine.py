@@ -5,18 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from deploy.native.options import read_options
-from deploy.native.programs import supervisord_of
 from deploy.native.scratch import Scratch, scratch_stack
 from deploy.paths import ROOT
 from deploy.redis_users import password
-from deploy.refused import Refused
 from deploy.supervisor.daemon import GONE, Supervisord
 from lab.mutants.catalogue import Mutant
 from lab.mutants.stack import other_ports, workers
@@ -24,6 +19,7 @@ from lab.nemesis.phases import ONE_MACHINE
 from lab.nemesis.processes import answers, children, kill
 from lab.nemesis.stage import Undo
 from lab.nemesis.store import Store, admin
+from lab.operations.ours import OursNative
 from lab.testbed.replicated import NOT_ELECTED
 from lab.testbed.second_nginx import Change, second_nginx
 from lab.testbed.servers import wait_until
@@ -44,13 +40,8 @@ class OneMachine:
         self.edges = edges
         self._second = second
         self._logs = stack.state / "logs"
-        self._environ = {
-            **os.environ,
-            "STACK": "native",
-            "STACK_DIR": str(stack.state),
-            "ENV_FILE": "",
-        }
-        self._supervisord = supervisord_of(read_options(self._environ))
+        self._ours = OursNative(stack)
+        self._supervisord = self._ours.supervisord
         self.store = _store(stack, Programs(self._supervisord))
 
     def workers(self) -> Mapping[str, int]:
@@ -63,24 +54,16 @@ class OneMachine:
         return [master, *children(master)]
 
     def restart(self) -> None:
-        self._operate("rolling-restart")
+        self._ours.restart_all()
 
     def reload(self) -> None:
-        self._operate("reload")
+        self._ours.reload()
 
     def scale(self) -> Undo:
         """The second edge is told nothing of the new worker, and does without it."""
         before = len(self.workers())
-        self._operate("scale", str(before + 1))
-        return lambda: self._operate("scale", str(before))
-
-    def _operate(self, *words: str) -> None:
-        command = [sys.executable, "-m", "deploy", *words]
-        done = subprocess.run(
-            command, cwd=ROOT, env=self._environ, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise Refused(f"{' '.join(words)}: {done.stderr or done.stdout}")
+        self._ours.scale(before + 1)
+        return lambda: self._ours.scale(before)
 
     def problems(self) -> list[str]:
         found = [
@@ -154,15 +137,10 @@ def one_machine(
 def _store(stack: Scratch, programs: Programs) -> Store:
     folder = stack.state / f"redis-with-{REPLICAS}-replicas"
     ports: list[int] = json.loads((folder / "ports.json").read_text())
+    login = {"username": "admin", "password": password(stack.state, "admin")}
     servers = {
-        f"redis-{n}": admin(
-            "127.0.0.1", port, username="admin", password=password(stack.state, "admin")
-        )
-        for n, port in enumerate(ports[: 1 + REPLICAS], 1)
+        f"redis-{n}": admin(port, **login) for n, port in enumerate(ports[: 1 + REPLICAS], 1)
     }
     secret = password(stack.state, "sentinel")
-    return Store(
-        servers,
-        [admin("127.0.0.1", port, password=secret) for port in ports[1 + REPLICAS :]],
-        programs,
-    )
+    sentinels = [admin(port, password=secret) for port in ports[1 + REPLICAS :]]
+    return Store(servers, sentinels, programs)

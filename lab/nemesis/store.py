@@ -80,10 +80,10 @@ class Store:
         return {(str(at["host"]), int(at["port"])): name for name, at in places}
 
 
-def admin(host: str, port: int, **login: Any) -> Redis:
-    """A client that waits for nothing long and repeats nothing."""
+def admin(port: int, **login: Any) -> Redis:
+    """A client of this machine's that waits for nothing long."""
     return Redis(
-        host=host,
+        host="127.0.0.1",
         port=port,
         socket_timeout=CLIENT_SECONDS,
         socket_connect_timeout=CLIENT_SECONDS,

@@ -56,15 +56,15 @@ class OursNative(Ours):
         super().__init__(stack.url, stack.upstream_conf)
         own = {"STACK": "native", "STACK_DIR": str(stack.state), "ENV_FILE": ""}
         self._environ = {**os.environ, **own}
-        self._supervisord = supervisord_of(read_options(own))
+        self.supervisord = supervisord_of(read_options(own))
 
     def reload_as_it_is(self) -> None:
         """nginx reads its rendered files again, whatever was changed in them."""
-        self._supervisord.signal_program("nginx", "HUP")
+        self.supervisord.signal_program("nginx", "HUP")
         time.sleep(SETTLE_SECONDS)
 
     def send_signal(self, port: int, name: str) -> None:
-        self._supervisord.signal_program(worker_name(port), name)
+        self.supervisord.signal_program(worker_name(port), name)
 
     def deploy(self, *arguments: str) -> None:
         result = subprocess.run(
