@@ -1,14 +1,10 @@
-"""Statistics of the experiments, each defined once; a percentile is what the load test says it is."""
+"""Statistics of the experiments, each defined once; percentiles are those of loadtest/verdict/latency.py."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
 from statistics import median
-
-from loadtest.verdict.latency import percentile
-
-__all__ = ["median_and_ends", "percentile", "ratio_interval", "ratio_of_means"]
 
 RESAMPLES = 1000
 CONFIDENCE = 0.99

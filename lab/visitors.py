@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from lab.client import Answer, Client
@@ -15,6 +16,8 @@ from loadtest.load.recorder import Recorder
 AT_ONCE = 8  # logins and logouts under way
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 JSON = {"Content-Type": "application/json"}
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class LoginFailed(Exception):
@@ -42,6 +45,25 @@ class Request:
 
 READ = Request(Kind.READ, "GET", "/api/session")
 VISIT = Request(Kind.VISIT, "POST", "/api/visits")
+LOGOUT = Request(Kind.LOGOUT, "POST", "/logout")
+
+
+def login_form(user: str, password: str) -> bytes:
+    """The body of a login."""
+    return urlencode({"username": user, "password": password, "next": "/"}).encode()
+
+
+async def at_once(
+    count: int, do: Callable[[Item], Awaitable[Result]], items: Iterable[Item]
+) -> list[Result]:
+    """Do it with all of them, so many at a time; what came of each, in their order."""
+    slots = asyncio.Semaphore(count)
+
+    async def one(item: Item) -> Result:
+        async with slots:
+            return await do(item)
+
+    return list(await asyncio.gather(*map(one, items)))
 
 
 class Visitors:
@@ -53,23 +75,11 @@ class Visitors:
 
     async def log_in(self, client: Client, users: Iterable[str]) -> list[Visitor]:
         """A session for each user.  LoginFailed says why one got none."""
-        slots = asyncio.Semaphore(AT_ONCE)
-
-        async def one(user: str) -> Visitor:
-            async with slots:
-                return await self._log_in(client, user)
-
-        return list(await asyncio.gather(*map(one, users)))
+        return await at_once(AT_ONCE, lambda user: self._log_in(client, user), users)
 
     async def log_out(self, client: Client, visitors: Iterable[Visitor]) -> None:
         """End these sessions; one that cannot be ended is recorded as such."""
-        slots = asyncio.Semaphore(AT_ONCE)
-
-        async def one(visitor: Visitor) -> None:
-            async with slots:
-                await self.ask(client, visitor, Request(Kind.LOGOUT, "POST", "/logout"))
-
-        await asyncio.gather(*map(one, visitors))
+        await at_once(AT_ONCE, lambda visitor: self.ask(client, visitor, LOGOUT), visitors)
 
     async def ask(
         self,
@@ -114,7 +124,7 @@ class Visitors:
 
     async def _log_in(self, client: Client, user: str) -> Visitor:
         op = self.recorder.invoke(Kind.LOGIN, self.recorder.new_session(), user)
-        form = urlencode({"username": user, "password": self._password, "next": "/"}).encode()
+        form = login_form(user, self._password)
         try:
             answer = await self._send(client, Request(Kind.LOGIN, "POST", "/login"), op, FORM, form)
             cookie = "" if isinstance(answer, OSError) else given_cookie(answer.headers)

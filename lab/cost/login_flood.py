@@ -14,14 +14,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from urllib.parse import urlencode
 
 from app.accounts import hash_password
 from deploy.native.scratch import scratch_stack
 from deploy.paths import ROOT
 from lab.client import Client
 from lab.cost.generator import Generator, Target
-from lab.visitors import FORM
+from lab.visitors import FORM, login_form
 from loadtest.load.answers import given_cookie
 
 ROUNDS = 5
@@ -91,10 +90,6 @@ async def log_in(url: str) -> str:
     async with Client(url) as client:
         answer = await client.request("POST", "/login", FORM, login_form("ann", PASSWORD))
     return given_cookie(answer.headers)
-
-
-def login_form(name: str, password: str) -> bytes:
-    return urlencode({"username": name, "password": password}).encode()
 
 
 if __name__ == "__main__":

@@ -13,14 +13,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from urllib.parse import urlencode
 
 from lab.client import Client
 from lab.settings import switch
 from lab.statistics import median_and_ends
 from lab.testbed.servers import RedisServer
 from lab.testbed.workers import Worker
-from lab.visitors import FORM
+from lab.visitors import FORM, login_form
 from loadtest.load.answers import given_cookie
 from loadtest.verdict.latency import percentile
 
@@ -63,8 +62,7 @@ async def measure(
     chance = random.Random(1)
     p99, scrapes = [], []
     async with Client(url) as client:
-        form = urlencode({"username": "ann", "password": "demo", "next": "/"}).encode()
-        answer = await client.request("POST", "/login", FORM, form)
+        answer = await client.request("POST", "/login", FORM, login_form("ann", "demo"))
         cookie = {"Cookie": given_cookie(answer.headers)}
 
         async def ask(path: str, due: float) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from lab.client import Client
-from lab.visitors import READ, VISIT, LoginFailed, Request, Visitor, Visitors
+from lab.visitors import LOGOUT, READ, VISIT, LoginFailed, Request, Visitor, Visitors
 from loadtest.check.history import Sink
 from loadtest.check.online import Checker
 from loadtest.check.op import Kind, Op, Outcome
@@ -23,7 +23,6 @@ LEAVERS = 100  # sessions that wait to be logged out
 ANSWER_SECONDS = 5.0
 BEFORE_NS = 2_000_000_000  # acknowledged so long before a failure, a write may still be lost by it
 PROBE = Request(Kind.PROBE, "GET", "/api/session")
-LOGOUT = Request(Kind.LOGOUT, "POST", "/logout")
 
 
 @dataclass(frozen=True)

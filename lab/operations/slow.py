@@ -8,18 +8,17 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
-from urllib.parse import urlencode
 
 from lab.client import Answer, Client
 from lab.operations.cases import Moments, Operation, nothing_lost, only_posts_in_flight
 from lab.operations.target import Target
 from lab.operations.visitor import ANSWER_SECONDS, Result
-from lab.visitors import FORM
+from lab.visitors import FORM, at_once, login_form
 from loadtest.load.answers import given_cookie
 
 TIGHT = ("proxy_send_timeout 10s;", "proxy_send_timeout 10s; proxy_read_timeout 2s;")
@@ -93,13 +92,13 @@ async def _pages(target: Target, moments: Moments, size: Size) -> None:
     over = asyncio.Event()
     visitors = [Guest(target.url, moments) for _ in range(size.visitors)]
     slow = [Guest(target.url, moments) for _ in range(size.pages)]
-    await _at_once(AT_ONCE, [guest.log_in() for guest in [*visitors, *slow]])
+    await at_once(AT_ONCE, Guest.log_in, [*visitors, *slow])
     browsing = [asyncio.create_task(visitor.browse(over)) for visitor in visitors]
     await asyncio.gather(*(guest.slow_page(size.page_seconds) for guest in slow))
     await asyncio.sleep(size.page_seconds)  # a second run would end now
     over.set()
     await asyncio.gather(*browsing)
-    await _at_once(AT_ONCE, [guest.expect_one_run() for guest in slow])
+    await at_once(AT_ONCE, Guest.expect_one_run, slow)
     for guest in [*visitors, *slow]:
         guest.close()
 
@@ -142,7 +141,7 @@ class Guest:
 
     async def log_in(self) -> None:
         name = f"guest-{secrets.token_hex(4)}"
-        form = {"username": name, "password": "demo", "next": "/"}
+        form = login_form(name, "demo")
         answer = await self.ask("POST", "/login", lambda answer: answer.status == 302, form)
         self._cookie = given_cookie(answer.headers) if answer else ""
 
@@ -163,7 +162,7 @@ class Guest:
     async def try_passwords(self, deadline: float) -> None:
         """Each under another name; refused as wrong, or told to come back, and in no other way."""
         while time.monotonic() < deadline:
-            form = {"username": f"name-{secrets.token_hex(8)}", "password": "wrong"}
+            form = login_form(f"name-{secrets.token_hex(8)}", "wrong")
             await self.ask("POST", "/login", _is_a_proper_refusal, form)
 
     async def ask(
@@ -171,16 +170,14 @@ class Guest:
         method: str,
         path: str,
         good: Callable[[Answer], bool],
-        form: dict[str, str] | None = None,
+        form: bytes = b"",
     ) -> Answer | None:
         began = time.monotonic()
-        body = urlencode(form).encode() if form else b""
         headers = {"Cookie": self._cookie} if self._cookie else {}
         answer: Answer | None = None
         try:
-            answer = await self._client.request(
-                method, path, headers | (FORM if form else {}), body
-            )
+            headers |= FORM if form else {}
+            answer = await self._client.request(method, path, headers, form)
             failure = "" if good(answer) else str(answer.status)
         except OSError as error:
             failure = type(error).__name__
@@ -193,17 +190,6 @@ class Guest:
 
 def _is_a_proper_refusal(answer: Answer) -> bool:
     return answer.status == 401 or (answer.status == 503 and "Retry-After" in answer.headers)
-
-
-async def _at_once(count: int, work: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Do all of it, so many at a time."""
-    slots = asyncio.Semaphore(count)
-
-    async def one(part: Coroutine[Any, Any, None]) -> None:
-        async with slots:
-            await part
-
-    await asyncio.gather(*map(one, work))
 
 
 def _in_a_loop(

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from lab.open_load import Arrival, latency_ms
 from lab.policies.workloads import is_fast
-from lab.statistics import percentile
 from loadtest.check.op import Op, Outcome
+from loadtest.verdict.latency import percentile
 
 MOST_CPU = 0.85  # of one core; beyond that the generator measures itself
 LATE_MS = 20.0

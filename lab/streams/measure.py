@@ -7,7 +7,6 @@ import time
 
 from lab.client import Client
 from lab.open_load import Driver
-from lab.statistics import percentile
 from lab.streams.bottleneck import memory_for, why_stopped
 from lab.streams.generators import Counts, Generators
 from lab.streams.logout import logout_seconds
@@ -18,6 +17,7 @@ from lab.streams.stack import Stack
 from lab.visitors import JSON, Visitor, Visitors
 from loadtest.load.preflight import NotReachable
 from loadtest.load.recorder import Recorder
+from loadtest.verdict.latency import percentile
 
 SLOWEST_CONNECTS = 150.0  # a second; slower than that, a step is given up
 ALERT_SECONDS = 20.0

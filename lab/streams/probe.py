@@ -9,11 +9,11 @@ import time
 from collections.abc import Sequence
 
 from lab.open_load import Arrival, Driver, latency_ms
-from lab.statistics import percentile
 from lab.streams.results import Probe
 from lab.visitors import READ, VISIT
 from loadtest.check.op import Op, Outcome
 from loadtest.load.arrivals import due_times
+from loadtest.verdict.latency import percentile
 
 USERS = 60
 RATE = 150.0  # a second
