@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from lab.policies.queueing import Chooser, least_conn, pinned, random_two, round_robin
+from lab.policies.queueing import Chooser, least_conn, random_two, round_robin
 
 BASE = "round_robin"
 AGAIN = "round_robin_again"
@@ -29,8 +29,3 @@ POLICIES = (
     Policy("sticky_cookie", "sticky cookie", "hash $cookie_sid consistent;", "#b04a06", None),
 )
 BY_NAME: Mapping[str, Policy] = {policy.name: policy for policy in POLICIES}
-
-
-def chooser(policy: Policy, workers: int, pins: Mapping[int, int]) -> Chooser:
-    """The model of a policy for one run."""
-    return (policy.model or pinned(pins))(workers)

@@ -8,11 +8,11 @@ from typing import Any
 from lab.policies.cells import Cell, Latencies, Run, make_cell
 from lab.policies.difference import Difference, compare, noise_of
 from lab.policies.measure import Measured
-from lab.policies.policies import AGAIN, BASE
+from lab.policies.policies import AGAIN, BASE, BY_NAME
+from lab.policies.queueing import pinned, simulate
 from lab.policies.settings import Settings
-from lab.policies.simulated import simulated
 from lab.policies.trap import Trapped
-from lab.policies.workloads import Workload
+from lab.policies.workloads import Workload, is_fast
 
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
@@ -71,12 +71,38 @@ def _outcome(
     entries = {
         name: Entry(
             cell,
-            simulated(cell, by_policy[name], workers, fast_seconds),
+            _simulated(cell, by_policy[name], workers, fast_seconds),
             compare(cell, base, again, noise),
         )
         for name, cell in cells.items()
     }
     return Outcome(workload, noise, entries)
+
+
+def _simulated(
+    cell: Cell, runs: Sequence[Run], workers: Sequence[str], fast_seconds: float
+) -> Latencies:
+    """Its simulated twin: the same arrivals, the same users on the same workers, the warm-up cut alike."""
+    found: list[float] = []
+    for run in runs:
+        policy = BY_NAME[cell.policy].model or pinned(_pins(cell, workers))
+        latencies = simulate(run.plan, len(workers), policy(len(workers)), fast_seconds)
+        pairs = zip(run.plan, latencies, strict=True)
+        found += [
+            seconds * 1e3
+            for arrival, seconds in pairs
+            if is_fast(arrival.request) and arrival.at >= run.warm_up
+        ]
+    return Latencies(tuple(sorted(found)))
+
+
+def _pins(cell: Cell, workers: Sequence[str]) -> dict[int, int]:
+    """The worker that answered each user most."""
+    number = {worker: index for index, worker in enumerate(workers)}
+    return {
+        user: number[max(answers, key=lambda worker: answers[worker])]
+        for user, answers in cell.pins.items()
+    }
 
 
 def as_json(results: Results) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 from deploy.paths import ROOT
 from lab.policies.policies import AGAIN, BASE, BY_NAME
+from lab.policies.trap import TITLES as TRAPS
 from lab.policies.workloads import WORKLOADS, Workload
 from lab.settings import WrongSetting, number, switch
 
 RESULTS = ROOT / ".stack/compare"
-TRAPS = ("failing_round_robin", "failing_least_conn", "failing_retried")
 
 
 @dataclass(frozen=True, slots=True)
