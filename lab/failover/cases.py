@@ -36,8 +36,8 @@ class Case:
 
     name: str
     run: Callable[[], Moments]
-    mend: Callable[[], None]
     most_seconds: float  # without service
+    mend: Callable[[], None] = lambda: None
 
 
 def sentinel_cases(place: Replicated) -> list[Case]:
@@ -62,9 +62,9 @@ def sentinel_cases(place: Replicated) -> list[Case]:
         return moments
 
     return [
-        Case("planned failover", planned, lambda: None, 2.0),
-        Case("the master is paused, and comes back as a stale one", paused, lambda: None, 5.0),
-        Case("the master is killed", killed, restart, 4.0),
+        Case("planned failover", planned, 2.0),
+        Case("the master is paused, and comes back as a stale one", paused, 5.0),
+        Case("the master is killed", killed, 4.0, restart),
     ]
 
 
@@ -81,7 +81,7 @@ def cluster_case(cluster: ClusterOfThree) -> Case:
         )
         return Moments(began, time.monotonic())
 
-    return Case("a primary of a cluster is killed", killed, lambda: None, 6.0)
+    return Case("a primary of a cluster is killed", killed, 6.0)
 
 
 def partition(place: Divided) -> Case:
@@ -100,7 +100,7 @@ def partition(place: Divided) -> Case:
         )
         return moments
 
-    return Case("the master is cut off with a minority of clients", divided, lambda: None, 5.0)
+    return Case("the master is cut off with a minority of clients", divided, 5.0)
 
 
 def moving_address(old: RedisServer, new: RedisServer, hop: LossyHop) -> Case:
@@ -113,7 +113,7 @@ def moving_address(old: RedisServer, new: RedisServer, hop: LossyHop) -> Case:
         old.admin.replicaof("127.0.0.1", new.port)
         return Moments(began, time.monotonic())
 
-    return Case("the address moves to a replica", moved, lambda: None, 2.0)
+    return Case("the address moves to a replica", moved, 2.0)
 
 
 def _until_promoted(place: Replicated, break_: Callable[[RedisServer], object]) -> Moments:

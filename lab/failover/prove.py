@@ -236,11 +236,8 @@ async def _try(
     await asyncio.sleep(AFTER_SECONDS)
     rows = []
     for traffic in traffics:
-        others = (
-            0
-            if of_the_dead is None
-            else traffic.failed_reads(moments.began, traffic.users - of_the_dead)
-        )
+        living = set() if of_the_dead is None else traffic.users - of_the_dead
+        others = traffic.failed_reads(moments.began, living)
         loss = await traffic.loss(moments.began, moments.promoted, of_the_dead)
         rows.append(Row(case, traffic.name, loss, others))
     print(f"{moments.promoted - moments.began:.1f} s until another was promoted", flush=True)

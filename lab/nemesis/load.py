@@ -67,14 +67,9 @@ def load(edges: Sequence[str], seed: int, folder: Path, client: str = "") -> Ite
     plan = Plan(settings.shown(), settings.demo_password, found, str(folder), f"load{seed}")
     log = folder / "visitors.log"
     given = {VARIABLE: plan.to_json(), ATTACHED: "1", "EDGES": " ".join(edges), "REST": str(folder)}
-    own = {
-        "DURATION": str(MOST_SECONDS),
-        "SEED": str(seed),
-        "GO_ON": "1",
-        "OUT": str(folder),
-        "CLIENT": client,
-        "HOST": edges[0],
-    }
+    given |= {"DURATION": str(MOST_SECONDS), "SEED": str(seed), "GO_ON": "1", "OUT": str(folder)}
+    given |= {"CLIENT": client, "HOST": edges[0]}
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     command = [sys.executable, "-m", "locust", "-f", str(ROOT / "lab/nemesis/locustfile.py")]
     command += ["--headless", "--only-summary", "--users", str(USERS), "--spawn-rate", str(USERS)]
     command += ["--host", edges[0], "--stop-timeout", "30", "--loglevel", "WARNING"]
@@ -82,9 +77,7 @@ def load(edges: Sequence[str], seed: int, folder: Path, client: str = "") -> Ite
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-            | given
-            | own,
+            env=kept | given,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -13,7 +13,7 @@ from lab.failover.traffic import Loss, lost_writes
 from lab.testbed.replicated import Sentinel
 from loadtest.check.op import Kind, Op, Outcome
 
-CASE = Case("the master is killed", lambda: Moments(0, 0), lambda: None, 4.0)
+CASE = Case("the master is killed", lambda: Moments(0, 0), 4.0)
 NOTHING = Loss(3.5, 0.4, 0, 0, 0, 0)
 KEPT = Row(CASE, CONTROL, replace(NOTHING, after_promotion=3.0))
 
