@@ -31,7 +31,7 @@ from loadtest.check.op import (
     promise_of,
 )
 from loadtest.check.rules import Listing, Seen, higher, value_of
-from loadtest.check.tally import HELD, Report, Witness, explain
+from loadtest.check.tally import Report, Witness, explain
 from loadtest.progress import never_silent
 
 FOREVER = 1 << 63
@@ -151,14 +151,12 @@ def _check_cookies(report: Report, sessions: Iterable[Session]) -> None:
     ]
     for op in sorted(brought, key=lambda op: op.returned):
         first = given.get(op.cookie or "")
-        if op.kind is Kind.LOGIN:
-            if op.outcome is Outcome.OK:
-                twin = Witness((first, op), rules.NEW_COOKIE) if first else HELD
-                report.note(Invariant.NEW_ID_AT_LOGIN, twin)
-        else:
-            foreign = first is not None and first.session != op.session
-            wrong = Witness((first, op), rules.OWN_COOKIE) if foreign and first else HELD
-            report.note(Invariant.IDENTITY, wrong)
+        both = (first, op) if first else (op,)
+        if op.kind is not Kind.LOGIN:
+            own = first is None or first.session == op.session
+            report.expect(Invariant.IDENTITY, own, both, rules.OWN_COOKIE)
+        elif op.outcome is Outcome.OK:
+            report.expect(Invariant.NEW_ID_AT_LOGIN, first is None, both, rules.NEW_COOKIE)
         if op.cookie:
             given.setdefault(op.cookie, op)
 
@@ -199,8 +197,7 @@ def _check_versions(report: Report, session: Session) -> None:
         grown = op.kind in RAISES or (wrote is not None and wrote.invoked > before.returned)
         least = (before.version or 0) + grown
         right = (op.version or 0) >= least
-        wrong = Witness((before, op), f"{least} or higher")
-        report.note(Invariant.VERSION_GROWS, HELD if right else wrong)
+        report.expect(Invariant.VERSION_GROWS, right, (before, op), f"{least} or higher")
 
 
 def _by_counter(ops: list[Op]) -> Iterable[list[Op]]:
@@ -290,8 +287,8 @@ def _check_repeats(report: Report, sent: list[Op]) -> None:
             continue
         before = first.setdefault(op.op, op)
         if before is not op:
-            wrong = Witness((before, op), str(before.value))
-            report.note(Invariant.REPEAT_COUNTS_ONCE, wrong if before.value != op.value else HELD)
+            right, value = before.value == op.value, str(before.value)
+            report.expect(Invariant.REPEAT_COUNTS_ONCE, right, (before, op), value)
 
 
 def _check_values(report: Report, ops: list[Op]) -> None:
@@ -308,7 +305,7 @@ def _check_values(report: Report, ops: list[Op]) -> None:
             place, begun = places.get(op.got, (None, 0))
             right = place is not None and place == op.value and begun < op.returned
             possible = rules.WRITTEN
-        report.note(Invariant.VALUE_AS_WRITTEN, HELD if right else Witness((op,), possible))
+        report.expect(Invariant.VALUE_AS_WRITTEN, right, (op,), possible)
 
 
 def _check_delete(report: Report, ops: list[Op], raises: list[Op], deletes: list[Op]) -> None:
@@ -323,8 +320,7 @@ def _check_delete(report: Report, ops: list[Op], raises: list[Op], deletes: list
         asked = op.kind in (Kind.GET, Kind.COUNT) and op.outcome is Outcome.OK
         if asked and first.returned < op.invoked and op.returned < rewritten:
             absent = op.value == 0 and op.got is None
-            wrong = Witness((first, op), rules.ABSENT)
-            report.note(Invariant.DELETE_IS_FINAL, HELD if absent else wrong)
+            report.expect(Invariant.DELETE_IS_FINAL, absent, (first, op), rules.ABSENT)
 
 
 def _check_order(
@@ -349,8 +345,8 @@ def _check_order(
             note(Invariant.READ_YOUR_WRITES, op, write)
             note(Invariant.MONOTONIC_READS, op, read)
         if write is not None:
-            wrong = Witness((write, op), f"{value_of(write)} or more")
-            report.note(Invariant.NOTHING_VANISHES, HELD if op.value else wrong)
+            possible = f"{value_of(write)} or more"
+            report.expect(Invariant.NOTHING_VANISHES, bool(op.value), (write, op), possible)
     for op in acked:
         note(Invariant.MONOTONIC_WRITES, op, writes.before(op.invoked))
         note(Invariant.WRITES_FOLLOW_READS, op, seen.before(op.invoked), 1)
@@ -377,14 +373,13 @@ def _check_amount(
     for op in (*reads, *acked):
         least, most = bisect_left(acks, op.invoked), bisect_left(begun, op.returned)
         right = least <= value_of(op) <= most
-        report.note(Invariant.BOUNDS, HELD if right else Witness((op,), f"{least} to {most}"))
+        report.expect(Invariant.BOUNDS, right, (op,), f"{least} to {most}")
     for op in reads:
         if sends.quiet(op):
             least = bisect_left(acks, op.invoked)
             most = least + sends.unknown_before(op.invoked)
             exact = least <= value_of(op) <= most
-            wrong = Witness((op,), f"{least} to {most}")
-            report.note(Invariant.QUIESCENT_COUNT, HELD if exact else wrong)
+            report.expect(Invariant.QUIESCENT_COUNT, exact, (op,), f"{least} to {most}")
 
 
 def _unfillable(acked: list[Op], reads: list[Op], unknown: list[Op]) -> tuple[Op, ...]:
@@ -410,8 +405,8 @@ def _check_over(report: Report, name: str, session: Session) -> None:
         return
     for op in session.ops:
         if op.kind in rules.ASKS and op.invoked > ender.returned and op.outcome in rules.ANSWERED:
-            wrong = Witness((ender, op), rules.NOT_LOGGED_IN)
-            report.note(promise_of(ender, name), wrong if op.outcome is Outcome.OK else HELD)
+            over = op.outcome is Outcome.DENIED
+            report.expect(promise_of(ender, name), over, (ender, op), rules.NOT_LOGGED_IN)
 
 
 def _listing(op: Op, own: Session, mine: list[tuple[Op, Session]], lifetimes: Lifetimes) -> Listing:

@@ -56,6 +56,10 @@ class Report:
             tally.witness = finding
         return True
 
+    def expect(self, invariant: Invariant, right: bool, ops: tuple[Op, ...], possible: str) -> None:
+        """Count whether the last of `ops` is `right`; they prove it if it is not."""
+        self.note(invariant, HELD if right else Witness(ops, possible))
+
     @property
     def violations(self) -> int:
         """The number of violations of all invariants together."""
