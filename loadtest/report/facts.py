@@ -14,9 +14,8 @@ from os import cpu_count
 from pathlib import Path
 from typing import Any, Self
 
-from loadtest.check.op import Kind, Op
-from loadtest.check.tally import explain
-from loadtest.report.violation import find_violation
+from loadtest.check.op import Invariant, Kind, Op
+from loadtest.check.tally import Report, Witness, explain
 from loadtest.verdict.analysis import Analysis
 from loadtest.verdict.latency import percentile
 from loadtest.verdict.verdict import CERTAINTY, MEANING
@@ -28,6 +27,8 @@ DUE = "open arrivals, from the moment they were due"
 SENT = "open arrivals, from the moment they were sent"
 CLOSED = "closed users, from the moment they sent"
 STEPS_A_DECADE = 20
+MOST_REQUESTS = 12  # in the picture of a violation
+AROUND_SECONDS = 0.1
 SHARES = {"half of the answers": 0.5, "95 %": 0.95, "99 %": 0.99}
 
 
@@ -102,7 +103,7 @@ def gather(
             }
             for name, tally in analysis.report.tallies.items()
         ],
-        violation=find_violation(analysis.report, ops),
+        violation=_find_violation(analysis.report, ops),
         latencies=[{"name": name, **asdict(row)} for name, row in analysis.latencies.items()],
         curves=curves(ops),
         cpu=_shares(counted.cpu_share, parts, analysis.seconds),
@@ -207,3 +208,61 @@ def _again(settings: Mapping[str, Any]) -> dict[str, str]:
         "the stored history": "python -m loadtest.check.offline history.jsonl",
         "this page": "python -m loadtest.report FOLDER",
     }
+
+
+def _find_violation(report: Report, ops: Sequence[Op]) -> dict[str, Any] | None:
+    """The violation to draw, with what else its sessions did meanwhile; None when all invariants hold.
+
+    It is the earliest of the smallest witnesses. Two requests that contradict each other explain more than one that contradicts a count, and a
+    promise about one pair more than the one about the counter as a whole.
+    """
+    broken = [(name, tally.witness) for name, tally in report.tallies.items() if tally.violations]
+    return _drawn(*min(broken, key=_order), ops) if broken else None
+
+
+def _order(found: tuple[Invariant, Witness]) -> tuple[bool, bool, int]:
+    name, witness = found
+    whole = name is Invariant.LINEARIZABLE_COUNTER
+    return len(witness.ops) == 1, whole, max(op.returned for op in witness.ops)
+
+
+def _drawn(invariant: Invariant, witness: Witness, ops: Sequence[Op]) -> dict[str, Any]:
+    """The picture's requests in the order they were sent, milliseconds from the witness's start."""
+    numbers = {op.number for op in witness.ops}
+    sessions = {op.session for op in witness.ops}
+    begin = min(op.invoked for op in witness.ops)
+    end = max(op.returned for op in witness.ops)
+    margin = int(AROUND_SECONDS * 1e9)
+    around = [
+        op
+        for op in ops
+        if op.session in sessions
+        and op.number not in numbers
+        and op.returned >= begin - margin
+        and op.invoked <= end + margin
+    ]
+    around.sort(key=lambda op: max(begin - op.returned, op.invoked - end, 0))
+    shown = sorted(
+        [*witness.ops, *around[: MOST_REQUESTS - len(numbers)]], key=lambda op: op.invoked
+    )
+    return {
+        "invariant": str(invariant),
+        "possible": witness.possible,
+        "requests": [
+            {
+                "number": op.number,
+                "text": _text(op),
+                "worker": op.worker,
+                "from": (op.invoked - begin) / 1e6,
+                "to": (op.returned - begin) / 1e6,
+                "witness": op.number in numbers,
+            }
+            for op in shown
+        ],
+    }
+
+
+def _text(op: Op) -> str:
+    found = str(op.outcome) if op.value is None else f"count {op.value}"
+    other = f", answered for {op.seen}" if op.seen not in (None, op.user) else ""
+    return f"{op.kind} of {op.session}: {found}{other}"
