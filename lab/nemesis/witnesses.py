@@ -32,28 +32,20 @@ class Witness:
     written: int = 0
     writing: bool = False
 
-    def visit(self) -> None:
-        self.visitor.browser.visit(self.session)
-
-    def read(self) -> None:
-        self.visitor.browser.read(self.session)
-
-    def page(self) -> None:
-        self.visitor.browser.page(self.session)
-
-    def note(self) -> None:
+    def note(self, session: Session) -> None:
         """Write a field that nobody else writes, one write at a time, and read it.
 
         One that may have been written is left as it is: a later write could not be told from it.  The next is
         written after the next look.
         """
-        if self.writing:
-            return self.read()
         browser, name = self.visitor.browser, self.fields[-1]
+        if self.writing:
+            browser.read(session)
+            return
         self.writing = True
         self.written += 1
-        self.writing = browser.put(self.session, name, str(self.written)).outcome is not Outcome.OK
-        browser.get(self.session, name)
+        self.writing = browser.put(session, name, str(self.written)).outcome is not Outcome.OK
+        browser.get(session, name)
 
     def look(self) -> None:
         """With nothing under way: all that was written, in each way to ask for it, until it is answered."""
@@ -91,7 +83,9 @@ def serve_witnesses(
             continue
         if not pool.full():
             one = random.choice(witnesses)
-            pool.spawn(random.choice((one.visit, one.visit, one.read, one.page, one.note)))
+            browser = one.visitor.browser
+            ways = (browser.visit, browser.visit, browser.read, browser.page, one.note)
+            pool.spawn(random.choice(ways), one.session)
     pool.join(raise_error=True)
     for one in witnesses:
         one.visitor.finish(one.session)

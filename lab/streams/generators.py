@@ -82,31 +82,19 @@ class Generators:
         parts = [{"cookies": list(cookies[n::count]), "seconds": seconds} for n in range(count)]
         return _sum(await self._all("open", *parts))
 
-    async def expect(self, mark: str) -> None:
-        await self._all("expect", {"mark": mark})
-
     async def delivered(self, seconds: float) -> tuple[list[int], int]:
         """When each stream received the mark, and how many are open."""
         answers = await self._all("delivered", {"seconds": seconds})
         moments = [moment for answer in answers for moment in answer["at"]]
         return sorted(moments), sum(answer["open"] for answer in answers)
 
-    async def forget(self) -> None:
-        await self._all("forget")
-
     async def state(self) -> Counts:
+        """What has happened since they were last told to forget."""
         return _sum(await self._all("state"))
 
-    async def settled(self, seconds: float) -> Counts:
-        return _sum(await self._all("settled", {"seconds": seconds}))
-
-    async def give_up(self) -> None:
-        """Be content with the streams that are open now."""
-        await self._all("give_up")
-
-    async def close_all(self) -> None:
-        """End all streams; new ones may be opened afterwards."""
-        await self._all("close")
+    async def tell(self, do: str, **given: Any) -> None:
+        """Have each do it: one of StreamPool's commands, of which no answer is needed."""
+        await self._all(do, given)
 
     async def _all(self, do: str, *arguments: dict[str, Any]) -> list[dict[str, Any]]:
         """Give every process its arguments, or all of them the same."""

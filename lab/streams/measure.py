@@ -85,7 +85,7 @@ class _Measurement:
         self._prober = Prober(Driver(self._visitors, self._users), self._settings.host)
         await self._open(WARM_UP)
         await self._deliver()
-        await self._generators.close_all()
+        await self._generators.tell("close")
         await self._prober.measure(2)
         self._found.zero = await self._prober.measure(self._settings.probe_seconds)
         if self._stack.reachable:
@@ -118,7 +118,7 @@ class _Measurement:
             files = await self._stack.files() if self._stack.reachable else {}
             self._found.stopped_by = why_stopped(counts, files, streams)
             _log(f"{counts.open:,} of {streams:,} streams: {self._found.stopped_by}")
-            await self._generators.give_up()
+            await self._generators.tell("give_up")
             return False
         self._found.steps.append(await self._measured(streams, counts.rate))
         return True
@@ -150,7 +150,7 @@ class _Measurement:
     async def _deliver(self) -> tuple[float, float, int]:
         """Send one alert: seconds until half and until 99 % of the streams had it, and who missed it."""
         mark = f"alert-{time.time_ns():x}"
-        await self._generators.expect(mark)
+        await self._generators.tell("expect", mark=mark)
         begin = now()
         headers = {"Cookie": self._members[0].cookie, **JSON}
         body = f'{{"text":"{mark}"}}'.encode()
@@ -165,7 +165,7 @@ class _Measurement:
 
     async def _cause(self, name: str, action: str, cuts_writes: bool) -> None:
         """Cause a fault while normal requests go on, and wait until every stream is back."""
-        await self._generators.forget()
+        await self._generators.tell("forget")
         begin = now()
         task = asyncio.create_task(self._until_back(action))
         probe = await self._prober.measure_while(task)
@@ -194,11 +194,11 @@ class _Measurement:
         while len((await self._stack.pids())["nginx"]) > processes and now() < deadline:
             await asyncio.sleep(1)
         await asyncio.sleep(1)  # what was lost last is noticed by now
-        await self._generators.settled(BACK_SECONDS)
+        await self._generators.tell("settled", seconds=BACK_SECONDS)
 
     async def _end(self) -> None:
         """Close everything, and see how much memory comes back."""
-        await self._generators.close_all()
+        await self._generators.tell("close")
         if self._stack.reachable:
             await asyncio.sleep(GIVEN_BACK_SECONDS)
         self._found.zero_again = await self._prober.measure(self._settings.probe_seconds)

@@ -88,12 +88,11 @@ class StreamPool:
     async def open(self, cookies: list[str], seconds: float) -> dict[str, Any]:
         """Open one more stream for each cookie, and try again what fails, for so long at most."""
         begin = time.monotonic()
-        self._forget()
+        await self.forget()
         self._wanted += len(cookies)
         for cookie in cookies:
             self._start(self._keep(cookie, 0, begin))
-        await self._settle(seconds)
-        return self._state()
+        return await self.settled(seconds)
 
     async def expect(self, mark: str) -> dict[str, Any]:
         """From now on note when each stream receives an alert that contains `mark`."""
@@ -107,24 +106,45 @@ class StreamPool:
 
     async def forget(self) -> dict[str, Any]:
         """Begin to count losses, refusals and connects anew."""
-        self._forget()
+        self._tried.clear()
+        self._connects.clear()
+        self._refused.clear()
+        self._lost = 0
+        self._longest_away = 0.0
         return {}
 
     async def settled(self, seconds: float) -> dict[str, Any]:
-        """Wait until as many streams are open as there should be, and say what has happened."""
-        await self._settle(seconds)
-        return self._state()
+        """Wait until all are open that should be, or none has been opened for a while; say what has happened."""
+        opened, since = sum(self._connects.values()), time.monotonic()
+
+        def settled() -> bool:
+            nonlocal opened, since
+            if (now := sum(self._connects.values())) != opened:
+                opened, since = now, time.monotonic()
+            stalled = time.monotonic() - since > STALLED_SECONDS
+            return stalled or len(self._open) >= self._wanted
+
+        await _until(settled, seconds)
+        return await self.state()
 
     async def state(self) -> dict[str, Any]:
         """What has happened since the last `forget`, at once."""
-        return self._state()
+        return {
+            "open": len(self._open),
+            "wanted": self._wanted,
+            "lost": self._lost,
+            "longest_away": self._longest_away,
+            "refused": dict(self._refused),
+            "tried": {str(bucket): count for bucket, count in self._tried.items()},
+            "connects": {str(bucket): count for bucket, count in self._connects.items()},
+        }
 
     async def give_up(self) -> dict[str, Any]:
         """Be content with the streams that are open now."""
         for task in list(self._tasks):
             task.cancel()
         self._wanted = len(self._open)
-        return self._state()
+        return {}
 
     async def close(self) -> dict[str, Any]:
         """End all streams."""
@@ -196,37 +216,6 @@ class StreamPool:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _settle(self, seconds: float) -> None:
-        """Until all are open, the time is up, or none has been opened for a while."""
-        opened, since = sum(self._connects.values()), time.monotonic()
-
-        def settled() -> bool:
-            nonlocal opened, since
-            if (now := sum(self._connects.values())) != opened:
-                opened, since = now, time.monotonic()
-            stalled = time.monotonic() - since > STALLED_SECONDS
-            return stalled or len(self._open) >= self._wanted
-
-        await _until(settled, seconds)
-
-    def _forget(self) -> None:
-        self._tried.clear()
-        self._connects.clear()
-        self._refused.clear()
-        self._lost = 0
-        self._longest_away = 0.0
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "open": len(self._open),
-            "wanted": self._wanted,
-            "lost": self._lost,
-            "longest_away": self._longest_away,
-            "refused": dict(self._refused),
-            "tried": {str(bucket): count for bucket, count in self._tried.items()},
-            "connects": {str(bucket): count for bucket, count in self._connects.items()},
-        }
 
 
 def _pick_port_late(sock: socket.socket) -> None:
