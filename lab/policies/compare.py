@@ -15,7 +15,7 @@ from deploy.operations.find import find_stack
 from deploy.operations.native import NativeStack
 from deploy.operations.with_stack import native_site, started_stack
 from deploy.refused import Refused
-from lab.experiment import INTERRUPTED, exit_code_of, run_until_told
+from lab.experiment import INTERRUPTED, run_until_told
 from lab.measurements import write_block
 from lab.policies import plots
 from lab.policies.cells import Run
@@ -44,10 +44,6 @@ def compare(environ: Mapping[str, str]) -> int:
 
     With HOST or FRONTS nothing is started; else an nginx for each policy, before the workers of one stack.
     """
-    return exit_code_of(lambda: _start_and_compare(environ))
-
-
-def _start_and_compare(environ: Mapping[str, str]) -> int:
     settings = read_settings(environ)
     if environ.get("HOST") or environ.get("FRONTS"):
         return _compare(settings)

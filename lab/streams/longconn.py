@@ -14,7 +14,7 @@ from dataclasses import replace
 from deploy.operations.find import find_stack
 from deploy.operations.native import NativeStack
 from deploy.operations.with_stack import native_site
-from lab.experiment import INTERRUPTED, exit_code_of, run_until_told
+from lab.experiment import INTERRUPTED, run_until_told
 from lab.measurements import write_block
 from lab.report import Part, machine, paragraphs, preformatted, write_picture, write_report
 from lab.streams import plots
@@ -38,10 +38,6 @@ def hold_streams(environ: Mapping[str, str]) -> int:
     Without HOST the stack is the running one of this folder, or one started for this.  Faults are caused in
     a native stack; in one in Docker, or at a HOST, only where STACK_COMMAND says how.
     """
-    return exit_code_of(lambda: _start_and_run(environ))
-
-
-def _start_and_run(environ: Mapping[str, str]) -> int:
     settings = read_settings(environ)
     if environ.get("HOST"):
         return _run(settings)
