@@ -53,7 +53,8 @@ class Driver:
             try:
                 for arrival in plan:
                     due = wall + int(arrival.at * 1e9)
-                    await _until(due)
+                    # However late it is, other tasks run first.
+                    await asyncio.sleep(max(0.0, (due - time.monotonic_ns()) / 1e9))
                     full = len(waiting) >= SLOTS
                     task = None if full else self._send(client, arrival, due, addresses)
                     tasks.append(task)
@@ -83,8 +84,3 @@ class Driver:
 def latency_ms(op: Op) -> float:
     """From the moment it was due to the answer."""
     return (op.returned - (op.intended or op.invoked)) / 1e6
-
-
-async def _until(moment: int) -> None:
-    """Sleep until `moment` of the monotonic clock, in ns; always lets other tasks run."""
-    await asyncio.sleep(max(0.0, (moment - time.monotonic_ns()) / 1e9))

@@ -78,12 +78,15 @@ class Traffic:
         `users` are those whose service is timed; all by default.
         """
         since = int(began * 1e9)
-        await asyncio.gather(*(self._probe(visitor) for visitor in self._left))
+        await asyncio.gather(*(self._ask(replace(visitor), PROBE) for visitor in self._left))
         await asyncio.gather(*(self._ask(visitor, READ) for visitor in self._new))
         self._new.clear()
         ops = [op for op in self.ops if op.returned >= since]
         written = sorted(
-            op.returned for op in ops if _wrote(op) and (users is None or op.user in users)
+            op.returned
+            for op in ops
+            if op.kind is Kind.VISIT and op.outcome is Outcome.OK
+            if users is None or op.user in users
         )
         gaps = [after - before for before, after in itertools.pairwise([since, *written])]
         served = next((at for at in written if at >= promoted * 1e9), time.monotonic_ns())
@@ -141,9 +144,6 @@ class Traffic:
                 pass
             await asyncio.sleep(COME_SECONDS)
 
-    async def _probe(self, visitor: Visitor) -> None:
-        await self._ask(replace(visitor), PROBE)
-
 
 def lost_writes(ops: Sequence[Op]) -> int:
     """Acknowledged raises after which an answer to a later request shows a count below theirs."""
@@ -156,10 +156,6 @@ def lost_writes(ops: Sequence[Op]) -> int:
         shown = op.value - (op.kind is Kind.VISIT)
         lowest[op.session] = min(shown, lowest.get(op.session, shown))
     return lost
-
-
-def _wrote(op: Op) -> bool:
-    return op.kind is Kind.VISIT and op.outcome is Outcome.OK
 
 
 class _Kept(Sink):

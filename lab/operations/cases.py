@@ -71,10 +71,11 @@ def waits(results: Sequence[Result]) -> str:
 def operations(*, quick: bool) -> list[Operation[Target]]:
     """Those of every stack; `quick` does each fewer times."""
     reloads, restarts, most = (4, 1, 6) if quick else (12, 3, 8)
+    times = f", {restarts} times" if restarts > 1 else ""
     drains = "drain and undrain one worker" if quick else "drain and undrain each worker"
     return [
         Operation(f"{reloads} reloads, one a second", _reloads(reloads), nothing_lost),
-        Operation(_restart_name(restarts), _restarts(restarts), nothing_lost),
+        Operation(f"rolling restart of all workers{times}", _restarts(restarts), nothing_lost),
         Operation(f"scale 4 → {most} → 3", _scales(most), nothing_lost),
         Operation(drains, _drains(1 if quick else None), nothing_lost),
         Operation("SIGKILL a worker", _kill, only_posts_in_flight, "POSTs in flight on it"),
@@ -90,10 +91,6 @@ def container_operations() -> list[Operation[ContainerTarget]]:
         Operation("a container of a new image", _replace, nothing_lost),
         Operation("recreate the app container", _recreate, nothing_lost_afterwards, while_away),
     ]
-
-
-def _restart_name(times: int) -> str:
-    return "rolling restart of all workers" + (f", {times} times" if times > 1 else "")
 
 
 def _reloads(times: int) -> Callable[[Target, Moments], None]:

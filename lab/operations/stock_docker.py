@@ -12,6 +12,7 @@ from lab.operations.stock import PAUSE_SECONDS, Stock, plain
 
 NGINX = ("nginx", "-p", "/tmp/", "-e", "stderr", "-c", "/etc/nginx/stack/nginx.conf")
 OURS, STOCK = "./nginx:/etc/nginx/stack:", "./stock:/etc/nginx/stack:"
+INSIDE = ("python", "-m", "deploy", "inside")
 AT_ONCE = ("--timeout", "0")  # SIGKILL, as for a process without a drain
 
 
@@ -49,7 +50,7 @@ class StockDocker(Stock):
         self.reload()
         new = [str(port) for port in self.workers() if port not in ports]
         if new:
-            self._inside("start", *new)
+            self._stack.compose("exec", "-T", "app", *INSIDE, "start", *new)
 
     def send_signal(self, port: int, name: str) -> None:
         send_signal(self._stack, port, name)
@@ -72,6 +73,3 @@ class StockDocker(Stock):
             raise ValueError(f"{compose_file.name} mounts the files of nginx elsewhere")
         compose_file.write_text(text.replace(OURS, STOCK))
         self._stack.compose(*TO, "nginx")
-
-    def _inside(self, *arguments: str) -> None:
-        self._stack.compose("exec", "-T", "app", "python", "-m", "deploy", "inside", *arguments)

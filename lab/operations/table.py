@@ -76,7 +76,8 @@ def publish(place: str, text: str, *, write: bool) -> None:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as Markdown."""
-    return as_markdown(HEADER, [_cells(row) for row in rows])
+    cells = [[r.operation, r.promise, *_figures(r.ours), *_figures(r.stock)] for r in rows]
+    return as_markdown(HEADER, cells)
 
 
 def slow_table(rows: Sequence[Row]) -> str:
@@ -87,10 +88,6 @@ def slow_table(rows: Sequence[Row]) -> str:
         figures = [(_figures(one)[0], one.waits, str(one.wrong)) for one in both]
         cells.append([row.operation, row.promise, *(cell for part in figures for cell in part)])
     return as_markdown(SLOW_HEADER, cells)
-
-
-def _cells(row: Row) -> list[str]:
-    return [row.operation, row.promise, *_figures(row.ours), *_figures(row.stock)]
 
 
 def _figures(measured: Measured) -> list[str]:

@@ -17,7 +17,8 @@ HEADER = (
 def render(found: Found, *, with_goals: bool = True) -> str:
     """Everything as text."""
     steps = as_text(HEADER, list(_rows(found)), right=True)
-    return "\n".join([steps, "", *(_goals(found) if with_goals else []), *_endings(found)])
+    told = [f"{goal.word:6}  {goal.text}: {goal.measured}" for goal in goals(found)]
+    return "\n".join([steps, "", *(told if with_goals else []), *_endings(found)])
 
 
 def goals_table(found: Found) -> str:
@@ -46,11 +47,6 @@ def _row(step: Step) -> list[str]:
         *(f"{step.probe.p50:.1f}", f"{step.probe.p99:.1f}"),
         *(f"{step.delivery_p50:.2f}", f"{step.delivery_p99:.2f}", f"{step.logout_seconds:.2f}"),
     ]
-
-
-def _goals(found: Found) -> Iterator[str]:
-    for goal in goals(found):
-        yield f"{goal.word:6}  {goal.text}: {goal.measured}"
 
 
 def _endings(found: Found) -> Iterator[str]:

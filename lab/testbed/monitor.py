@@ -83,10 +83,7 @@ def _parse(text: bytes) -> list[Command]:
     for line in text.split(b"\r\n")[:-1]:
         match = _LINE.fullmatch(line)
         assert match, line
-        arguments = [_unescaped(word) for word in _WORD.findall(match[2])]
+        words = _WORD.findall(match[2])
+        arguments = [word.decode("unicode_escape").encode("latin-1") for word in words]
         found.append(Command(arguments, by_script=match[1] == b"lua"))
     return [one for one in found if one.name not in ("HELLO", "CLIENT", "ECHO")]
-
-
-def _unescaped(word: bytes) -> bytes:
-    return word.decode("latin-1").encode("latin-1").decode("unicode_escape").encode("latin-1")

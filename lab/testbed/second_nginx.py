@@ -6,7 +6,7 @@ import re
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +99,8 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 def _copied(source: Path, target: Path, changes: Mapping[str, Change]) -> dict[str, str]:
     """Copy a configuration with new ports and the changes; new `:PORT` by old."""
     files = {path.relative_to(source): path.read_text() for path in source.rglob("*.conf")}
-    moved = _new_ports(files.values())
+    old = sorted({match[2] for text in files.values() for match in LISTEN.finditer(text)})
+    moved = {name: f":{port}" for name, port in zip(old, free_ports(len(old)), strict=True)}
     missing = changes.keys() - {name.name for name in files}
     if missing:
         raise Refused(f"there is no {missing.pop()} in {source}")
@@ -110,9 +111,3 @@ def _copied(source: Path, target: Path, changes: Mapping[str, Change]) -> dict[s
         text = PORT.sub(lambda match: moved.get(match[0], match[0]), text)
         copy.write_text(changes.get(name.name, str)(text))
     return moved
-
-
-def _new_ports(texts: Iterable[str]) -> dict[str, str]:
-    """`:PORT` for each `:PORT` that nginx listens on."""
-    old = sorted({match[2] for text in texts for match in LISTEN.finditer(text)})
-    return {name: f":{port}" for name, port in zip(old, free_ports(len(old)), strict=True)}

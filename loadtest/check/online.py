@@ -141,7 +141,11 @@ class Checker:
         if raised is not None:
             seen.same_operation = raised.acked
             seen.same_position = counter.acked.get(op.value or 0)
-            self._hold_from(raised.seen, seen)
+            first = (
+                raised.seen
+            )  # a repetition is held against what was known when it was sent first
+            seen.newest_ack, seen.newest_read = first.newest_ack, first.newest_read
+            seen.acked_before = first.acked_before
         if op.number in self._listed:
             seen.listing = self._listing(op, track)
         for invariant, rule in RULES_OF[op.kind]:
@@ -189,12 +193,6 @@ class Checker:
         if raised.acked is None:
             counter.sent += 1
             counter.in_flight += 1
-
-    @staticmethod
-    def _hold_from(first: Seen, seen: Seen) -> None:
-        """An operation that is repeated is held against what was known when it was first sent."""
-        seen.newest_ack, seen.newest_read = first.newest_ack, first.newest_read
-        seen.acked_before = first.acked_before
 
     def _listing(self, op: Op, track: _Track) -> Listing:
         alive, over = self._listed.pop(op.number)

@@ -111,9 +111,8 @@ class Browser:
         )
         for session in (*([replacing] if replacing else ()), *ends):
             session.over = True
-        pinned = replacing is not None and replacing.pinned
         given: list[str] = []
-        headers = {"Cookie": replacing.cookie} if replacing and pinned else {}
+        headers = {"Cookie": replacing.cookie} if replacing and replacing.pinned else {}
         self._send(op, "POST", "/login", _form(user, password), FORM | headers, _take_cookie(given))
         if op.outcome is not Outcome.OK:
             raise LoginFailed(op.why)
@@ -169,16 +168,16 @@ class Browser:
 
     def add(self, session: Session, key: str) -> Op:
         """Raise a field by one: the stack reads, changes and writes it."""
-        path = f"/api/data/{key}/add"
+        path = f"{_field(key)}/add"
         return self._ask(Kind.ADD, session, "POST", path, body='{"by":1}', key=key)
 
     def count(self, session: Session, key: str) -> Op:
         """Ask where such a field stands."""
-        return self._ask(Kind.COUNT, session, "GET", f"/api/data/{key}", key=key)
+        return self._ask(Kind.COUNT, session, "GET", _field(key), key=key)
 
     def put(self, session: Session, key: str, text: str) -> Op:
         """Write a value, as JSON text, into a field that has no other writer and never had this value."""
-        sent, path = shorten(loads(text)), f"/api/data/{quote(key, safe='')}"
+        sent, path = shorten(loads(text)), _field(key)
         written = session.written[key]
         assert sent not in written, "a value that was there before could not be told from it"
         written.append(sent)
@@ -199,13 +198,11 @@ class Browser:
             elif op.got in written:
                 op.value = written.index(op.got) + 1
 
-        path = f"/api/data/{quote(key, safe='')}"
-        return self._ask(Kind.GET, session, "GET", path, key=key, learn=learn)
+        return self._ask(Kind.GET, session, "GET", _field(key), key=key, learn=learn)
 
     def delete(self, session: Session, key: str) -> Op:
         """Delete a field that nobody will write again."""
-        path = f"/api/data/{quote(key, safe='')}"
-        return self._ask(Kind.DELETE, session, "DELETE", path, key=key)
+        return self._ask(Kind.DELETE, session, "DELETE", _field(key), key=key)
 
     def devices(self, session: Session) -> str | None:
         """List the user's sessions; returns the name under which this one can be ended."""
@@ -336,6 +333,10 @@ class Browser:
             return op.outcome is Outcome.DENIED
 
         return examine
+
+
+def _field(key: str) -> str:
+    return f"/api/data/{quote(key, safe='')}"
 
 
 def _form(user: str, password: str) -> str:
