@@ -17,8 +17,7 @@ from lab.mutants.catalogue import Mutant
 from lab.mutants.stack import other_ports, workers
 from lab.nemesis.phases import ONE_MACHINE
 from lab.nemesis.processes import answers, children, kill
-from lab.nemesis.stage import Undo
-from lab.nemesis.store import Store, admin
+from lab.nemesis.stage import Store, Undo, admin
 from lab.operations.ours import OursNative
 from lab.testbed.replicated import NOT_ELECTED
 from lab.testbed.second_nginx import Change, second_nginx

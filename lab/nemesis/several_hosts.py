@@ -13,8 +13,7 @@ from lab.hosts.machine import Machine
 from lab.hosts.store import Server, StoreHost
 from lab.hosts.topology import PORTS, Hosts, several_hosts
 from lab.nemesis.processes import answers
-from lab.nemesis.stage import Undo
-from lab.nemesis.store import Store
+from lab.nemesis.stage import Store, Undo
 from lab.testbed.replicated import NOT_ELECTED
 
 

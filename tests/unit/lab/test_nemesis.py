@@ -37,7 +37,7 @@ from lab.nemesis.phases import Phase, Run, store_run
 from lab.nemesis.report import verdict
 from lab.nemesis.schedule import picked, schedule
 from lab.nemesis.several_hosts import SeveralHosts
-from lab.nemesis.store import Store
+from lab.nemesis.stage import Store
 from lab.settings import WrongSetting
 from lab.testbed.servers import free_port
 from loadtest.check import offline
