@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from playwright.sync_api import Browser, expect
 
-from lab.report import preformatted, table
+from lab.report import paragraphs, preformatted, table
 from lab.report import write_report as page_of
 from lab.testbed.loadtest import start
 from loadtest.report.page import write_report
@@ -47,7 +47,8 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """The page of a run that failed, and one of an experiment with all that is wide."""
     if request.param == "experiment":
         row = ["a word or two"] * 12
-        parts = [Figure(figsize=(13, 8)), table("Faults", row, [row]), preformatted(" ".join(row))]
+        parts = [*paragraphs(["A_SETTING_WITH_A_LONG_NAME_" * 3]), Figure(figsize=(13, 8))]
+        parts += [table("Faults", row, [row]), preformatted(" ".join(row))]
         return page_of(tmp_path_factory.mktemp("lab"), "Faults on purpose", parts, {}, {})
     reasons = ((Code.CONSISTENCY, "no lost update: 1 violation"),)
     verdict = Verdict(Code.CONSISTENCY, "FAIL (exit code 10, a session was wrong)", reasons)
