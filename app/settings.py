@@ -324,9 +324,12 @@ class _Reader:
         if not value:
             return default
         try:
+            if not value.isascii() or "_" in value:  # Python takes the digits of every script
+                raise ValueError
             number = kind(value)
         except ValueError:
-            return self._wrong(f"{name}={value} is not a number", default)
+            form = "the digits 0 to 9 alone" if kind is int else "the digits 0 to 9"
+            return self._wrong(f"{name}={value} is not a number: write it in {form}", default)
         if not least <= number <= most:
             return self._wrong(
                 f"{name}={value} must be between {least:.15g} and {most:.15g}", default

@@ -16,6 +16,7 @@ from deploy.certificate import Pair, PairError, make_pair, names_of, read_pair
 from deploy.networks import listed, own_networks, proxies_conf, read_bind, read_networks
 from deploy.nginx_secret import read_nginx_secret
 from deploy.protocols import MENDED, is_mended, protocols_conf
+from deploy.read_number import read_whole
 from deploy.refused import Refused
 from deploy.replace_file import replace_file
 from deploy.times import DEFAULT_TIMES, Times, read_times
@@ -58,7 +59,7 @@ class Https:
 
 def read_https(environ: Mapping[str, str], http_port: int = 8080) -> Https:
     """The settings in `environ`; Refused names the first one that cannot be used."""
-    port = _port(environ.get("HTTPS_PORT"), http_port)
+    port = _port(environ, http_port)
     if port == http_port:
         raise Refused(f"HTTP_PORT and HTTPS_PORT are both {port}: choose another for one of them")
     production = environ.get("APP_ENV") == "production"
@@ -209,15 +210,10 @@ def _known(hosts: Iterable[str]) -> str:
     return "\n".join(f'    "{host}" 1;' for host in dict.fromkeys(hosts) if host != "*")
 
 
-def _port(value: str | None, http_port: int) -> int:
+def _port(environ: Mapping[str, str], http_port: int) -> int:
     """HTTPS_PORT; without one as far from HTTP_PORT as 8443 is from 8080, so that two stacks fit."""
-    if not value:
-        return http_port + OFFSET if http_port + OFFSET < 65536 else DEFAULT_PORT
-    if not value.isdecimal():
-        raise Refused(f"HTTPS_PORT={value} is not a number")
-    if not 1 <= int(value) <= 65535:
-        raise Refused(f"HTTPS_PORT={value} must be between 1 and 65535")
-    return int(value)
+    default = http_port + OFFSET if http_port + OFFSET < 65536 else DEFAULT_PORT
+    return read_whole(environ, "HTTPS_PORT", default, least=1, most=65535)
 
 
 def _choice(environ: Mapping[str, str], name: str, *, default: bool | None) -> bool | None:

@@ -28,6 +28,11 @@ class Times:
 DEFAULT_TIMES = Times()
 
 
+def read_drain_seconds(environ: Mapping[str, str]) -> float:
+    """How long a worker that drains may take."""
+    return read_number(environ, "DRAIN_SECONDS", 10, most=300)
+
+
 def read_times(environ: Mapping[str, str]) -> Times:
     """The times in `environ`; Refused names the one that cannot be used."""
     return Times(

@@ -21,7 +21,7 @@ from deploy.ask import NoAnswer
 from deploy.paths import ROOT
 from deploy.refused import Refused
 from deploy.watch.prometheus import FILES, Prometheus
-from lab.settings import number, switch
+from lab.settings import number, switch, whole
 
 POINTS = 180
 PLACEHOLDER = re.compile(r"{{(\w+)}}")
@@ -33,7 +33,7 @@ Panel = dict[str, Any]
 
 def draw_dashboards(environ: Mapping[str, str]) -> int:
     """A picture of each dashboard; Refused where no Prometheus that knows a worker listens on PROMETHEUS_PORT."""
-    port = int(number(environ, "PROMETHEUS_PORT", 9090, 1, 65535))
+    port = whole(environ, "PROMETHEUS_PORT", 9090, 1, 65535)
     prometheus, minutes = Prometheus(port), number(environ, "MINUTES", 60, 5, 1440)
     try:
         workers = prometheus.query('up{job="workers"} == 1')

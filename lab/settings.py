@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deploy.read_number import read_number
+from deploy.read_number import read_number, read_whole
 from deploy.refused import Refused
 
 
@@ -23,5 +23,13 @@ def number(
     """NAME, or its default; WrongSetting when it is no number from `least` to `most`."""
     try:
         return read_number(environ, name, default, least=least, most=most)
+    except Refused as error:
+        raise WrongSetting(str(error)) from None
+
+
+def whole(environ: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    """The same for what counts something: digits alone."""
+    try:
+        return read_whole(environ, name, default, least=least, most=most)
     except Refused as error:
         raise WrongSetting(str(error)) from None

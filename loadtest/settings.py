@@ -105,7 +105,7 @@ def _url(text: str) -> str:
 
 
 def _seconds(text: str) -> int:
-    match = re.fullmatch(r"(\d+)(s|m|)", text)
+    match = re.fullmatch(r"([0-9]+)(s|m|)", text)
     seconds = int(match[1]) * (60 if match[2] == "m" else 1) if match else 0
     if not 2 <= seconds <= 86_400:
         raise ValueError("must be seconds like 60 or 60s, or minutes like 2m; at least 2 seconds")
@@ -114,11 +114,16 @@ def _seconds(text: str) -> int:
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) <= most:
+        if not _is_whole(text) or not least <= int(text) <= most:
             raise ValueError(f"must be a whole number from {least} to {most:,}")
         return int(text)
 
     return read
+
+
+def _is_whole(text: str) -> bool:
+    """Whether it is digits and nothing else; Python takes those of every script."""
+    return text.isascii() and text.isdecimal()
 
 
 def _workers(text: str) -> int | None:
@@ -127,7 +132,7 @@ def _workers(text: str) -> int | None:
 
 def _listen(text: str) -> str:
     address, colon, port = text.rpartition(":")
-    if text and not (address and colon and port.isdecimal() and 0 < int(port) < 65536):
+    if text and not (address and colon and _is_whole(port) and 0 < int(port) < 65536):
         raise ValueError("must be like 0.0.0.0:5557")
     return text
 
@@ -138,7 +143,7 @@ def _weights(text: str) -> tuple[int, ...]:
 
 def _number(text: str) -> float:
     try:
-        number = float(text)
+        number = float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
         number = math.nan
     if not 0 <= number <= 1e9:
@@ -154,7 +159,7 @@ def _switch(text: str) -> bool:
 
 def _parts(text: str) -> dict[str, int]:
     pairs = [part.rpartition("=") for part in text.split(",") if part]
-    if not all(name and pid.isdecimal() for name, _, pid in pairs):
+    if not all(name and _is_whole(pid) for name, _, pid in pairs):
         raise ValueError("must be like nginx=123,redis=124: names and process ids")
     return {name: int(pid) for name, _, pid in pairs}
 

@@ -13,8 +13,9 @@ from deploy.native.env_file import read_settings_file
 from deploy.native.worker import NGINX_SECRET
 from deploy.networks import in_url, reachable, read_bind, read_workers_bind
 from deploy.paths import ROOT
-from deploy.read_number import read_number
+from deploy.read_number import is_whole, read_whole
 from deploy.refused import Refused
+from deploy.times import read_drain_seconds
 
 THIS_MACHINE = "127.0.0.1"
 ROLES = ("all", "edge", "workers")
@@ -125,7 +126,7 @@ def read_environ(environ: Mapping[str, str]) -> dict[str, str]:
 def read_options(environ: Mapping[str, str]) -> Options:
     """The options in `environ`; Refused names the first variable that cannot be used."""
     redis_url = environ.get("REDIS_URL") or environ.get("REDIS_URL_FILE") or None
-    http_port = int(read_number(environ, "HTTP_PORT", 8080, most=65535))
+    http_port = read_whole(environ, "HTTP_PORT", 8080, least=1, most=65535)
     return Options(
         bind=read_bind(environ),
         http_port=http_port,
@@ -133,9 +134,9 @@ def read_options(environ: Mapping[str, str]) -> Options:
         stack_dir=Path(environ.get("STACK_DIR") or ROOT / ".stack").resolve(),
         upstream_conf=Path(environ.get("UPSTREAM_CONF") or ROOT / "nginx/upstream.conf"),
         redis_url=redis_url,
-        drain_seconds=read_number(environ, "DRAIN_SECONDS", 10, most=300),
+        drain_seconds=read_drain_seconds(environ),
         nginx_processes=_processes(environ),
-        nginx_leaves_seconds=int(read_number(environ, "NGINX_LEAVES_SECONDS", 60, most=86400)),
+        nginx_leaves_seconds=read_whole(environ, "NGINX_LEAVES_SECONDS", 60, least=1, most=86400),
         dev=_dev(environ),
         session_prefix=environ.get("SESSION_PREFIX") or "",
         replicas=int(_one_of(environ, "REPLICAS", REPLICAS, "a number from 0 to 5")),
@@ -154,8 +155,10 @@ def _program(environ: Mapping[str, str], name: str) -> Path | None:
 
 def _processes(environ: Mapping[str, str]) -> str:
     value = environ.get("NGINX_PROCESSES") or "auto"
-    if value != "auto" and not (value.isdecimal() and 1 <= int(value) <= 256):
-        raise Refused(f"NGINX_PROCESSES={value} must be auto, or a number from 1 to 256")
+    if value != "auto" and not (is_whole(value) and 1 <= int(value) <= 256):
+        raise Refused(
+            f"NGINX_PROCESSES={value} must be auto, or a number from 1 to 256 in the digits 0 to 9"
+        )
     return value
 
 

@@ -8,6 +8,7 @@ from itertools import count, islice
 from deploy.operations.find import operation
 from deploy.operations.reload import apply
 from deploy.operations.stack import Stack
+from deploy.read_number import is_whole
 from deploy.refused import Refused
 from deploy.upstream.edit import add_workers, remove_servers
 from deploy.upstream.lint import check_upstream
@@ -18,8 +19,10 @@ MOST = 64  # beyond that a typing mistake is likelier than a machine with so man
 
 def scale(environ: Mapping[str, str], wanted: str) -> None:
     """Add lines like the last worker's, or take the last ones away; on failure the file is as before."""
-    if not wanted.isdecimal() or not 1 <= (number := int(wanted)) <= MOST:
-        raise Refused(f"N={wanted} must be a number from 1 to {MOST}: make scale N=6")
+    if not is_whole(wanted) or not 1 <= (number := int(wanted)) <= MOST:
+        raise Refused(
+            f"N={wanted} must be a number from 1 to {MOST} in the digits 0 to 9: make scale N=6"
+        )
     with operation(environ, "scale") as stack:
         upstream = read_upstream(stack.upstream_conf, stack.own)
         check_upstream(upstream)

@@ -25,7 +25,7 @@ from deploy.supervisor.programs import (
     write_programs,
 )
 from deploy.supervisor.workers import Workers
-from deploy.times import read_times
+from deploy.times import read_drain_seconds, read_times
 from deploy.upstream.lint import check_upstream
 from deploy.upstream.read import OUR_HOST, Server, read_upstream, text_of
 
@@ -90,7 +90,7 @@ def _program(server: Server) -> Program:
     return worker_program(
         server,
         host="0.0.0.0",
-        drain_seconds=float(os.environ.get("DRAIN_SECONDS") or 10),
+        drain_seconds=read_drain_seconds(os.environ),
         output=OUTPUT,
         watched=_supervisord().watched(server.name),
     )

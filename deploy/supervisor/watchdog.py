@@ -23,7 +23,7 @@ from deploy.networks import read_workers_bind
 from deploy.proc import is_stopped
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.listener import count_hang
-from deploy.times import read_times
+from deploy.times import read_drain_seconds, read_times
 from deploy.upstream.read import worker_port
 
 LOOK_SECONDS = 0.5
@@ -181,7 +181,7 @@ def main() -> int:
     """Ends only by a signal."""
     folder, socket = Path(os.environ["SUPERVISOR_DIR"]), Path(os.environ["SUPERVISOR_SOCKET"])
     limit = read_times(os.environ).watchdog_seconds
-    drain = float(os.environ.get("DRAIN_SECONDS") or 10)
+    drain = read_drain_seconds(os.environ)
     host = read_workers_bind(os.environ)
     asyncio.run(Watchdog(Supervisord(folder, socket), host, limit, drain).run())
     return 1

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deploy.paths import ROOT
+from deploy.read_number import read_whole
 from deploy.refused import Refused
 
 NAMESPACE = "com.docker.stack.namespace"
@@ -22,10 +23,7 @@ def stack_name(environ: Mapping[str, str]) -> str:
 
 def app_tasks(environ: Mapping[str, str]) -> str:
     """How many tasks of the workers there should be; Refused when that is no number."""
-    value = environ.get("APP_TASKS") or "2"
-    if not value.isdecimal() or not 1 <= int(value) <= 1000:
-        raise Refused(f"APP_TASKS={value} must be a number from 1 to 1000")
-    return value
+    return str(read_whole(environ, "APP_TASKS", 2, least=1, most=1000))
 
 
 def docker(*argv: str, environ: Mapping[str, str] | None = None, check: bool = True) -> str:

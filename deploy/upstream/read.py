@@ -17,6 +17,7 @@ from typing import Any
 import crossplane
 
 from deploy.paths import shown
+from deploy.read_number import is_whole
 from deploy.refused import Refused
 from deploy.upstream.semicolon import line_without_semicolon
 
@@ -43,7 +44,7 @@ def worker_name(port: int) -> str:
 def worker_port(name: str) -> int | None:
     """The port of the worker called `name`; None for any other program."""
     kind, _, port = name.partition("-")
-    return int(port) if kind == "worker" and port.isdigit() else None
+    return int(port) if kind == "worker" and is_whole(port) else None
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Server:
         """How many turns it gets in one rotation."""
         given = [value for value in self.parameters if value.startswith("weight=")]
         number = given[-1].removeprefix("weight=") if given else "1"
-        return int(number) if number.isdecimal() else 1  # nginx itself refuses what is no number
+        return int(number) if is_whole(number) else 1  # nginx itself refuses what is no number
 
     @property
     def name(self) -> str:
@@ -183,6 +184,6 @@ def _server(path: Path, item: dict[str, Any]) -> Server:
         raise UpstreamError(path, item["line"], text)
     if address.startswith("unix:") or not colon or port.endswith("]"):
         host, port = address, "80"  # nginx's default; what is elsewhere need not name a port
-    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+    if not (is_whole(port) and 0 < int(port) < 65536):
         raise UpstreamError(path, item["line"], f"{address}: the port must be a number up to 65535")
     return Server(host, int(port), tuple(parameters), item["line"])

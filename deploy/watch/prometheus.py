@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 from deploy.ask import NoAnswer, ask
 from deploy.paths import ROOT
+from deploy.read_number import read_whole
 from deploy.refused import Refused
 from deploy.supervisor.daemon import end_with_parent, has_ended
 
@@ -40,10 +41,8 @@ class Options:
 
 def read_watch_options(environ: Mapping[str, str]) -> Options:
     """Refused names what cannot be used."""
-    port = environ.get("PROMETHEUS_PORT") or "9090"
-    if not (port.isdecimal() and 1024 <= int(port) <= 65535):
-        raise Refused(f"PROMETHEUS_PORT={port} must be a number from 1024 to 65535")
-    return Options(find_prometheus(environ), int(port), environ.get("ALERTMANAGER") or "")
+    port = read_whole(environ, "PROMETHEUS_PORT", 9090, least=1024, most=65535)
+    return Options(find_prometheus(environ), port, environ.get("ALERTMANAGER") or "")
 
 
 def find_prometheus(environ: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lab.experiment import exit_code_of
 from lab.loadtest_cost import memory, offline, rate
-from lab.settings import number
+from lab.settings import whole
 
 USERS = 150  # enough that the generator never waits for one of them
 DEFAULTS = {"ROUNDS": 3, "ROUND_SECONDS": 8, "SECONDS": 60, "REQUESTS": 1_000_000}
@@ -26,7 +26,7 @@ def main(environment: Mapping[str, str]) -> int:
     """Measure all three and print them."""
     host = environment["HOST"]
     rounds, round_seconds, seconds, requests = (
-        int(number(environment, name, default, 1, 10**9)) for name, default in DEFAULTS.items()
+        whole(environment, name, default, 1, 10**9) for name, default in DEFAULTS.items()
     )
     with tempfile.TemporaryDirectory(prefix="bench-loadtest-") as name:
         folder = Path(name)

@@ -28,7 +28,7 @@ from lab.nemesis.schedule import picked, schedule
 from lab.nemesis.several_hosts import on_hosts
 from lab.nemesis.stage import Stage
 from lab.report import write_picture
-from lab.settings import WrongSetting, number, switch
+from lab.settings import WrongSetting, number, switch, whole
 
 RESULTS = ROOT / ".stack/nemesis"
 ALL = (*FAULTS, *HOST_FAULTS)
@@ -49,8 +49,8 @@ def nemesis(environ: Mapping[str, str]) -> int:
     """
     hosts = _hosts_here(environ)
     quick = QUICK if hosts else QUICK_WITHOUT_HOSTS
-    seed = int(number(environ, "SEED", 1, 0, 1 << 32))
-    acknowledged_by = int(number(environ, "SESSION_WRITES_ACKNOWLEDGED_BY", 1, 0, 2))
+    seed = whole(environ, "SEED", 1, 0, 1 << 32)
+    acknowledged_by = whole(environ, "SESSION_WRITES_ACKNOWLEDGED_BY", 1, 0, 2)
     seconds = number(environ, "SECONDS", 0, 0, 1200) or None
     names = environ.get("FAULTS") or (quick if switch(environ, "QUICK") else "")
     faults = list(possible(picked(ALL, names), hosts=hosts))

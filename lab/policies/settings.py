@@ -9,7 +9,7 @@ from deploy.paths import ROOT
 from lab.policies.policies import AGAIN, BASE, BY_NAME
 from lab.policies.trap import TITLES as TRAPS
 from lab.policies.workloads import WORKLOADS, Workload
-from lab.settings import WrongSetting, number, switch
+from lab.settings import WrongSetting, number, switch, whole
 
 RESULTS = ROOT / ".stack/compare"
 
@@ -50,10 +50,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     return Settings(
         addresses=_addresses(environ),
         workloads=_workloads(environ),
-        rounds=int(number(environ, "ROUNDS", 3 if quick else 4, 2, 50)),
+        rounds=whole(environ, "ROUNDS", 3 if quick else 4, 2, 50),
         seconds=number(environ, "RUN_SECONDS", 0.5 if quick else 2.3, 0.2, 60),
         warm_up=0.2 if quick else 0.4,
-        seed=int(number(environ, "SEED", 1, 0, 1 << 32)),
+        seed=whole(environ, "SEED", 1, 0, 1 << 32),
         password=environ.get("DEMO_PASSWORD") or "demo",
         out=Path(environ.get("OUT") or RESULTS),
         write=switch(environ, "WRITE"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from deploy.paths import ROOT
-from lab.settings import WrongSetting, number, switch
+from lab.settings import WrongSetting, switch, whole
 
 RESULTS = ROOT / ".stack/longconn"
 MOST = 36_000
@@ -45,7 +45,7 @@ class Settings:
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """WrongSetting names what is wrong."""
     quick = switch(environ, "QUICK")
-    most = int(number(environ, "N", QUICK if quick else MOST, 10, 1_000_000))
+    most = whole(environ, "N", QUICK if quick else MOST, 10, 1_000_000)
     host = environ.get("HOST") or "http://127.0.0.1:8080"
     if urlsplit(host).scheme != "http":
         raise WrongSetting(f"HOST={host} must be an http address: streams are opened without TLS")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shlex
 import signal
 import stat
@@ -162,6 +163,25 @@ def test_nginx_processes() -> None:
     assert frame_line(line, 4096, chosen) == "worker_processes 8;"
     with pytest.raises(Refused, match="NGINX_PROCESSES=many must be auto"):
         read_options({"NGINX_PROCESSES": "many"})
+
+
+WHOLE = ("HTTP_PORT", "HTTPS_PORT", "NGINX_PROCESSES", "NGINX_LEAVES_SECONDS")
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("value", ["1.5", "٣", "1_0", "+8", "1e1", "0x10"])
+def test_whole_numbers(name: str, value: str) -> None:
+    """What counts something or is a port takes the digits 0 to 9 alone; else it is refused, with name and value."""
+    with pytest.raises(Refused, match=f"^{name}={re.escape(value)} .*digits 0 to 9"):
+        read_options({name: value})
+
+
+@pytest.mark.parametrize("value", ["٣", "1_0"])
+def test_numbers(value: str) -> None:
+    """A duration may have a fraction, and is written in the same digits."""
+    assert read_options({"DRAIN_SECONDS": "1.5"}).drain_seconds == 1.5
+    with pytest.raises(Refused, match=f"^DRAIN_SECONDS={value} is not a number: .*digits 0 to 9"):
+        read_options({"DRAIN_SECONDS": value})
 
 
 def test_nginx_leaves() -> None:

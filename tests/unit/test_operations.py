@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,16 @@ from deploy.counted import counted
 from deploy.lock import held
 from deploy.operations.docker import listed, nginx_processes
 from deploy.operations.restart import pause_seconds
+from deploy.operations.scale import scale
 from deploy.operations.store import count_keys
 from deploy.refused import Refused
 from deploy.replace_file import replace_file
 from deploy.supervisor.listener import attended, count_start, forget_starts, is_attended, starts
+from deploy.swarm.docker import app_tasks
 from deploy.upstream.difference import difference
 from deploy.upstream.edit import add_workers, edited, find_server, remove_servers, set_down
-from deploy.upstream.read import Server, Upstream, parse_upstream
+from deploy.upstream.read import Server, Upstream, parse_upstream, worker_port
+from deploy.watch.prometheus import read_watch_options
 
 TEXT = """upstream app {
     # the zone
@@ -134,6 +138,29 @@ def test_down_and_up_again() -> None:
 def test_names_of_a_worker(word: str) -> None:
     """A worker is found by its port, its address and its name in logs."""
     assert find_server(parse(TEXT), word).line == 6
+
+
+@pytest.mark.parametrize(
+    ("read", "name"),
+    [
+        (lambda text: scale({}, text), "N"),
+        (lambda text: app_tasks({"APP_TASKS": text}), "APP_TASKS"),
+        (lambda text: read_watch_options({"PROMETHEUS_PORT": text}), "PROMETHEUS_PORT"),
+    ],
+)
+@pytest.mark.parametrize("text", ["٣", "1_0", "x"])
+def test_numbers_of_commands(read: Callable[[str], object], name: str, text: str) -> None:
+    """Numbers of commands take the digits 0 to 9 alone; else they are refused before anything is looked for."""
+    with pytest.raises(Refused, match=f"^{name}={text} .*digits 0 to 9"):
+        read(text)
+
+
+def test_digits_that_nginx_does_not_know() -> None:
+    """A weight of other digits counts as one here, as nginx refuses it; no worker is named with such."""
+    (server,) = parse("upstream app {\n    server app:8001 weight=٣;\n}\n").servers
+
+    assert server.weight == 1
+    assert worker_port("worker-٣") is None
 
 
 def test_unknown_server() -> None:

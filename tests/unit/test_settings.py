@@ -41,7 +41,7 @@ def test_defaults() -> None:
             "SESSION_MAX_PER_USER", "SESSION_MAX_BYTES", "SESSION_MAX_FIELDS", "DRAIN_SECONDS",
             "EVENTS_HEARTBEAT_SECONDS", "SESSION_WRITES_ACKNOWLEDGED_BY",
         )
-        for value in ("-1", "x", "nan", "inf", "1e99", "1,5", "0x10")
+        for value in ("-1", "x", "nan", "inf", "1e99", "1,5", "0x10", "٣", "1_0")
     ],
 )  # fmt: skip
 def test_numbers(name: str, value: str) -> None:

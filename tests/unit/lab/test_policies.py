@@ -286,6 +286,8 @@ def test_trap_is_told_from_the_figures() -> None:
         ({"FRONTS": "magic=http://h"}, "magic=http://h is not"),
         ({"WORKLOADS": "blocking x"}, "x is none of"),
         ({"ROUNDS": "1"}, "ROUNDS=1 must be between 2 and 50"),
+        ({"ROUNDS": "3.5"}, "ROUNDS=3.5 is not a whole number"),
+        ({"SEED": "٣"}, "SEED=٣ is not a number"),
         ({"RUN_SECONDS": "long"}, "RUN_SECONDS=long is not a number"),
     ],
 )

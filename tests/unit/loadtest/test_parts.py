@@ -52,7 +52,14 @@ def test_parts_of_the_command_line() -> None:
     assert read_settings([], {}).parts == {}
 
 
-@pytest.mark.parametrize(("name", "value"), [("PARTS", "nginx"), ("REPORT", "yes")])
+WRONG = [
+    *(("PARTS", "nginx"), ("REPORT", "yes"), ("USERS", "1.5")),
+    # Digits of another script, which Python would take.
+    *(("USERS", "٣"), ("DURATION", "٣"), ("RATE", "٣"), ("LISTEN", "h:٣٣"), ("PARTS", "nginx=٣")),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
 def test_wrong_setting(name: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong value is refused by the name of its setting."""
     with pytest.raises(SystemExit):
