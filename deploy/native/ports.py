@@ -10,11 +10,14 @@ from deploy.paths import shown
 from deploy.refused import Refused
 from deploy.upstream.read import Upstream
 
+# Browsers send a cookie to every port of a host: two stacks need two names.
+COOKIE = "SESSION_COOKIE_NAME=second"
 # Another checkout's workers are the usual reason.
 SECOND = (
     ", or run a second stack beside the first: sed 's/app:80/app:81/' nginx/upstream.conf > second.conf "
-    "&& make run UPSTREAM_CONF=second.conf HTTP_PORT=8090"
+    f"&& make run UPSTREAM_CONF=second.conf HTTP_PORT=8090 {COOKIE}"
 )
+BESIDE = f" (beside another stack of this project also {COOKIE})"
 
 
 def check_ports(options: Options, upstream: Upstream) -> None:
@@ -29,7 +32,7 @@ def check_ports(options: Options, upstream: Upstream) -> None:
 
 def _check_public(options: Options, name: str, port: int, default: int) -> None:
     another = port + 10 if 1024 <= port < 65000 else default
-    _check("BIND", options.bind, port, f"choose another one: make run {name}={another}")
+    _check("BIND", options.bind, port, f"choose another one: make run {name}={another}{BESIDE}")
 
 
 def _check(setting: str, host: str, port: int, remedy: str) -> None:

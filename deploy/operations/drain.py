@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from deploy.operations.find import operation
 from deploy.operations.generation import wait_for_old_processes
@@ -12,7 +13,7 @@ from deploy.operations.stack import Stack
 from deploy.refused import Refused
 from deploy.upstream.difference import label
 from deploy.upstream.edit import find_server, set_down
-from deploy.upstream.read import Server, read_upstream, text_of
+from deploy.upstream.read import Server, Upstream, read_upstream, text_of
 
 IDLE_SECONDS = 30.0
 ELSEWHERE = (
@@ -23,41 +24,46 @@ ELSEWHERE = (
 
 def drain(environ: Mapping[str, str], word: str) -> None:
     """Mark the server `down`, reload, and return when it answers nothing any more."""
-    with operation(environ, "drain") as stack:
-        _refuse_without_nginx(stack, "drain", word)
-        server = _mark(stack, word, down=True)
-        if server and server.is_worker:
+    with _chosen(environ, "drain", word) as (stack, upstream, server):
+        if not _mark(stack, upstream, server, down=True):
+            return
+        if server.is_worker:
             _wait_until_idle(stack, label(server), lambda: _in_flight(stack, server.port))
-        elif server:
+        else:
             _wait_until_idle(stack, label(server), lambda: _in_flight_elsewhere(stack, server))
             print(ELSEWHERE.format(label(server)))
 
 
 def undrain(environ: Mapping[str, str], word: str) -> None:
     """Take the mark away and reload."""
-    with operation(environ, "undrain") as stack:
-        _refuse_without_nginx(stack, "undrain", word)
-        _mark(stack, word, down=False)
+    with _chosen(environ, "undrain", word) as (stack, upstream, server):
+        _mark(stack, upstream, server, down=False)
 
 
-def _mark(stack: Stack, word: str, *, down: bool) -> Server | None:
-    """The server, now changed; None when it was so already."""
-    upstream = read_upstream(stack.upstream_conf, stack.own)
-    server = find_server(upstream, word)
-    if server.is_served != down:
-        print(f"{word} is {'out of' if down else 'in'} rotation already")
-        return None
-    apply(stack, set_down(text_of(stack.upstream_conf), upstream, server, down))
-    return server
-
-
-def _refuse_without_nginx(stack: Stack, command: str, word: str) -> None:
-    """Which server gets requests is decided where nginx is."""
-    if stack.role == "workers":
+@contextmanager
+def _chosen(
+    environ: Mapping[str, str], command: str, word: str
+) -> Iterator[tuple[Stack, Upstream, Server]]:
+    """The server called `word`; Refused where no nginx of this host decides which server gets requests."""
+    if not word.strip():
+        raise Refused(f"write which server, by its port: make {command} W=8002")
+    with operation(environ, command) as stack:
         upstream = read_upstream(stack.upstream_conf, stack.own)
         server = find_server(upstream, word)
-        address = f"{stack.own if server.is_worker else server.host}:{server.port}"
-        raise Refused(f"no nginx runs on this host: `make {command} W={address}` on each edge host")
+        if stack.role == "workers":
+            address = f"{stack.own if server.is_worker else server.host}:{server.port}"
+            remedy = f"`make {command} W={address}` on each edge host"
+            raise Refused(f"no nginx runs on this host: {remedy}")
+        yield stack, upstream, server
+
+
+def _mark(stack: Stack, upstream: Upstream, server: Server, *, down: bool) -> bool:
+    """Whether it was not so already."""
+    if server.is_served != down:
+        print(f"{label(server)} is {'out of' if down else 'in'} rotation already")
+        return False
+    apply(stack, set_down(text_of(stack.upstream_conf), upstream, server, down))
+    return True
 
 
 def _wait_until_idle(stack: Stack, name: str, in_flight: Callable[[], int | None]) -> None:

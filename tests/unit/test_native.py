@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import stat
 import subprocess
 from configparser import RawConfigParser
@@ -16,18 +17,20 @@ import pytest
 
 from app.accounts import Accounts, read_users
 from deploy.__main__ import main
+from deploy.free_port import free_ports
 from deploy.lock import Held, held, holder
 from deploy.native import binaries
 from deploy.native.leftovers import session_members
 from deploy.native.nginx import nginx_command, prepare_nginx
 from deploy.native.options import Options, read_environ, read_options
+from deploy.native.ports import check_ports
 from deploy.native.render import frame_line, render_nginx, site_line, upstream_line
 from deploy.paths import ROOT
 from deploy.refused import Refused
 from deploy.supervisor.daemon import has_ended
 from deploy.supervisor.listener import is_given_up, next_event
 from deploy.supervisor.programs import Program, worker_ports, worker_program, write_programs
-from deploy.upstream.read import Server, read_upstream
+from deploy.upstream.read import Server, parse_upstream, read_upstream
 from tests.conftest import UPSTREAM
 
 
@@ -182,6 +185,21 @@ def test_numbers(value: str) -> None:
     assert read_options({"DRAIN_SECONDS": "1.5"}).drain_seconds == 1.5
     with pytest.raises(Refused, match=f"^DRAIN_SECONDS={value} is not a number: .*digits 0 to 9"):
         read_options({"DRAIN_SECONDS": value})
+
+
+@pytest.mark.parametrize("taken", ["a worker's", "HTTP_PORT"])
+def test_second_stack_has_a_cookie_of_its_own(tmp_path: Path, taken: str) -> None:
+    """Where a port is taken, the command for a second stack names its cookie too: cookies know no ports."""
+    http, https, worker = free_ports(3)
+    text = f"upstream app {{\n    zone app 512k;\n    server app:{worker};\n}}\n"
+    ports = {"HTTP_PORT": str(http), "HTTPS_PORT": str(https)}
+    options = read_options({"STACK_DIR": str(tmp_path), **ports})
+    port = http if taken == "HTTP_PORT" else worker
+    with (
+        socket.create_server(("127.0.0.1", port)),
+        pytest.raises(Refused, match=f"port {port} .*make run .*SESSION_COOKIE_NAME=second"),
+    ):
+        check_ports(options, parse_upstream(text, tmp_path / "upstream.conf"))
 
 
 def test_nginx_leaves() -> None:

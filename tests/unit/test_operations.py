@@ -13,6 +13,7 @@ import pytest
 from deploy.counted import counted
 from deploy.lock import held
 from deploy.operations.docker import listed, nginx_processes
+from deploy.operations.drain import drain, undrain
 from deploy.operations.restart import pause_seconds
 from deploy.operations.scale import scale
 from deploy.operations.store import count_keys
@@ -161,6 +162,14 @@ def test_digits_that_nginx_does_not_know() -> None:
 
     assert server.weight == 1
     assert worker_port("worker-٣") is None
+
+
+@pytest.mark.parametrize("command", [drain, undrain])
+@pytest.mark.parametrize("word", ["", " "])
+def test_no_server_is_named(command: Callable[..., None], word: str) -> None:
+    """Without a server the refusal says how one is written, whether a stack runs or not."""
+    with pytest.raises(Refused, match=f"write which server, .*: make {command.__name__} W=8002"):
+        command({}, word)
 
 
 def test_unknown_server() -> None:
