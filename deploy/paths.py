@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+# In STACK_DIR: what deploy/native/nginx.py writes, unless a secret is given.
+NGINX_SECRET = "nginx-secret"
 
 
 def shown(path: Path) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.native.env_file import DEFAULT_FILE, read_settings_file
-from deploy.native.worker import applied_file, read_applied
+from deploy.native.settings_check import check_settings
+from deploy.native.worker import applied_file, read_applied, with_changes
 from deploy.replace_file import replace_file
 
 # The names that `make run` took from the file, for whoever asks later.
@@ -54,7 +56,31 @@ def record(shell: Mapping[str, str]) -> dict[str, str]:
     return {"ENV_FILE": os.path.abspath(name) if name else "", FROM_FILE: names}
 
 
-def look(started: Mapping[str, str], stack_dir: Path) -> Changes:
+@contextmanager
+def taken_over(started: Mapping[str, str], stack_dir: Path, *, tried: bool) -> Iterator[list[str]]:
+    """Workers that start in the block get the settings of now; sentences about what they get, and do not.
+
+    When the block fails, later ones get the settings of before.  `tried`: whether a worker is asked first if it
+    could start with them; Refused says why not.
+    """
+    changes = _look(started, stack_dir)
+    if tried:
+        check_settings(with_changes(started, changes.values))
+    before = read_applied(stack_dir)
+    _keep_applied(stack_dir, changes.values)
+    try:
+        yield _sentences(changes)
+    except BaseException:
+        _keep_applied(stack_dir, before)
+        raise
+
+
+def forget_applied(stack_dir: Path) -> None:
+    """At a start of the stack, which reads the file itself."""
+    applied_file(stack_dir).unlink(missing_ok=True)
+
+
+def _look(started: Mapping[str, str], stack_dir: Path) -> Changes:
     """Compare the file with what a stack with the environment `started` was given, or has taken since."""
     now = read_settings_file(started)
     first = {name: started[name] for name in started.get(FROM_FILE, "").split(",") if name}
@@ -75,11 +101,20 @@ def look(started: Mapping[str, str], stack_dir: Path) -> Changes:
     return changes
 
 
-def keep_applied(stack_dir: Path, values: Mapping[str, str | None]) -> None:
+def _keep_applied(stack_dir: Path, values: Mapping[str, str | None]) -> None:
     """Have every worker that starts from now on start with these."""
     replace_file(applied_file(stack_dir), json.dumps(values), mode=0o600)  # there are secrets in it
 
 
-def forget_applied(stack_dir: Path) -> None:
-    """At a start of the stack, which reads the file itself."""
-    applied_file(stack_dir).unlink(missing_ok=True)
+def _sentences(changes: Changes) -> list[str]:
+    """What the user must know of a file that has changed."""
+    told = []
+    if changes.taken:
+        told.append(f"new settings: {', '.join(changes.taken)}")
+    if changes.need_a_start:
+        names = ", ".join(changes.need_a_start)
+        told.append(f"not yet in effect: {names}, which `make stop` and `make run` apply")
+    if changes.overruled:
+        names = ", ".join(changes.overruled)
+        told.append(f"without effect: {names}, which the shell gave to `make run`")
+    return told

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from deploy.https import Https, name_for, read_https
 from deploy.native.env_file import read_settings_file
-from deploy.native.worker import NGINX_SECRET
 from deploy.networks import in_url, reachable, read_bind, read_workers_bind
-from deploy.paths import ROOT
+from deploy.paths import NGINX_SECRET, ROOT
 from deploy.read_number import is_whole, read_whole
 from deploy.refused import Refused
 from deploy.times import read_drain_seconds

@@ -6,7 +6,6 @@ import sys
 
 from deploy.native.nginx import nginx_command
 from deploy.native.options import Options
-from deploy.native.store import store_programs
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.programs import (
     NGINX_PRIORITY,
@@ -23,6 +22,10 @@ STREAMS_SECONDS = 3
 
 def native_programs(options: Options, upstream: Upstream) -> list[Program]:
     """Everything that supervisord keeps running on this host."""
+    from deploy.native.store import (
+        store_programs,  # the rest of this file is for who changes workers, too
+    )
+
     workers = [native_worker(options, server) for server in upstream.workers]
     redis = [] if options.redis_url or not options.has_workers else store_programs(options)
     nginx = [_nginx(options)] if options.has_nginx else []

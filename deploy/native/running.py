@@ -9,7 +9,6 @@ import psutil
 
 from deploy.lock import holder
 from deploy.native.options import Options, read_options
-from deploy.native.store import redis_url
 from deploy.refused import Refused
 
 
@@ -34,12 +33,4 @@ def find_running(options: Options) -> Running | None:
         text = f"`make run` (process {process}) is only just starting or stopping"
         raise Refused(f"{text}: try again in a moment") from None
     found = read_options(environ)
-    upstream_conf = Path(folder) / found.upstream_conf
-    return Running(replace(found, upstream_conf=upstream_conf, redis_url=_given(found)), environ)
-
-
-def _given(options: Options) -> str | None:
-    """The Redis that the stack was given; None where it is its own, or none is known on an edge host."""
-    if options.redis_url is None or options.redis_url == redis_url(options):
-        return None
-    return options.redis_url
+    return Running(replace(found, upstream_conf=Path(folder) / found.upstream_conf), environ)

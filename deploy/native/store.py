@@ -30,6 +30,11 @@ def redis_url(options: Options, user: str = "sessions") -> str:
     return f"redis+sentinel://{login}{hosts}/{MASTER}/0?sentinel_password={secret}"
 
 
+def has_own_redis(options: Options) -> bool:
+    """Whether the stack, running or not, has one of its own; also on an edge host, where none is known."""
+    return options.redis_url is None or options.redis_url == redis_url(options)
+
+
 def store_programs(options: Options) -> Iterator[Program]:
     """What has to run.  Files of servers with replicas are kept: failovers are written down in them."""
     folder = _folder(options)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from deploy.native import binaries
 from deploy.native.options import Options
+from deploy.native.store import has_own_redis
 
 
 def versions(options: Options) -> str:
     """Names and versions, such as `Tornado 6.6.1, nginx 1.31.3, Valkey 9.1.2, Python 3.11.7`."""
-    redis = "a Redis elsewhere" if options.redis_url else _said(binaries.redis(), "--version")
+    redis = _said(binaries.redis(), "--version") if has_own_redis(options) else "a Redis elsewhere"
     parts = [
         f"Tornado {version('tornado')}",
         _said(binaries.nginx(options.nginx_program), "-v"),

@@ -1,6 +1,6 @@
 """`python -m deploy.native.worker …`: become `python -m …`, with the settings that were last applied.
 
-Each start of a worker passes through here, so only the standard library is imported.
+Each start of a worker passes through here, so little more than the standard library is imported.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-# The file that deploy/native/nginx.py writes, unless a secret is given.
-NGINX_SECRET = "nginx-secret"
+from deploy.paths import NGINX_SECRET
 
 
 def main() -> None:

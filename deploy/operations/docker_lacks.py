@@ -23,6 +23,13 @@ def lacks() -> str | None:
     return next((found for look in looks if (found := look())), None)
 
 
+def why_none(kind: str) -> str:
+    """Why no stack runs in Docker, where STACK=`kind` may have meant one; in parentheses."""
+    meant = kind == "docker" or (not kind and shutil.which("docker"))
+    missing = lacks() if meant else None
+    return f" ({missing})" if missing else ""
+
+
 def _client() -> str | None:
     return None if shutil.which("docker") else f"Docker is not installed; {INSTALL}"
 

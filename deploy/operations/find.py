@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from deploy.lock import Held, held
 from deploy.native.options import read_environ, read_options
-from deploy.operations.docker import find_docker
-from deploy.operations.docker_lacks import lacks
 from deploy.operations.native import find_native
 from deploy.operations.stack import Stack
 from deploy.refused import Refused
-from deploy.swarm.instead import in_swarm
 
 KINDS = ("", "native", "docker")
+
+# What speaks with Docker is imported where no native stack is found.
 
 
 def find_stack(environ: Mapping[str, str]) -> Stack | None:
@@ -27,6 +25,8 @@ def find_stack(environ: Mapping[str, str]) -> Stack | None:
         raise Refused(f"STACK={kind} is neither native nor docker")
     stack: Stack | None = None if kind == "docker" else find_native(options)
     if stack is None and kind != "native":
+        from deploy.operations.docker import find_docker
+
         stack = find_docker(options.stack_dir, options.role, options.own)
     return stack
 
@@ -35,20 +35,14 @@ def running_stack(environ: Mapping[str, str], command: str = "") -> Stack:
     """As find_stack; Refused when neither runs, with what does the same as `command` in Swarm if one runs there."""
     stack = find_stack(environ)
     if stack is None:
+        from deploy.operations.docker_lacks import why_none
+        from deploy.swarm.instead import in_swarm
+
         if instead := in_swarm(read_environ(environ), command):
             raise Refused(instead)
-        raise Refused(
-            f"no stack is running: start one with `make run` or `docker compose up`{_docker(environ)}"
-        )
+        text = "no stack is running: start one with `make run` or `docker compose up`"
+        raise Refused(text + why_none(environ.get("STACK", "")))
     return stack
-
-
-def _docker(environ: Mapping[str, str]) -> str:
-    """Why Docker has none, where that may be what was meant."""
-    kind = environ.get("STACK", "")
-    meant = kind == "docker" or (not kind and shutil.which("docker"))
-    missing = lacks() if meant else None
-    return f" ({missing})" if missing else ""
 
 
 @contextmanager

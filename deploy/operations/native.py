@@ -5,8 +5,8 @@ from __future__ import annotations
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,23 +15,19 @@ from typing import Any
 import psutil
 
 from deploy.native import binaries
-from deploy.native.applied import Changes, keep_applied, look
 from deploy.native.nginx import prepare_nginx, write_files
 from deploy.native.options import Options
 from deploy.native.programs import native_workers, supervisord_of
 from deploy.native.running import find_running
-from deploy.native.settings_check import check_settings
 from deploy.native.site import NativeSite
-from deploy.native.store import redis_url
-from deploy.native.worker import read_applied, with_changes
 from deploy.operations.elsewhere import answers
 from deploy.operations.stack import NginxProcess, resolves
-from deploy.operations.store import given_url, store_figures
-from deploy.operations.visit import begin_session
 from deploy.supervisor.figures import worker_figures
 from deploy.supervisor.workers import Workers
 
 LOG_BYTES = 20_000
+
+# What a reload has no use for is imported where it is used: settings, sessions and Redis.
 
 
 class NativeStack:
@@ -66,18 +62,10 @@ class NativeStack:
     def places(self) -> list[Workers]:
         return [native_workers(self.options)]
 
-    @contextmanager
-    def settings(self) -> Iterator[list[str]]:
-        changes = look(self._environ, self.state)
-        if self.options.has_workers:
-            check_settings(with_changes(self._environ, changes.values))
-        before = read_applied(self.state)
-        keep_applied(self.state, changes.values)
-        try:
-            yield sentences(changes)
-        except BaseException:
-            keep_applied(self.state, before)
-            raise
+    def settings(self) -> AbstractContextManager[list[str]]:
+        from deploy.native.applied import taken_over
+
+        return taken_over(self._environ, self.state, tried=self.options.has_workers)
 
     def reads_users(self, path: Path) -> bool:
         return (
@@ -128,12 +116,18 @@ class NativeStack:
         return worker_figures(port, host.strip("[]"))
 
     def begin_session(self) -> dict[str, str]:
+        from deploy.native.worker import read_applied, with_changes
+        from deploy.operations.visit import begin_session
+
         return begin_session(with_changes(self._environ, read_applied(self.state)))
 
     def store(self, *, count: bool = True) -> dict[str, Any]:
+        from deploy.native.store import has_own_redis, redis_url
+        from deploy.operations.store import given_url, store_figures
+
         if not (self.options.has_workers or self.options.redis_url):
             return {}
-        own = not self.options.redis_url
+        own = has_own_redis(self.options)
         url = redis_url(self.options, "status") if own else given_url(self._environ)
         return store_figures(url, self.options.session_prefix, count=count)
 
@@ -145,20 +139,6 @@ class NativeStack:
                 except psutil.NoSuchProcess:
                     break
         return []
-
-
-def sentences(changes: Changes) -> list[str]:
-    """What the user must know of a file that has changed."""
-    told = []
-    if changes.taken:
-        told.append(f"new settings: {', '.join(changes.taken)}")
-    if changes.need_a_start:
-        names = ", ".join(changes.need_a_start)
-        told.append(f"not yet in effect: {names}, which `make stop` and `make run` apply")
-    if changes.overruled:
-        names = ", ".join(changes.overruled)
-        told.append(f"without effect: {names}, which the shell gave to `make run`")
-    return told
 
 
 def find_native(options: Options) -> NativeStack | None:
