@@ -272,7 +272,7 @@ def inside(given: argparse.Namespace) -> int:
 def health(_: argparse.Namespace) -> int:
     """Exit with 0 when every worker of this container is ready and nginx had time to notice, else with 1."""
     from deploy.supervisor.container import FOLDER
-    from deploy.supervisor.health import check_health, nginx_is_named
+    from deploy.supervisor.container_health import check_health, nginx_is_named
 
     return check_health(FOLDER, nginx_is_named)
 

@@ -11,7 +11,7 @@ from deploy.native.options import Options
 from deploy.native.programs import supervisord_of
 from deploy.native.rotate import rotate_logs
 from deploy.refused import Refused
-from deploy.supervisor.daemon import has_ended
+from deploy.supervisor.start import has_ended
 
 LOOK_SECONDS = 0.5
 

@@ -14,8 +14,9 @@ from deploy.native.store import redis_url
 from deploy.networks import reachable
 from deploy.operations.redis_at import find_servers
 from deploy.refused import Refused
-from deploy.supervisor.daemon import Supervisord, has_ended
+from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.health import readiness
+from deploy.supervisor.start import has_ended
 from deploy.upstream.read import Upstream
 
 START_SECONDS = 30.0

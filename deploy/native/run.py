@@ -28,6 +28,7 @@ from deploy.output import never_silent
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.programs import write_programs
+from deploy.supervisor.start import start_supervisord
 from deploy.upstream.lint import check_upstream
 from deploy.upstream.read import Upstream, read_upstream, text_of
 
@@ -97,7 +98,7 @@ def _supervise(options: Options, upstream: Upstream, environ: Mapping[str, str])
     process: subprocess.Popen[bytes] | None = None
     try:
         log = options.logs / "supervisord.log"
-        process = supervisord.start(environ, log=log, quiet=True)
+        process = start_supervisord(supervisord, environ, log=log, quiet=True)
         wait_until_ready(options, upstream, supervisord, process)
         print(_welcome(options, upstream, environ), flush=True)
         attend(options, process)

@@ -24,6 +24,7 @@ from deploy.supervisor.programs import (
     worker_program,
     write_programs,
 )
+from deploy.supervisor.start import start_supervisord
 from deploy.supervisor.workers import Workers
 from deploy.times import read_drain_seconds, read_times
 from deploy.upstream.lint import check_upstream
@@ -56,7 +57,7 @@ def run_container() -> int:
         signal.signal(signal.SIGINT, _stop)
         # In here they listen on every address; only the host knows the one that others use.
         environ = {**os.environ, "WORKERS_BIND": ""}
-        process = supervisord.start(environ, log=Path("/dev/null"), quiet=False)
+        process = start_supervisord(supervisord, environ, log=Path("/dev/null"), quiet=False)
         process.wait()
     except Stop:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,35 +1,26 @@
-"""Starting supervisord as a child, and asking it for states and stops through its socket."""
+"""One supervisord, asked for states, starts and stops through its socket; start.py starts it."""
 
 from __future__ import annotations
 
 import ctypes
-import glob
-import re
-import resource
-import shlex
-import shutil
 import signal
 import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
-from deploy.paths import ROOT
 from deploy.proc import is_stopped
 from deploy.refused import Refused
 from deploy.upstream.read import worker_port
 
-FRAME = Path(__file__).with_name("supervisord.conf")
-MOST_FILES = 1 << 20  # an "unlimited" hard limit is not one the kernel accepts as a soft limit
 PR_SET_PDEATHSIG = 1
 WATCHDOG = "watchdog"
 NOTHING = "SUPERVISOR_NOTHING"  # an empty variable, which ends a space in the files of programs
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GONE = {"STOPPED", "EXITED", "FATAL"}
 
 
@@ -40,39 +31,7 @@ class Supervisord:
         self.folder = folder
         self.socket = socket
         self.programs = folder / "programs"
-        self._fatal = folder / "fatal"
-
-    def start(
-        self, environ: Mapping[str, str], *, log: Path, quiet: bool
-    ) -> subprocess.Popen[bytes]:
-        """Run supervisord in a session of its own, so that Ctrl-C reaches the parent only.
-
-        With `quiet` what it says stands in `log` alone; otherwise on standard output too.
-        """
-        self._fatal.unlink(missing_ok=True)
-        for counted_anew in ("starts", "hangs"):
-            shutil.rmtree(self.folder / counted_anew, ignore_errors=True)
-        self.socket.unlink(missing_ok=True)
-        self.watched("").mkdir(exist_ok=True)
-        _raise_file_limit()
-        settings = {
-            "SUPERVISOR_DIR": str(self.folder),
-            "SUPERVISOR_PROGRAMS": _pattern(self.programs),
-            "SUPERVISOR_SOCKET": str(self.socket),
-            "SUPERVISOR_LOG": str(log),
-            "SUPERVISOR_PYTHON": shlex.quote(sys.executable),
-            NOTHING: "",
-        }
-        return subprocess.Popen(
-            [sys.executable, "-m", "supervisor.supervisord", "-c", str(FRAME)],
-            cwd=ROOT,
-            env={**environ, **settings},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL if quiet else None,
-            stderr=subprocess.DEVNULL if quiet else None,
-            start_new_session=True,
-            preexec_fn=end_with_parent,
-        )
+        self.fatal = folder / "fatal"
 
     @property
     def mark(self) -> str:
@@ -86,7 +45,7 @@ class Supervisord:
     @property
     def given_up(self) -> str | None:
         """The program that could not be kept running, once listener.py has named one."""
-        return self._fatal.read_text(encoding="utf-8") if self._fatal.exists() else None
+        return self.fatal.read_text(encoding="utf-8") if self.fatal.exists() else None
 
     @property
     def stopped(self) -> str | None:
@@ -199,11 +158,6 @@ class Supervisord:
             return getattr(server.supervisor, method)(*arguments)
 
 
-def _pattern(folder: Path) -> str:
-    """Every .conf file in `folder`, as supervisord takes it: spaces would divide it in two."""
-    return re.sub(r"\s", "?", glob.escape(str(folder))) + "/*.conf"
-
-
 def end_with_parent() -> None:
     """In the child: have the kernel send SIGTERM when the parent dies, however it dies.
 
@@ -211,26 +165,3 @@ def end_with_parent() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether it has ended; signals that arrive meanwhile are handled afterwards.
-
-    A handler that raises inside Popen may leave its lock taken, and then wait() never returns.
-    """
-    try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-        return process.poll() is not None
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
-
-
-def _raise_file_limit() -> None:
-    """Allow as many open files as the system lets us: each visitor is one, in nginx two."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        except (OSError, ValueError):
-            pass  # some systems cap it lower than they say; the soft limit still works

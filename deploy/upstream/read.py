@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import ipaddress
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,13 +20,14 @@ import crossplane
 from deploy.paths import shown
 from deploy.read_number import is_whole
 from deploy.refused import Refused
-from deploy.upstream.semicolon import line_without_semicolon
 
 OUR_HOST = "app"
 THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 # `sticky` may stand beside one of the others, which then chooses for a first request.
 POLICIES = ("least_conn", "least_time", "random", "ip_hash", "hash", "sticky")
 NOT_SERVED = frozenset({"down", "drain", "backup"})  # a backup waits until all others are away
+DIRECTIVE = re.compile(r"[a-z_]+(\s|;|$)|}")
+PARAMETER = re.compile(r"(?:down|drain|backup|resolve)\b")  # words that begin no directive
 
 
 class UpstreamError(Refused):
@@ -174,6 +176,22 @@ def _only_block(path: Path) -> list[dict[str, Any]]:
     if len(top) != 1:
         raise UpstreamError(path, None, "expected one `upstream app { ... }`")
     return list(top[0]["block"])
+
+
+def line_without_semicolon(text: str) -> int | None:
+    """The first line that ends without `;` and is followed by a new directive; None when there is none.
+
+    nginx names a later one, since it reads on until it finds a `;`.
+    """
+    before = 0
+    for number, line in enumerate(text.split("\n"), start=1):
+        code = line.partition("#")[0].strip()
+        if not code:
+            continue
+        if before and DIRECTIVE.match(code) and not PARAMETER.match(code):
+            return before
+        before = 0 if code[-1] in ";{}" else number
+    return None
 
 
 def _server(path: Path, item: dict[str, Any]) -> Server:

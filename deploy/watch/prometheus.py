@@ -19,7 +19,8 @@ from deploy.ask import NoAnswer, ask
 from deploy.paths import ROOT
 from deploy.read_number import read_whole
 from deploy.refused import Refused
-from deploy.supervisor.daemon import end_with_parent, has_ended
+from deploy.supervisor.daemon import end_with_parent
+from deploy.supervisor.start import has_ended
 
 FILES = ROOT / "deploy/watch"
 FIGURES = "figures:9105"  # in Docker

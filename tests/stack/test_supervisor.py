@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.supervisor.daemon import Supervisord
+from deploy.supervisor.start import start_supervisord
 from lab.testbed.servers import wait_until
 
 NAME = "sleeper"
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.native
 def supervisord(tmp_path: Path) -> Iterator[Supervisord]:
     found = Supervisord(tmp_path, tmp_path / "s.sock")
     found.programs.mkdir()
-    process = found.start(os.environ, log=tmp_path / "log", quiet=True)
+    process = start_supervisord(found, os.environ, log=tmp_path / "log", quiet=True)
     try:
         wait_until(lambda: bool(found.states()), seconds=START_SECONDS, what="supervisord")
         yield found

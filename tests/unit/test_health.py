@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.supervisor.health import NOTICED_SECONDS, check_health
+from deploy.supervisor.container_health import NOTICED_SECONDS, check_health
 
 
 class Worker(BaseHTTPRequestHandler):

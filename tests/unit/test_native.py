@@ -27,9 +27,9 @@ from deploy.native.ports import check_ports
 from deploy.native.render import frame_line, render_nginx, site_line, upstream_line
 from deploy.paths import ROOT
 from deploy.refused import Refused
-from deploy.supervisor.daemon import has_ended
 from deploy.supervisor.listener import is_given_up, next_event
 from deploy.supervisor.programs import Program, worker_ports, worker_program, write_programs
+from deploy.supervisor.start import has_ended
 from deploy.upstream.read import Server, parse_upstream, read_upstream
 from tests.conftest import UPSTREAM
 

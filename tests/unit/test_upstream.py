@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 
 from deploy.upstream.lint import check_upstream
-from deploy.upstream.read import Server, Upstream, UpstreamError, read_upstream
-from deploy.upstream.semicolon import line_without_semicolon
+from deploy.upstream.read import (
+    Server,
+    Upstream,
+    UpstreamError,
+    line_without_semicolon,
+    read_upstream,
+)
 from tests.conftest import UPSTREAM
 
 GOOD = """upstream app {
