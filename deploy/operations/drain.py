@@ -12,7 +12,7 @@ from deploy.operations.reload import apply
 from deploy.operations.stack import Stack
 from deploy.refused import Refused
 from deploy.upstream.difference import label
-from deploy.upstream.edit import find_server, set_down
+from deploy.upstream.edit import edited, find_server, set_down
 from deploy.upstream.read import Server, Upstream, read_upstream, text_of
 
 IDLE_SECONDS = 30.0
@@ -62,7 +62,8 @@ def _mark(stack: Stack, upstream: Upstream, server: Server, *, down: bool) -> bo
     if server.is_served != down:
         print(f"{label(server)} is {'out of' if down else 'in'} rotation already")
         return False
-    apply(stack, set_down(text_of(stack.upstream_conf), upstream, server, down))
+    text = set_down(text_of(stack.upstream_conf), upstream, server, down)
+    apply(stack, edited(stack.upstream_conf, text))
     return True
 
 

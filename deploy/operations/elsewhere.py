@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
 
 from deploy.networks import is_loopback
 from deploy.paths import shown
@@ -26,19 +25,6 @@ def answers(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def elsewhere(upstream: Upstream, answers: Answers) -> list[dict[str, Any]]:
-    """Each such server, whether ordinary requests are given to it, and whether it answers."""
-    return [
-        {
-            "server": f"{server.host}:{server.port}",
-            "in_rotation": server.is_served,
-            "answers": answers(server.host, server.port),
-        }
-        for server in upstream.servers
-        if not server.is_worker
-    ]
 
 
 def warnings(upstream: Upstream, answers: Answers) -> list[str]:

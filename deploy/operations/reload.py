@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from deploy.counted import counted
 from deploy.operations.elsewhere import Answers, warnings
 from deploy.operations.find import operation
 from deploy.operations.generation import reload_nginx, wait_for_old_processes
-from deploy.operations.stack import Place, Stack
+from deploy.operations.stack import Place, Stack, applied_text
 from deploy.operations.verify import answered_by, verify
 from deploy.refused import Refused
 from deploy.replace_file import replace_file
 from deploy.upstream.difference import algorithm, difference
-from deploy.upstream.edit import edited
 from deploy.upstream.lint import check_upstream
 from deploy.upstream.read import (
     Server,
@@ -35,13 +34,13 @@ def reload(environ: Mapping[str, str]) -> None:
         apply(stack)
 
 
-def apply(stack: Stack, text: str | None = None) -> None:
-    """The transaction, with `text` written into the file first; the file is as before when it fails.
+def apply(stack: Stack, editing: AbstractContextManager[None] | None = None) -> None:
+    """The transaction; `editing` changes the file first, and takes that back when it fails.
 
     Interrupted at any point, the old or the new configuration serves; a reload ends what was begun.
     """
     old = {place.host: set(place.ports()) for place in stack.places()}
-    with nullcontext() if text is None else edited(stack.upstream_conf, text):
+    with editing or nullcontext():
         upstream = _serve(stack, old)
     for place in stack.places():
         place.move_streams()
@@ -91,8 +90,7 @@ def check_candidate(stack: Stack) -> Upstream:
 
 def say_difference(stack: Stack, upstream: Upstream) -> None:
     """Print what is about to change, or that nothing is."""
-    applied = next((text for place in stack.places() if (text := place.applied())), None)
-    if applied is None:
+    if (applied := applied_text(stack.places())) is None:
         print("the current configuration is unknown; all of upstream.conf is applied")
         return
     changes = difference(parse_upstream(applied, upstream.path, stack.own), upstream)
@@ -135,7 +133,7 @@ def _started(stack: Stack, new: Mapping[str, list[int]]) -> Iterator[None]:
 def _switch(stack: Stack, upstream: Upstream, old: Mapping[str, set[int]]) -> None:
     """Have nginx serve the new file; on failure the old file is put back, and Refused says why."""
     print("reloading nginx …", flush=True)
-    before = next((text for place in stack.places() if (text := place.applied())), None)
+    before = applied_text(stack.places())
     try:
         reload_nginx(stack)
         count = _verify(stack, upstream, old)

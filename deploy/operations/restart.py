@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 from deploy.counted import counted
 from deploy.operations.find import operation
-from deploy.operations.stack import Place, Stack
+from deploy.operations.stack import Place, served_upstream
 from deploy.refused import Refused
 from deploy.upstream.difference import label
-from deploy.upstream.read import Server, Upstream, parse_upstream, read_upstream
+from deploy.upstream.read import Server, Upstream
 
 MARGIN_SECONDS = 0.3
 FAIL_TIMEOUT = re.compile(r"fail_timeout=(\d+)(ms|s|m|h)?")
@@ -21,8 +21,11 @@ UNIT_SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 def rolling_restart(environ: Mapping[str, str]) -> None:
     """Restart the workers in the order of upstream.conf; the first failure ends it, the rest untouched."""
     with operation(environ, "rolling-restart") as stack:
-        upstream = _applied(stack)
-        work = [(place, server) for place in stack.places() for server in _workers(place, upstream)]
+        places = stack.places()
+        upstream = served_upstream(stack, places)
+        if upstream is None:
+            raise Refused("no app container is running: `docker compose up --detach` starts it")
+        work = [(place, server) for place in places for server in _workers(place, upstream)]
         others = [label(server) for server in upstream.served if not server.is_worker]
         if not work:
             raise Refused(f"this host runs no worker: run this where they are: {', '.join(others)}")
@@ -55,15 +58,6 @@ def _restart(place: Place, server: Server, number: int, total: int) -> None:
         untouched = f"{counted(left, 'worker')} {'was' if left == 1 else 'were'} not touched"
         raise Refused(f"{error}\nstopped here; {untouched}. Fix it, then run this again") from None
     print(f"ready after {time.monotonic() - began:.1f} s", flush=True)
-
-
-def _applied(stack: Stack) -> Upstream:
-    for place in stack.places():
-        if (text := place.applied()) is not None:
-            return parse_upstream(text, stack.upstream_conf, stack.own)
-    if stack.role == "edge":
-        return read_upstream(stack.upstream_conf, None)
-    raise Refused("no app container is running: `docker compose up --detach` starts it")
 
 
 def _workers(place: Place, upstream: Upstream) -> list[Server]:

@@ -10,7 +10,7 @@ from deploy.operations.reload import apply
 from deploy.operations.stack import Stack
 from deploy.read_number import is_whole
 from deploy.refused import Refused
-from deploy.upstream.edit import add_workers, remove_servers
+from deploy.upstream.edit import add_workers, edited, remove_servers
 from deploy.upstream.lint import check_upstream
 from deploy.upstream.read import Upstream, read_upstream, text_of
 
@@ -26,7 +26,7 @@ def scale(environ: Mapping[str, str], wanted: str) -> None:
     with operation(environ, "scale") as stack:
         upstream = read_upstream(stack.upstream_conf, stack.own)
         check_upstream(upstream)
-        apply(stack, _scaled(stack, upstream, number))
+        apply(stack, edited(stack.upstream_conf, _scaled(stack, upstream, number)))
 
 
 def _scaled(stack: Stack, upstream: Upstream, number: int) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from deploy.upstream.read import Upstream, parse_upstream, read_upstream
+
 
 @dataclass(frozen=True)
 class NginxProcess:
@@ -90,6 +92,18 @@ class Stack(Protocol):
 
     def begin_session(self) -> dict[str, str]:
         """The cookies of a session begun with the workers' settings, as `python -m app.visitor` prints them."""
+
+
+def applied_text(places: Sequence[Place]) -> str | None:
+    """The upstream file that is being served, as the first place that knows has kept it."""
+    return next((text for place in places if (text := place.applied()) is not None), None)
+
+
+def served_upstream(stack: Stack, places: Sequence[Place]) -> Upstream | None:
+    """What that file says; on an edge in Docker nobody keeps it, and it is the file as it is now."""
+    if (text := applied_text(places)) is not None:
+        return parse_upstream(text, stack.upstream_conf, stack.own)
+    return read_upstream(stack.upstream_conf, None) if stack.role == "edge" else None
 
 
 def resolves(name: str) -> bool:

@@ -11,14 +11,14 @@ from typing import Any
 
 from deploy.counted import counted
 from deploy.openssl import openssl_facts, openssl_line, openssl_warnings
-from deploy.operations.elsewhere import elsewhere
+from deploy.operations.elsewhere import Answers
 from deploy.operations.find import running_stack
 from deploy.operations.judgement import problems
-from deploy.operations.stack import Place, Stack
+from deploy.operations.stack import Place, Stack, served_upstream
 from deploy.operations.visit import visit
 from deploy.refused import Refused
 from deploy.upstream.difference import algorithm
-from deploy.upstream.read import Upstream, parse_upstream, read_upstream, text_of
+from deploy.upstream.read import Upstream, text_of
 
 HEADINGS = ("worker", "state", "up", "restarts", "in flight", "requests/min", "share", "errors/min")
 
@@ -52,9 +52,9 @@ def collect(stack: Stack, *, lightly: bool = False) -> dict[str, Any]:
     `lightly` is for who asks every other second: no visitor logs in, and no session is counted.
     """
     places = stack.places()
-    upstream = _served(stack, places)
+    upstream = served_upstream(stack, places)
     workers = _workers(places, upstream)
-    servers = _servers(stack, upstream) if upstream else []
+    servers = elsewhere(upstream, stack.answers, stack.figures) if upstream else []
     _share(workers + servers)
     facts: dict[str, Any] = {
         "stack": stack.name,
@@ -74,14 +74,6 @@ def collect(stack: Stack, *, lightly: bool = False) -> dict[str, Any]:
     return {"healthy": not found, "problems": found, "warnings": warnings, **facts}
 
 
-def _served(stack: Stack, places: Sequence[Place]) -> Upstream | None:
-    for place in places:
-        if (text := place.applied()) is not None:
-            return parse_upstream(text, stack.upstream_conf, stack.own)
-    # On an edge in Docker nobody keeps what was applied.
-    return read_upstream(stack.upstream_conf, None) if stack.role == "edge" else None
-
-
 def _is_edited(stack: Stack, places: Sequence[Place]) -> bool:
     return any(place.applied() != text_of(stack.upstream_conf) for place in places)
 
@@ -97,14 +89,19 @@ def _workers(places: Sequence[Place], upstream: Upstream | None) -> list[dict[st
     return found
 
 
-def _servers(stack: Stack, upstream: Upstream) -> list[dict[str, Any]]:
-    """What is started elsewhere, with its figures where it is a worker of this kind and can be asked from here."""
-    found = elsewhere(upstream, stack.answers)
-    for one in found:
-        host, _, port = one["server"].rpartition(":")
-        figures = stack.figures(host, int(port)) if one["answers"] else {}
-        if "in_flight" in figures:
-            one |= figures
+def elsewhere(
+    upstream: Upstream, answers: Answers, figures: Callable[[str, int], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """What this stack does not start: whether it is in rotation and answers, and figures where it is such a worker."""
+    found = []
+    for server in upstream.servers:
+        if server.is_worker:
+            continue
+        host, port = server.host, server.port
+        is_there = answers(host, port)
+        about = figures(host, port) if is_there else {}
+        one = {"server": f"{host}:{port}", "in_rotation": server.is_served, "answers": is_there}
+        found.append(one | (about if "in_flight" in about else {}))
     return found
 
 

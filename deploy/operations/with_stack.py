@@ -13,11 +13,11 @@ from deploy.native.site import NativeSite
 from deploy.native.versions import versions
 from deploy.operations.find import find_stack
 from deploy.operations.native import NativeStack, find_native
-from deploy.operations.stack import Stack
+from deploy.operations.stack import Stack, served_upstream
 from deploy.output import never_silent
 from deploy.refused import Refused
 from deploy.upstream.expect import facts_of, upstream_facts
-from deploy.upstream.read import parse_upstream, read_upstream
+from deploy.upstream.read import read_upstream
 
 # What the command logs in with; so a stack that is started for it must know it too.
 LOGIN = ("DEMO_PASSWORD", "DEMO_PASSWORD_FILE")
@@ -118,9 +118,5 @@ def _facts_of_given(host: str, environ: Mapping[str, str]) -> dict[str, str]:
 def _expected(stack: Stack) -> dict[str, str]:
     """Of the upstream that is being served: the file may have been edited since."""
     places = stack.places()
-    text = next((text for place in places if (text := place.applied()) is not None), None)
-    path = stack.upstream_conf
-    upstream = (
-        read_upstream(path, stack.own) if text is None else parse_upstream(text, path, stack.own)
-    )
-    return facts_of(upstream, places=len(places))
+    served = served_upstream(stack, places) or read_upstream(stack.upstream_conf, stack.own)
+    return facts_of(served, places=len(places))

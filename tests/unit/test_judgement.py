@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from deploy.operations.elsewhere import elsewhere, warnings
+from deploy.operations.elsewhere import warnings
 from deploy.operations.judgement import problems
+from deploy.operations.status import elsewhere
 from deploy.upstream.read import Upstream, parse_upstream
 
 WELL: dict[str, Any] = {
@@ -114,11 +115,11 @@ def test_figures_that_nobody_may_ask_for() -> None:
 
 
 def test_elsewhere() -> None:
-    """Servers that this stack does not start are listed with what they do; workers are not."""
+    """Servers that this stack does not start are listed with what they do and say; workers are not."""
     upstream = upstream_of("app:8001", "10.0.0.7:8001", "b.example:80 down", "unix:/run/a.sock")
 
-    assert elsewhere(upstream, lambda host, _: host == "10.0.0.7") == [
-        {"server": "10.0.0.7:8001", "in_rotation": True, "answers": True},
+    assert elsewhere(upstream, lambda host, _: host == "10.0.0.7", lambda *_: {"in_flight": 0}) == [
+        {"server": "10.0.0.7:8001", "in_rotation": True, "answers": True, "in_flight": 0},
         {"server": "b.example:80", "in_rotation": False, "answers": False},
         {"server": "unix:/run/a.sock:80", "in_rotation": True, "answers": False},
     ]
