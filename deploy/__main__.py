@@ -204,23 +204,9 @@ def user(given: argparse.Namespace) -> int:
     Asks for the password, or reads it from standard input when that is not a terminal. REMOVE=1 takes the account
     away. Sessions of an account that was changed or removed end (ASVS 5.0 7.4.2, 7.4.3).
     """
-    from deploy.native.options import read_environ, read_options
-    from deploy.native.users import set_user
-    from deploy.operations.end_sessions import end_sessions
-    from deploy.operations.who_reads import who_reads
+    from deploy.operations.user import change_user
 
-    environ = read_environ(os.environ)
-    options = read_options(environ)
-    remove = environ.get("REMOVE") == "1"
-    path, known = set_user(given.name, options, environ, remove=remove)
-    print(who_reads(path, environ), flush=True)
-    if not known:
-        return 0
-    try:
-        return end_sessions(known, options, environ, "account" if remove else "password")
-    except Refused:
-        print("no stack runs here, so no session was ended")
-        return 0
+    return change_user(given.name, os.environ)
 
 
 def end_sessions(given: argparse.Namespace) -> int:

@@ -1,16 +1,35 @@
-"""Whether the running stack reads a users file, and what it takes where it does not."""
+"""`make user NAME=ann`: change the account, say who reads the file, and end sessions that must not go on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
+from deploy.native.options import read_environ, read_options
+from deploy.native.users import set_user
+from deploy.operations.end_sessions import end_sessions
 from deploy.operations.find import find_stack
 from deploy.operations.native import NativeStack
 from deploy.refused import Refused
 
 
-def who_reads(path: Path, environ: Mapping[str, str]) -> str:
+def change_user(name: str, environ: Mapping[str, str]) -> int:
+    """The exit code; sessions of an account that was changed or removed end (ASVS 5.0 7.4.2, 7.4.3)."""
+    environ = read_environ(environ)
+    options = read_options(environ)
+    remove = environ.get("REMOVE") == "1"
+    path, known = set_user(name, options, environ, remove=remove)
+    print(_who_reads(path, environ), flush=True)
+    if not known:
+        return 0
+    try:
+        return end_sessions(known, options, environ, "account" if remove else "password")
+    except Refused:
+        print("no stack runs here, so no session was ended")
+        return 0
+
+
+def _who_reads(path: Path, environ: Mapping[str, str]) -> str:
     """One sentence for whoever has just written to it."""
     try:
         stack = find_stack(environ)
