@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from deploy.ask import NoAnswer, ask
 from deploy.digest import digest
+from deploy.docker import docker, run_docker
 from deploy.networks import in_url, reachable
 from deploy.operations.elsewhere import answers
 from deploy.operations.stack import NginxProcess, resolves
@@ -89,8 +90,7 @@ class DockerStack:
 
     def nginx_processes(self) -> list[NginxProcess]:
         (container,) = _containers("nginx")
-        argv = ("docker", "top", container["ID"], "-eo", "pid,etimes,args")
-        return nginx_processes(_run(argv).stdout)
+        return nginx_processes(docker("top", container["ID"], "-eo", "pid,etimes,args"))
 
     def nginx_log(self) -> str:
         return _compose("logs", "--no-log-prefix", "--tail", LOG_LINES, "nginx").stdout
@@ -255,9 +255,7 @@ def _labels() -> list[Labels]:
     ids = _compose("ps", "--quiet").stdout.split()
     if not ids:
         return []
-    return [
-        found["Config"]["Labels"] for found in json.loads(_run(["docker", "inspect", *ids]).stdout)
-    ]
+    return [found["Config"]["Labels"] for found in json.loads(docker("inspect", *ids))]
 
 
 def nginx_processes(listing: str) -> list[NginxProcess]:
@@ -281,14 +279,4 @@ def listed(output: str) -> list[dict[str, Any]]:
 
 
 def _compose(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return _run(("docker", "compose", "--project-directory", str(ROOT), *argv), check=check)
-
-
-def _run(command: Sequence[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if check and result.returncode:
-        said = (result.stderr or result.stdout).strip() or f"exit code {result.returncode}"
-        raise Refused(f"{' '.join(command[:4])} … failed\n{said}")
-    return result
+    return run_docker("compose", "--project-directory", str(ROOT), *argv, check=check)

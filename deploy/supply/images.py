@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from deploy.docker import docker
 from deploy.refused import Refused
-from deploy.supply.docker import docker
 
 FILES = (
     *("docker-compose.yml", "deploy/Dockerfile", "loadtest/Dockerfile"),

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from deploy.docker import docker
 from deploy.paths import ROOT, shown
 from deploy.refused import Refused
-from deploy.supply.docker import docker
 
 Part = dict[str, str]
 LOCKED = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)

@@ -1,16 +1,14 @@
-"""The Docker CLI, as the commands for Swarm use it."""
+"""What the engine knows of a stack in Swarm."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from deploy.paths import ROOT
+from deploy.docker import docker
 from deploy.read_number import read_whole
-from deploy.refused import Refused
 
 NAMESPACE = "com.docker.stack.namespace"
 DEFAULT_NAME = "round-robin"
@@ -24,17 +22,6 @@ def stack_name(environ: Mapping[str, str]) -> str:
 def app_tasks(environ: Mapping[str, str]) -> str:
     """How many tasks of the workers there should be; Refused when that is no number."""
     return str(read_whole(environ, "APP_TASKS", 2, least=1, most=1000))
-
-
-def docker(*argv: str, environ: Mapping[str, str] | None = None, check: bool = True) -> str:
-    """What `docker ARGV` prints; Refused repeats why it failed."""
-    result = subprocess.run(
-        ("docker", *argv), cwd=ROOT, env=environ, capture_output=True, text=True, check=False
-    )
-    if check and result.returncode:
-        said = (result.stderr or result.stdout).strip() or f"exit code {result.returncode}"
-        raise Refused(f"docker {' '.join(argv[:3])} … failed\n{said}")
-    return result.stdout
 
 
 def is_manager() -> bool:

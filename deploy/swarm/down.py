@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from deploy.docker import docker
 from deploy.native.options import read_environ
 from deploy.refused import Refused
-from deploy.swarm.docker import NAMESPACE, docker, is_manager, services, stack_name
+from deploy.swarm.docker import NAMESPACE, is_manager, services, stack_name
 
 WAIT_SECONDS = 90.0
 

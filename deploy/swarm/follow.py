@@ -7,8 +7,9 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from deploy.docker import docker
 from deploy.refused import Refused
-from deploy.swarm.docker import docker, services, tasks
+from deploy.swarm.docker import services, tasks
 
 WAIT_SECONDS = 300.0
 LOOK_SECONDS = 1.0

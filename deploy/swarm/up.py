@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.ask import NoAnswer, ask
+from deploy.docker import docker
 from deploy.native.options import read_environ, read_options
 from deploy.operations.check import check_without_stack
 from deploy.paths import ROOT
 from deploy.refused import Refused
-from deploy.swarm.docker import app_tasks, docker, is_manager, stack_name
+from deploy.swarm.docker import app_tasks, is_manager, stack_name
 from deploy.swarm.files import has_own_redis, has_replicas, write_files
 from deploy.swarm.follow import follow
 from deploy.upstream.read import Upstream
