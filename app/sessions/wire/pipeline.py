@@ -14,10 +14,8 @@ from typing import Any, Protocol
 
 from .address import read_address
 from .calls import Call, Command, Request, Script
-from .cluster import ClusterLink
 from .exchange import AcknowledgedExchange, Exchange, Refusal
-from .sentinel import Master
-from .server import ServerLink
+from .server import Master, ServerLink
 
 # Redis works on these while the worker reads the next requests, where one large write would have each of
 # them wait for the other.  Smaller writes cost more system calls than that saves (`make bench`, with 32
@@ -30,6 +28,7 @@ class Link(Protocol):
 
     def send(self, calls: list[Call]) -> None: ...
     def retire(self, reason: str) -> None: ...
+    async def tags(self) -> list[str]: ...
     async def close(self) -> None: ...
 
 
@@ -99,8 +98,7 @@ class Pipeline:
 
     async def tags(self) -> list[str]:
         """Hash tags, as in `session:{tag}:`, of which one leads to each node.  Raises StoreUnavailable."""
-        link = self._plain.link
-        return await link.tags() if isinstance(link, ClusterLink) else ["0"]
+        return await self._plain.link.tags()
 
     async def close(self) -> None:
         """Close the connections; calls still waiting fail."""
@@ -119,6 +117,8 @@ class Pipeline:
             return await self._master.connected(exchange)
 
         if self._address.scheme == "redis+cluster":
+            from .cluster import ClusterLink  # most URLs name none
+
             return ClusterLink(self._address, exchange, self._timeout_seconds)
         return ServerLink(open_exchange, self._address.where, self._timeout_seconds)
 

@@ -218,34 +218,3 @@ class _Ear(Receiver):
     def take(self) -> None:
         self.unanswered = 0
         super().take()
-
-
-class Master:
-    """The one server of an address, or the master that its Sentinels name; `moved` is as Sentinels have it."""
-
-    def __init__(
-        self,
-        address: Address,
-        timeout_seconds: float,
-        moved: Callable[[], None],
-        *,
-        majority: bool = False,
-    ) -> None:
-        self._address = address
-        self._sentinels: Sentinels | None = None
-        if address.scheme == "redis+sentinel":
-            self._sentinels = Sentinels(address, timeout_seconds, moved, majority=majority)
-
-    async def connected(self, make: Callable[[], C]) -> C:
-        """What `make` makes, connected to it."""
-
-        async def open_to(place: Place | None) -> C:
-            return await connect(make(), self._address, place, as_master=True)
-
-        if self._sentinels is None:
-            return await open_to(next(iter(self._address.hosts), None))
-        return await self._sentinels.connected(open_to)
-
-    async def close(self) -> None:
-        if self._sentinels is not None:
-            await self._sentinels.close()

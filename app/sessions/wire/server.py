@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from .address import Address, Place
 from .calls import Call
+from .connection import C, connect
 from .exchange import Exchange, Refusal
 
 AGAIN_SECONDS = 0.1  # between two tries to connect, at least; calls wait that long
@@ -52,6 +54,10 @@ class ServerLink:
         if self._exchange is not None:
             self._exchange.retire(reason)
 
+    async def tags(self) -> list[str]:
+        """Hash tags of which one leads to each node: there is one."""
+        return ["0"]
+
     async def close(self) -> None:
         if self._connecting is not None:
             await self._connecting
@@ -81,6 +87,39 @@ class ServerLink:
             return
         for call in held:
             self._unreachable(call, reason)
+
+
+class Master:
+    """The one server of an address, or the master that its Sentinels name; `moved` is as Sentinels have it."""
+
+    def __init__(
+        self,
+        address: Address,
+        timeout_seconds: float,
+        moved: Callable[[], None],
+        *,
+        majority: bool = False,
+    ) -> None:
+        self._address = address
+        self._sentinels = None
+        if address.scheme == "redis+sentinel":
+            from .sentinel import Sentinels  # most URLs name none
+
+            self._sentinels = Sentinels(address, timeout_seconds, moved, majority=majority)
+
+    async def connected(self, make: Callable[[], C]) -> C:
+        """What `make` makes, connected to it."""
+
+        async def open_to(place: Place | None) -> C:
+            return await connect(make(), self._address, place, as_master=True)
+
+        if self._sentinels is None:
+            return await open_to(next(iter(self._address.hosts), None))
+        return await self._sentinels.connected(open_to)
+
+    async def close(self) -> None:
+        if self._sentinels is not None:
+            await self._sentinels.close()
 
 
 def _fail(call: Call, reason: str) -> None:

@@ -16,8 +16,7 @@ from typing import Any, Protocol
 from .address import Place, read_address
 from .calls import pack
 from .connection import Receiver, connect
-from .sentinel import Master
-from .slots import ask_slots
+from .server import Master
 
 AGAIN_SECONDS = (0.2, 1.0)  # between tries, at random: workers must not all connect at once
 CHANNELS_A_COMMAND = 1000
@@ -103,6 +102,8 @@ class Subscription:
         address = self._address
         if address.scheme != "redis+cluster":
             return await self._master.connected(partial(Receiver, received))
+        from .slots import ask_slots  # most URLs name no cluster
+
         # Before each connection, as nodes may have been removed and added.
         known = list(dict.fromkeys([*self._nodes, *address.hosts]))
         self._nodes = (await ask_slots(address, known, self._timeout_seconds)).nodes
