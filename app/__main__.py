@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,7 +45,6 @@ from app.sessions import (
 )
 from app.settings import Settings, SettingsError, read_settings
 from app.throttle import Rules, Throttle
-from app.traces import trace_requests
 from app.watched import answer_hanging, progress_counter, times_started
 from app.web import make_app
 
@@ -88,17 +88,17 @@ def main(handover: Handover | None = None) -> int:
     if options.watched and settings.watchdog_seconds:
         worker.note_progress = progress_counter(options.watched)
     write_logs(worker.name)
-    send_last_spans = trace_requests(settings.traces, worker.name)
-    try:
-        uvloop.run(serve(settings, accounts, worker, options, handover))
-    except OSError as error:
-        print(
-            f"app: cannot listen on {options.host}:{options.port}: {error.strerror}",
-            file=sys.stderr,
-        )
-        return 1
-    finally:
-        send_last_spans()
+    with ExitStack() as at_the_end:
+        if settings.traces:
+            from app.traces import trace_requests
+
+            at_the_end.callback(trace_requests(settings.traces, worker.name))
+        try:
+            uvloop.run(serve(settings, accounts, worker, options, handover))
+        except OSError as error:
+            at = f"{options.host}:{options.port}"
+            print(f"app: cannot listen on {at}: {error.strerror}", file=sys.stderr)
+            return 1
     return 0
 
 

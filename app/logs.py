@@ -30,7 +30,7 @@ class JsonLines(logging.Formatter):
         return ujson.dumps(line, escape_forward_slashes=False)
 
 
-def write_logs(worker: str, level: int = logging.INFO) -> None:
+def write_logs(worker: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines(worker))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -22,11 +22,9 @@ FLUSH_SECONDS = 2.0  # for the last spans of a worker that stops
 def trace_requests(exporter: str, worker: str) -> Callable[[], None]:
     """Trace every request from now on; returns what sends the last spans at the end.
 
-    `exporter` is "otlp", over HTTP, or "console", a JSON line a span on standard output; empty: nothing is traced.
+    `exporter` is "otlp", over HTTP, or "console", a JSON line a span on standard output.
     Where to, which share of the traces and under what name is up to OpenTelemetry's variables.
     """
-    if not exporter:
-        return lambda: None
     os.environ.setdefault("OTEL_PYTHON_TORNADO_EXCLUDED_URLS", UNTRACED)  # read by the import below
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.instrumentation.tornado import TornadoInstrumentor
