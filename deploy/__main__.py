@@ -273,9 +273,9 @@ def nginx_files(given: argparse.Namespace) -> None:
 
 def https(_: argparse.Namespace) -> None:
     """Write the certificate and nginx's lines about it: what the https container does, and all it does."""
-    from deploy.supervisor.https import prepare_https
+    from deploy.https import CONTAINER, read_https, write_https_for_container
 
-    prepare_https(os.environ)
+    write_https_for_container(read_https(os.environ), CONTAINER)
 
 
 def sbom(_: argparse.Namespace) -> int:
@@ -323,16 +323,7 @@ def figures(_: argparse.Namespace) -> None:
 ALONE: list[Command] = [run, stop, logs, check, reload, rolling_restart, swarm_up, swarm_down]
 ALONE += [container, health, https, sbom, audit, pin_images, watch, figures]
 OPERATIONS: tuple[Command, ...] = (reload, scale, drain, undrain, rolling_restart)
-WAITING: tuple[Command, ...] = (
-    *OPERATIONS,
-    stop,
-    check,
-    swarm_up,
-    swarm_down,
-    sbom,
-    audit,
-    pin_images,
-)
+WAITING = (*OPERATIONS, stop, check, swarm_up, swarm_down, sbom, audit, pin_images)
 # A disk that is read-only or full, and a STACK_DIR that is a file or has too long a name.
 UNWRITABLE = {EROFS, ENOSPC, EDQUOT, EEXIST, ENOTDIR, ENAMETOOLONG}
 ELSEWHERE = "STACK_DIR names another folder for what is written, UPSTREAM_CONF another file to edit"

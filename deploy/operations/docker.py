@@ -17,11 +17,11 @@ from deploy.ask import NoAnswer, ask
 from deploy.digest import digest
 from deploy.docker import docker, run_docker
 from deploy.networks import in_url, reachable
-from deploy.operations.elsewhere import answers
-from deploy.operations.stack import NginxProcess, resolves
+from deploy.operations.elsewhere import FromHere
+from deploy.operations.stack import NginxProcess
 from deploy.paths import ROOT
 from deploy.refused import Refused
-from deploy.supervisor.figures import figures_from, worker_figures
+from deploy.supervisor.health import figures_from
 
 MOUNTED = "/etc/nginx/stack/"  # where docker-compose.yml puts nginx/
 NGINX = ("nginx", "-p", "/tmp/", "-e", "stderr", "-c", f"{MOUNTED}nginx.conf")
@@ -135,7 +135,7 @@ class DockerStack:
         return places[0]
 
 
-class DockerWorkers(DockerStack):
+class DockerWorkers(FromHere, DockerStack):
     """Workers alone, published on `own` (deploy/workers.yml); what nginx would be asked, this machine is."""
 
     def __init__(self, own: str, state: Path) -> None:
@@ -147,9 +147,6 @@ class DockerWorkers(DockerStack):
     def site_url(self) -> str:
         return ""
 
-    def resolves(self, host: str) -> bool:
-        return resolves(host)
-
     def test_nginx(self) -> None:
         """There is none."""
 
@@ -158,12 +155,6 @@ class DockerWorkers(DockerStack):
 
     def openssl(self) -> dict[str, str]:
         return self._python_openssl()
-
-    def answers(self, host: str, port: int) -> bool:
-        return answers(host, port)
-
-    def figures(self, host: str, port: int) -> dict[str, Any]:
-        return worker_figures(port, host.strip("[]"))
 
 
 @dataclass(frozen=True)

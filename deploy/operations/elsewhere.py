@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from deploy.networks import is_loopback
 from deploy.paths import shown
+from deploy.supervisor.health import worker_figures
 from deploy.upstream.read import OUR_HOST, Upstream
 
 ANSWER_SECONDS = 1.0  # as proxy_connect_timeout: who accepts later is not there for nginx either
@@ -25,6 +27,23 @@ def answers(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+class FromHere:
+    """What a stack asks of where nginx runs, asked of this machine."""
+
+    def resolves(self, host: str) -> bool:
+        try:
+            socket.getaddrinfo(host, None)
+        except OSError:
+            return False
+        return True
+
+    def answers(self, host: str, port: int) -> bool:
+        return answers(host, port)
+
+    def figures(self, host: str, port: int) -> dict[str, Any]:
+        return worker_figures(port, host.strip("[]"))
 
 
 def warnings(upstream: Upstream, answers: Answers) -> list[str]:

@@ -20,9 +20,8 @@ from deploy.native.options import Options
 from deploy.native.programs import native_workers, supervisord_of
 from deploy.native.running import find_running
 from deploy.native.site import NativeSite
-from deploy.operations.elsewhere import answers
-from deploy.operations.stack import NginxProcess, resolves
-from deploy.supervisor.figures import worker_figures
+from deploy.operations.elsewhere import FromHere
+from deploy.operations.stack import NginxProcess
 from deploy.supervisor.workers import Workers
 
 LOG_BYTES = 20_000
@@ -30,7 +29,7 @@ LOG_BYTES = 20_000
 # What a reload has no use for is imported where it is used: settings, sessions and Redis.
 
 
-class NativeStack:
+class NativeStack(FromHere):
     """`options` and `environ` are those of the running stack, not those of the caller."""
 
     def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
@@ -73,9 +72,6 @@ class NativeStack:
             and Path(self._environ["USERS_FILE"]).resolve() == path.resolve()
         )
 
-    def resolves(self, host: str) -> bool:
-        return resolves(host)
-
     def test_nginx(self) -> None:
         if not self.options.has_nginx:
             return
@@ -108,12 +104,6 @@ class NativeStack:
         nginx = binaries.nginx(self.options.nginx_program)
         said = subprocess.run([nginx, "-V"], capture_output=True, text=True, check=False)
         return {"nginx": said.stderr, "Python": ssl.OPENSSL_VERSION}
-
-    def answers(self, host: str, port: int) -> bool:
-        return answers(host, port)
-
-    def figures(self, host: str, port: int) -> dict[str, Any]:
-        return worker_figures(port, host.strip("[]"))
 
     def begin_session(self) -> dict[str, str]:
         from deploy.native.worker import read_applied, with_changes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -104,12 +103,3 @@ def served_upstream(stack: Stack, places: Sequence[Place]) -> Upstream | None:
     if (text := applied_text(places)) is not None:
         return parse_upstream(text, stack.upstream_conf, stack.own)
     return read_upstream(stack.upstream_conf, None) if stack.role == "edge" else None
-
-
-def resolves(name: str) -> bool:
-    """Whether `name` can be looked up from here."""
-    try:
-        socket.getaddrinfo(name, None)
-    except OSError:
-        return False
-    return True

@@ -16,7 +16,7 @@ from deploy.operations.native import NativeStack, find_native
 from deploy.operations.stack import Stack, served_upstream
 from deploy.output import never_silent
 from deploy.refused import Refused
-from deploy.upstream.expect import facts_of, upstream_facts
+from deploy.upstream.expect import facts_of
 from deploy.upstream.read import read_upstream
 
 # What the command logs in with; so a stack that is started for it must know it too.
@@ -111,7 +111,7 @@ def _facts_of_given(host: str, environ: Mapping[str, str]) -> dict[str, str]:
         raise Refused(f"no stack answers at HOST={host}; omit HOST, and one is started")
     print(f"using the stack at {host}", flush=True)
     given = {name: environ[name] for name in EXPECTED if environ.get(name)}
-    facts = upstream_facts(read_options(environ).upstream_conf)
+    facts = facts_of(read_upstream(read_options(environ).upstream_conf))
     return {"PARTS": "", "VERSIONS": "", **facts, **given}
 
 

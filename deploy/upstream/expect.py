@@ -11,11 +11,6 @@ from deploy.refused import Refused
 from deploy.upstream.read import Upstream, read_upstream
 
 
-def upstream_facts(upstream_conf: Path) -> dict[str, str]:
-    """As facts_of, of a file."""
-    return facts_of(read_upstream(upstream_conf))
-
-
 def facts_of(upstream: Upstream, *, places: int = 1) -> dict[str, str]:
     """How many workers should answer, how the rotation weighs them, and how nginx chooses.
 
@@ -39,7 +34,8 @@ def become(command: Sequence[str], upstream_conf: Path, environ: Mapping[str, st
     What was given wins: with `--scale app=2` there are more workers than lines.
     """
     given = {name: value for name, value in environ.items() if value}
+    facts = facts_of(read_upstream(upstream_conf))
     try:
-        os.execvpe(command[0], list(command), {**environ, **upstream_facts(upstream_conf), **given})
+        os.execvpe(command[0], list(command), {**environ, **facts, **given})
     except FileNotFoundError:
         raise Refused(f"there is no command {command[0]}") from None

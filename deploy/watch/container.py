@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
-from types import FrameType
+from typing import NoReturn
 
+from deploy.https import CONTAINER
 from deploy.operations.store import store_figures
 from deploy.supervisor.container import upstream_path
-from deploy.supervisor.https import FOLDER as HTTPS
 from deploy.supervisor.inside import status_url
 from deploy.upstream.lint import check_upstream
 from deploy.upstream.read import OUR_HOST, UpstreamError, read_upstream
@@ -27,30 +28,24 @@ LOOK_SECONDS = 2.0
 SITE = "http://nginx:8080"
 
 
-class Stop(Exception):
-    """SIGTERM arrived."""
-
-
-def run_figures() -> None:
+def run_figures() -> NoReturn:
     """Look every other second until told to stop."""
-    signal.signal(signal.SIGTERM, _stop)
+    # Else ignored by a container's first process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     prefix = os.environ.get("SESSION_PREFIX", "")
     figures = Figures(
         Sources(
             site_url=SITE,
             targets=targets,
             store=lambda: store_figures(status_url(), prefix, count=False),
-            certificate=HTTPS / "certificate.pem",
+            certificate=CONTAINER / "certificate.pem",
             folder=Path(os.environ["STACK_DIR"]),
         )
     )
-    try:
-        with serving(figures, "0.0.0.0", PORT):
-            while True:
-                figures.look()
-                time.sleep(LOOK_SECONDS)
-    except Stop:
-        return
+    with serving(figures, "0.0.0.0", PORT):
+        while True:
+            figures.look()
+            time.sleep(LOOK_SECONDS)
 
 
 def targets() -> list[Target]:
@@ -63,7 +58,3 @@ def targets() -> list[Target]:
         return []
     hosts = sorted({str(address[0]) for *_, address in found})
     return targets_of(upstream, dict.fromkeys(upstream.workers, hosts))
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise Stop

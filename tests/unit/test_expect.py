@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from deploy.paths import ROOT
-from deploy.upstream.expect import upstream_facts
+from deploy.upstream.expect import facts_of
+from deploy.upstream.read import read_upstream
 
 UPSTREAM = """upstream app {
     zone app 512k;
@@ -23,7 +24,11 @@ def test_facts(tmp_path: Path) -> None:
     """Servers that are served count, with their weights, and the policy has nginx's name."""
     path = tmp_path / "upstream.conf"
     path.write_text(UPSTREAM)
-    assert upstream_facts(path) == {"WORKERS": "2", "WEIGHTS": "2,1", "POLICY": "least_conn"}
+    assert facts_of(read_upstream(path)) == {
+        "WORKERS": "2",
+        "WEIGHTS": "2,1",
+        "POLICY": "least_conn",
+    }
 
 
 def test_expect_becomes_the_command() -> None:
