@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from types import FrameType
@@ -14,26 +15,28 @@ from deploy.lock import Held, held
 from deploy.native.applied import forget_applied
 from deploy.native.attend import attend
 from deploy.native.leftovers import kill_session
-from deploy.native.nginx import check_names, prepare_nginx
+from deploy.native.nginx import check_names, nginx_command, prepare_nginx
 from deploy.native.options import Options
 from deploy.native.ports import check_ports
-from deploy.native.programs import native_programs, native_workers, supervisord_of
+from deploy.native.programs import native_worker, native_workers, supervisord_of
 from deploy.native.progress import StartFailed, wait_until_ready
 from deploy.native.roles import check_role
 from deploy.native.running import find_running
 from deploy.native.settings_check import check_settings
 from deploy.native.stop import is_left, stop_left
-from deploy.native.store import redis_url
+from deploy.native.store import redis_url, store_programs
 from deploy.output import never_silent
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
-from deploy.supervisor.programs import write_programs
+from deploy.supervisor.programs import NGINX_PRIORITY, Program, watchdog_program, write_programs
 from deploy.supervisor.start import start_supervisord
 from deploy.upstream.lint import check_upstream
 from deploy.upstream.read import Upstream, read_upstream, text_of
 
 LOG_LINES = 12
 FREE_SECONDS = 5.0
+# How long nginx may finish what it is answering; event streams would never end by themselves.
+STREAMS_SECONDS = 3
 
 
 class Stop(KeyboardInterrupt):
@@ -111,6 +114,30 @@ def _supervise(options: Options, upstream: Upstream, environ: Mapping[str, str])
         if process:
             with never_silent():
                 _stop_everything(supervisord, process, upstream, options)
+
+
+def native_programs(options: Options, upstream: Upstream) -> list[Program]:
+    """Everything that supervisord keeps running on this host."""
+
+    workers = [native_worker(options, server) for server in upstream.workers]
+    redis = [] if options.redis_url or not options.has_workers else store_programs(options)
+    nginx = [_nginx(options)] if options.has_nginx else []
+    watches = bool(options.https.times.watchdog_seconds) and options.has_workers
+    watchdog = [watchdog_program(options.logs / "watchdog.log")] if watches else []
+    return [*workers, *redis, *nginx, *watchdog]
+
+
+def _nginx(options: Options) -> Program:
+    start = [sys.executable, "-m", "deploy.native.nginx_start", str(options.nginx / "nginx.pid")]
+    return Program(
+        "nginx",
+        [*start, *nginx_command(options)],
+        NGINX_PRIORITY,
+        STREAMS_SECONDS,
+        options.logs / "access.log",
+        errors=options.logs / "nginx.log",
+        stop_signal="QUIT",  # finish what is being answered; TERM would cut it off
+    )
 
 
 def _environ(options: Options, environ: Mapping[str, str]) -> dict[str, str]:

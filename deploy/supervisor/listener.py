@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from deploy.lock import holder
+from deploy.supervisor.notes import count_start, is_attended
 
 
 def main() -> None:
@@ -42,43 +42,6 @@ def next_event(events: TextIO, answers: TextIO) -> dict[str, str]:
 def is_given_up(event: dict[str, str]) -> bool:
     """Whether the program stays down: it failed too often, or ended with the code that says why not to try."""
     return event["eventname"] == "PROCESS_STATE_FATAL" or event.get("expected") == "1"
-
-
-def attended(folder: Path, name: str) -> Path:
-    """The lock somebody holds while starting `name` who will deal with its failure."""
-    return folder / "attended" / name
-
-
-def is_attended(folder: Path, name: str) -> bool:
-    """Whether somebody is: `make reload` refuses such a worker, and the others go on."""
-    return holder(attended(folder, name)) is not None
-
-
-def count_start(folder: Path, name: str) -> None:
-    """One byte a start: supervisord itself does not count them.  The worker shows the count, too (app/watched.py)."""
-    _count(folder / "starts" / name)
-
-
-def count_hang(folder: Path, name: str) -> None:
-    """The same for each time that the watchdog has replaced a worker."""
-    _count(folder / "hangs" / name)
-
-
-def _count(path: Path) -> None:
-    path.parent.mkdir(exist_ok=True)
-    with open(path, "ab") as file:
-        file.write(b".")
-
-
-def starts(folder: Path, name: str) -> int:
-    """How often `name` has been started since supervisord was."""
-    path = folder / "starts" / name
-    return path.stat().st_size if path.exists() else 0
-
-
-def forget_starts(folder: Path, name: str) -> None:
-    """Count from nought: another program of that name is about to be started."""
-    (folder / "starts" / name).unlink(missing_ok=True)
 
 
 def _fields(line: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ from typing import Any
 from deploy.networks import read_workers_bind
 from deploy.proc import is_stopped
 from deploy.supervisor.daemon import Supervisord
-from deploy.supervisor.listener import count_hang
+from deploy.supervisor.notes import count_hang
 from deploy.times import read_drain_seconds, read_times
 from deploy.upstream.read import worker_port
 

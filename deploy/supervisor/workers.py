@@ -15,7 +15,7 @@ from deploy.refused import Refused
 from deploy.replace_file import replace_file
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.health import readiness, worker_figures
-from deploy.supervisor.listener import attended, forget_starts, starts
+from deploy.supervisor.notes import attended, forget_starts, starts
 from deploy.supervisor.programs import Program
 from deploy.upstream.read import OUR_HOST, Server, worker_name
 

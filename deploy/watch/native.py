@@ -14,7 +14,7 @@ from deploy.networks import in_url
 from deploy.operations.native import NativeStack, find_native
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
-from deploy.supervisor.listener import starts
+from deploy.supervisor.notes import starts
 from deploy.upstream.read import Server, Upstream, parse_upstream
 from deploy.watch.figures import Figures, Program, Sources, Target, targets_of
 from deploy.watch.nginx_log import NginxLog

@@ -19,7 +19,7 @@ from deploy.operations.scale import scale
 from deploy.operations.store import count_keys
 from deploy.refused import Refused
 from deploy.replace_file import replace_file
-from deploy.supervisor.listener import attended, count_start, forget_starts, is_attended, starts
+from deploy.supervisor.notes import attended, count_start, forget_starts, is_attended, starts
 from deploy.swarm.docker import app_tasks
 from deploy.upstream.difference import difference
 from deploy.upstream.edit import add_workers, edited, find_server, remove_servers, set_down

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from deploy.native.options import Options, read_options
-from deploy.native.programs import native_programs
 from deploy.native.render import upstream_line
 from deploy.native.roles import check_role
+from deploy.native.run import native_programs
 from deploy.operations.judgement import problems
 from deploy.operations.status import everybody, started
 from deploy.refused import Refused

@@ -8,8 +8,8 @@ from pathlib import Path
 from app.throttle import Rules
 from deploy.native.options import read_options
 from deploy.native.passwords import PRODUCT
-from deploy.native.programs import native_programs
 from deploy.native.rotate import THEMSELVES
+from deploy.native.run import native_programs
 from deploy.upstream.read import read_upstream
 
 ROOT = Path(__file__).parents[2]
