@@ -212,10 +212,7 @@ def _services(
     hub = Hub(notices, worker.shown)
     metrics.watch(
         sessions.counters,
-        totals={
-            "alerts_dropped": lambda: hub.dropped,
-            **times_started(watched),
-        },
+        totals={"alerts_dropped": lambda: hub.dropped, **times_started(watched)},
         gauges={
             "requests_in_flight": lambda: worker.in_flight,
             "event_streams": lambda: len(hub.open),
@@ -274,10 +271,7 @@ def _server(services: Services, host: str, *, keep_alive: bool) -> Server:
 
 
 async def _become_ready(
-    worker: Worker,
-    check: Callable[[], Awaitable[None]],
-    server: Server,
-    handover: Handover | None,
+    worker: Worker, check: Callable[[], Awaitable[None]], server: Server, handover: Handover | None
 ) -> None:
     """Take traffic once Redis allows all that is needed; later outages leave the worker in the rotation."""
     while not worker.ready:

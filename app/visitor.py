@@ -37,9 +37,7 @@ async def begin(settings: Settings) -> dict[str, str]:
     finally:
         await pipeline.close()
     cookie = SessionCookie(
-        settings.session_secrets,
-        settings.limits.absolute_seconds,
-        settings.session_cookie_name,
+        settings.session_secrets, settings.limits.absolute_seconds, settings.session_cookie_name
     )
     return {
         scheme: cookie.header(session_id, https=scheme == "https") for scheme in ("http", "https")

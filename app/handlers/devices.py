@@ -5,6 +5,7 @@ Whoever finds a browser that was left logged in can do none of it: the password 
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from app.handlers.agents import in_plain_words
@@ -21,14 +22,7 @@ class _Listing(BaseHandler):
     async def devices(self) -> list[dict[str, Any]]:
         """The user's live sessions, the newest login first; times are Unix seconds."""
         return [
-            {
-                "ref": device.ref,
-                "created": device.created,
-                "last_seen": device.last_seen,
-                "agent": device.agent,
-                "address": device.address,
-                "current": device.ref == self.visitor.ref,
-            }
+            {**asdict(device), "current": device.ref == self.visitor.ref}
             for device in await self.services.sessions.devices(self.visitor.user)
         ]
 

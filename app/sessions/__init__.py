@@ -9,14 +9,7 @@ from .identity import is_id
 from .limits import Limits
 from .rights import check_rights
 from .session import BadKey, Session
-from .store import (
-    Device,
-    Event,
-    NotAnInteger,
-    RedisSessions,
-    SessionConflict,
-    SessionTooLarge,
-)
+from .store import Device, Event, NotAnInteger, RedisSessions, SessionConflict, SessionTooLarge
 from .watch import Notices, Watch
 from .wire.address import BadAddress, read_address
 from .wire.calls import StoreUnavailable

@@ -34,10 +34,7 @@ class StartFailed(Exception):
 
 
 def wait_until_ready(
-    options: Options,
-    upstream: Upstream,
-    supervisord: Supervisord,
-    process: subprocess.Popen[bytes],
+    options: Options, upstream: Upstream, supervisord: Supervisord, process: subprocess.Popen[bytes]
 ) -> None:
     """Return when every worker of this host answers, and its nginx; on an edge host nginx needs no worker yet.
 

@@ -153,10 +153,7 @@ def _environ(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _stop_everything(
-    supervisord: Supervisord,
-    process: subprocess.Popen[bytes],
-    upstream: Upstream,
-    options: Options,
+    supervisord: Supervisord, process: subprocess.Popen[bytes], upstream: Upstream, options: Options
 ) -> None:
     """nginx first, then the workers together, then Redis; a second Ctrl-C kills what is left."""
     try:
@@ -182,21 +179,24 @@ def _last_words(name: str, options: Options) -> str:
 
 
 def _welcome(options: Options, upstream: Upstream, environ: Mapping[str, str]) -> str:
-    end = f"logs: {os.path.relpath(options.logs)}   stop: Ctrl-C\n"
-    if not options.has_nginx:
+    if options.has_nginx:
+        about = _about(options, upstream, environ)
+        lines = [f"{options.site_url}/   {about}", *_https_lines(options)]
+    else:
         ports = ", ".join(str(server.port) for server in upstream.workers)
-        return f"\n  workers on {options.workers_bind}, port {ports}; no nginx here\n  {end}"
+        lines = [f"workers on {options.workers_bind}, port {ports}; no nginx here"]
+    lines.append(f"logs: {os.path.relpath(options.logs)}   stop: Ctrl-C")
+    return "\n  " + "\n  ".join(lines) + "\n"
+
+
+def _about(options: Options, upstream: Upstream, environ: Mapping[str, str]) -> str:
     if not options.has_workers:
-        servers = f"{counted(len(upstream.served), 'server')} in use, none started here"
-        lines = [f"{options.site_url}/   {servers}", *_https_lines(options), end]
-        return "\n  " + "\n  ".join(lines)
-    login = "log in with a name of USERS_FILE"
-    if (environ.get("APP_ENV") or "demo") == "demo":
-        login = "log in with any name and the password `demo`"
-        if environ.get("DEMO_PASSWORD") or environ.get("DEMO_PASSWORD_FILE"):
-            login = "log in with any name and your DEMO_PASSWORD"
-    lines = [f"{options.site_url}/   {login}", *_https_lines(options), end]
-    return "\n  " + "\n  ".join(lines)
+        return f"{counted(len(upstream.served), 'server')} in use, none started here"
+    if (environ.get("APP_ENV") or "demo") != "demo":
+        return "log in with a name of USERS_FILE"
+    if environ.get("DEMO_PASSWORD") or environ.get("DEMO_PASSWORD_FILE"):
+        return "log in with any name and your DEMO_PASSWORD"
+    return "log in with any name and the password `demo`"
 
 
 def _https_lines(options: Options) -> list[str]:

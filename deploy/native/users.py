@@ -8,12 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from app.accounts import (
-    UsersFileError,
-    hash_password,
-    normalise,
-    read_users,
-)
+from app.accounts import UsersFileError, hash_password, normalise, read_users
 from app.audit import OPERATOR, Audit, operator
 from deploy.native.options import Options
 from deploy.native.passwords import check_password

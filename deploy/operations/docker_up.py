@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from deploy.docker import run_docker
 from deploy.native.env_file import read_settings_file
 from deploy.networks import in_url, reachable
 from deploy.operations.docker_lacks import lacks
@@ -29,11 +30,12 @@ def docker_up(environ: Mapping[str, str]) -> None:
     read_settings_file(environ)  # Refused where Compose would read a line differently
     if missing := lacks():
         raise Refused(missing)
-    compose = ["docker", "compose", *_env_file(environ)]
+    compose = ["compose", *_env_file(environ)]
     services = _services(compose)
     for image in sorted(image for image in _wanted(services.values()) if not _is_here(image)):
         _pull(image)
-    if subprocess.run([*compose, "up", "--detach", "--wait"], cwd=ROOT, check=False).returncode:
+    up = ["docker", *compose, "up", "--detach", "--wait"]
+    if subprocess.run(up, cwd=ROOT, check=False).returncode:
         raise Refused("`docker compose up` failed; `docker compose logs` may say more")
     port = services["nginx"]["ports"][0]
     url = f"http://{in_url(reachable(port['host_ip']))}:{port['published']}"
@@ -47,8 +49,7 @@ def _env_file(environ: Mapping[str, str]) -> list[str]:
 
 def _services(compose: list[str]) -> dict[str, Any]:
     """As Compose reads them now."""
-    command = [*compose, "config", "--format", "json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run_docker(*compose, "config", "--format", "json", check=False)
     if done.returncode:
         complaint = done.stderr.strip()
         raise Refused(UNNAMED if complaint == "project name must not be empty" else complaint)
@@ -66,8 +67,7 @@ def _wanted(services: Iterable[Any]) -> set[str]:
 
 
 def _is_here(image: str) -> bool:
-    command = ["docker", "image", "inspect", image]
-    return not subprocess.run(command, capture_output=True, check=False).returncode
+    return not run_docker("image", "inspect", image, check=False).returncode
 
 
 def _pull(image: str) -> None:

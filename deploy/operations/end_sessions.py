@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
+from deploy.docker import docker
 from deploy.lock import holder
 from deploy.native.options import Options
 from deploy.native.running import find_running
@@ -43,8 +44,5 @@ def end_sessions(
 def _app_container_runs(environ: Mapping[str, str]) -> bool:
     if shutil.which("docker", path=environ.get("PATH")) is None:
         return False
-    command = ["docker", "compose", "ps", "--status", "running", "--services"]
-    listed = subprocess.run(
-        command, cwd=ROOT, env=dict(environ), capture_output=True, text=True, check=False
-    )
-    return "app" in listed.stdout.split()
+    command = ("compose", "ps", "--status", "running", "--services")
+    return "app" in docker(*command, environ=environ, check=False).split()

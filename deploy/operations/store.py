@@ -58,11 +58,7 @@ def store_figures(url: str, prefix: str = "", *, count: bool = True) -> dict[str
     figures = _figures(found.servers, prefix.encode(), count)
     for client in found.servers.values():
         client.close()
-    return {
-        **figures,
-        "sentinels": list(found.sentinels),
-        "slots_uncovered": found.slots_uncovered,
-    }
+    return {**figures, "sentinels": list(found.sentinels), "slots_uncovered": found.slots_uncovered}
 
 
 def server_facts(name: str, client: Any) -> dict[str, Any]:

@@ -18,12 +18,7 @@ from deploy.networks import read_workers_bind
 from deploy.paths import ROOT
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
-from deploy.supervisor.programs import (
-    Program,
-    watchdog_program,
-    worker_program,
-    write_programs,
-)
+from deploy.supervisor.programs import Program, watchdog_program, worker_program, write_programs
 from deploy.supervisor.start import start_supervisord
 from deploy.supervisor.workers import Workers
 from deploy.times import read_drain_seconds, read_times

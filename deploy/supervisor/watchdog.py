@@ -143,9 +143,7 @@ class Watchdog:
 
 
 async def ask(
-    port: int,
-    note_listening: Callable[[bool], None] = lambda _: None,
-    host: str = "127.0.0.1",
+    port: int, note_listening: Callable[[bool], None] = lambda _: None, host: str = "127.0.0.1"
 ) -> bool:
     """Whether the worker answers, however long that takes; first it is noted whether anybody listens."""
     try:

@@ -36,25 +36,14 @@ def swarm_up(environ: Mapping[str, str]) -> None:
     files = [HERE / "stack.yml"]
     files += [] if has_own_redis(environ) else [HERE / "external-redis.yml"]
     files += [HERE / "ha.yml"] if has_replicas(environ) else []
-    files += (
-        [HERE / "watch.yml"] if "watch" in environ.get("COMPOSE_PROFILES", "").split(",") else []
-    )
+    profiles = environ.get("COMPOSE_PROFILES", "").split(",")
+    files += [HERE / "watch.yml"] if "watch" in profiles else []
     options = [word for path in files for word in ("--compose-file", str(path))]
-    resolve = (
-        "always" if "/" in variables["APP_IMAGE"] else "never"
-    )  # without a registry there is nothing to ask
+    # Without a registry there is nothing to ask.
+    resolve = "always" if "/" in variables["APP_IMAGE"] else "never"
     began = time.time()
-    docker(
-        "stack",
-        "deploy",
-        "--detach=true",
-        "--prune",
-        "--resolve-image",
-        resolve,
-        *options,
-        name,
-        environ=variables,
-    )
+    how = ("--detach=true", "--prune", "--resolve-image", resolve)
+    docker("stack", "deploy", *how, *options, name, environ=variables)
     follow(name, began)
     port = variables["HTTP_PORT"]
     _wait_for_workers(f"http://127.0.0.1:{port}", name)

@@ -28,10 +28,7 @@ class Exchange(Connection):
     """`refused` is told of each call that certainly did not run, and why."""
 
     def __init__(
-        self,
-        timeout_seconds: float,
-        observe: Observe = None,
-        refused: Refusal = Call.refuse,
+        self, timeout_seconds: float, observe: Observe = None, refused: Refusal = Call.refuse
     ) -> None:
         super().__init__()
         self.usable = True  # for further calls
