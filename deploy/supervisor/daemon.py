@@ -22,6 +22,8 @@ PR_SET_PDEATHSIG = 1
 WATCHDOG = "watchdog"
 NOTHING = "SUPERVISOR_NOTHING"  # an empty variable, which ends a space in the files of programs
 GONE = {"STOPPED", "EXITED", "FATAL"}
+# When it takes no commands: starting, stopping, or stopped itself.
+AWAY = (OSError, xmlrpc.client.Error, Refused)
 
 
 class Supervisord:
@@ -66,7 +68,7 @@ class Supervisord:
         """Each program's state, by name; empty while supervisord takes no commands."""
         try:
             return {info["name"]: info["statename"] for info in self.processes()}
-        except (OSError, xmlrpc.client.Error, Refused):
+        except AWAY:
             return {}
 
     def pids(self) -> dict[str, int]:
@@ -74,7 +76,7 @@ class Supervisord:
         ours = {path.stem for path in self.programs.glob("*.conf")} - {WATCHDOG}
         try:
             known = {info["name"]: info["pid"] for info in self.processes()}
-        except (OSError, xmlrpc.client.Error, Refused):
+        except AWAY:
             return {}
         return {name: pid for name, pid in known.items() if pid and name in ours}
 

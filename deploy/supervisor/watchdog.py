@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 import time
-import xmlrpc.client
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 
 from deploy.networks import read_workers_bind
 from deploy.proc import is_stopped
-from deploy.supervisor.daemon import Supervisord
+from deploy.supervisor.daemon import AWAY, Supervisord
 from deploy.supervisor.notes import count_hang
 from deploy.times import read_drain_seconds, read_times
 from deploy.upstream.read import worker_port
@@ -112,8 +111,8 @@ class Watchdog:
     def _look(self, elapsed: float) -> None:
         try:
             self._follow(self._supervisord.processes())
-        except (OSError, xmlrpc.client.Error):
-            return  # supervisord is starting or stopping
+        except AWAY:
+            return
         for worker in self._workers.values():
             worker.look(elapsed)
             limit = self._limit_seconds if worker.listens else self._not_listening_seconds
@@ -137,7 +136,7 @@ class Watchdog:
         said = f"has not answered for {silent:.0f} s: it is killed, and supervisord starts another"
         _log(f"{worker.name} (process {worker.pid}) {said}", worker=worker.name, stack=stack)
         count_hang(self._supervisord.folder, worker.name)
-        with suppress(OSError, xmlrpc.client.Error):  # it has ended since
+        with suppress(*AWAY):  # it has ended since
             self._supervisord.signal_program(worker.name, "KILL")
         worker.silent_seconds = 0
 

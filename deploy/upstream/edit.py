@@ -13,7 +13,6 @@ from deploy.upstream.difference import label
 from deploy.upstream.read import THIS_MACHINE, Server, Upstream, UpstreamError, text_of
 
 PORT = re.compile(r"(\bserver\s+\S+:)\d+")
-CODE = re.compile(r"[^;#]*")  # a line up to its `;`
 ASIDE = re.compile(r"\s+(?:down|drain|backup)(?=\s|$)")
 
 
@@ -37,8 +36,7 @@ def add_workers(text: str, upstream: Upstream, ports: list[int]) -> str:
     last = upstream.workers[-1]
     line = _line(lines, upstream, last)
     end = line[len(line.rstrip("\r\n")) :] or "\n"
-    code = CODE.match(line)
-    pattern = ASIDE.sub("", code[0]) if code else ""
+    pattern = ASIDE.sub("", _code(line))
     new = [PORT.sub(rf"\g<1>{port}", pattern) + ";" + end for port in ports]
     lines[last.line - 1] = line.rstrip("\r\n") + end
     lines[last.line : last.line] = new
@@ -58,11 +56,15 @@ def set_down(text: str, upstream: Upstream, server: Server, down: bool) -> str:
     """`text` with `down` added to that line or taken off it."""
     lines = _lines(text)
     line = _line(lines, upstream, server)
-    code = CODE.match(line)
-    end = code.end() if code else 0
-    changed = line[:end].rstrip() + " down" if down else ASIDE.sub("", line[:end])
-    lines[server.line - 1] = changed + line[end:]
+    code = _code(line)
+    changed = code.rstrip() + " down" if down else ASIDE.sub("", code)
+    lines[server.line - 1] = changed + line.removeprefix(code)
     return "".join(lines)
+
+
+def _code(line: str) -> str:
+    """What stands before its `;`."""
+    return re.split("[;#]", line, maxsplit=1)[0]
 
 
 def _lines(text: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import xmlrpc.client
 from collections.abc import Mapping, Sequence
 
 from deploy.ask import NoAnswer
@@ -67,13 +66,9 @@ def sources_of(stack: NativeStack) -> Sources:
 
 def programs(supervisord: Supervisord) -> Sequence[Program]:
     """Each program; none while supervisord does not answer."""
-    try:
-        states = supervisord.states()
-    except (OSError, xmlrpc.client.Error):
-        return []
-    folder = supervisord.folder
     return [
-        Program(name, state == "RUNNING", starts(folder, name)) for name, state in states.items()
+        Program(name, state == "RUNNING", starts(supervisord.folder, name))
+        for name, state in supervisord.states().items()
     ]
 
 

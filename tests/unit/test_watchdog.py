@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import pytest
 
 from deploy.proc import is_stopped
 from deploy.refused import Refused
-from deploy.supervisor.watchdog import Watched, ask
+from deploy.supervisor.daemon import Supervisord
+from deploy.supervisor.watchdog import Watchdog, Watched, ask
 from deploy.times import Times, read_times
-from lab.testbed.servers import free_port
+from lab.testbed.servers import free_port, wait_until
 
 LOOKS = 5
 
@@ -90,6 +93,19 @@ async def test_not_listening(tmp_path: Path) -> None:
 async def test_refused_question() -> None:
     """Where nobody listens the question is answered at once: no."""
     assert not await ask(free_port())
+
+
+def test_supervisord_that_is_stopped(tmp_path: Path) -> None:
+    """While somebody has stopped supervisord, as `kill -STOP` does, the watchdog goes on and blames nobody."""
+    supervisord = subprocess.Popen(["sleep", "60"])
+    (tmp_path / "supervisord.pid").write_text(f"{supervisord.pid}\n")
+    try:
+        supervisord.send_signal(signal.SIGSTOP)
+        wait_until(lambda: is_stopped(supervisord.pid), seconds=10, what="its stop")
+        Watchdog(Supervisord(tmp_path, tmp_path / "socket"), "127.0.0.1", 1, 1)._look(1)
+    finally:
+        supervisord.kill()
+        supervisord.wait()
 
 
 def test_this_process_runs() -> None:
