@@ -15,7 +15,7 @@ from deploy.native import binaries
 from deploy.native.options import Options
 from deploy.native.render import render_nginx
 from deploy.nginx_secret import kept_nginx_secret
-from deploy.paths import ROOT, shown
+from deploy.paths import NGINX_SECRET, ROOT, shown
 from deploy.refused import Refused
 
 OLDEST = (1, 29, 3)  # has add_header_inherit and $is_request_port
@@ -72,7 +72,7 @@ def prepare_nginx(options: Options) -> None:
 def write_files(options: Options) -> Path:
     """Everything that nginx reads, as its version needs it; returns its nginx.conf."""
     version = nginx_version(binaries.nginx(options.nginx_program))
-    secret = options.https.nginx_secret or kept_nginx_secret(options.nginx_secret_file)
+    secret = options.https.nginx_secret or kept_nginx_secret(options.stack_dir / NGINX_SECRET)
     https = replace(options.https, nginx_secret=secret)
     write_https(https, options.tls, nginx=version)
     return render_nginx(options, options.nginx / "conf")

@@ -11,7 +11,7 @@ from pathlib import Path
 from deploy.https import Https, name_for, read_https
 from deploy.native.env_file import read_settings_file
 from deploy.networks import in_url, reachable, read_bind, read_workers_bind
-from deploy.paths import NGINX_SECRET, ROOT
+from deploy.paths import ROOT
 from deploy.read_number import is_whole, read_whole
 from deploy.refused import Refused
 from deploy.times import read_drain_seconds
@@ -74,11 +74,6 @@ class Options:
     def tls(self) -> Path:
         """The certificate, its key, and what nginx is told of them."""
         return self.stack_dir / "https"
-
-    @property
-    def nginx_secret_file(self) -> Path:
-        """Where the secret between nginx and the workers is kept, unless one is given."""
-        return self.stack_dir / NGINX_SECRET
 
     @property
     def http_url(self) -> str:

@@ -67,15 +67,12 @@ def collect(stack: Stack, *, lightly: bool = False) -> dict[str, Any]:
         "redis": stack.store(count=not lightly),
         "openssl": openssl_facts(stack.openssl()),
         "visitor": {} if lightly else visit(stack),
-        "edited": upstream is not None and _is_edited(stack, places),
+        "edited": upstream is not None
+        and any(place.applied() != text_of(stack.upstream_conf) for place in places),
     }
     found = problems(facts, upstream)
     warnings = list(openssl_warnings(facts["openssl"], date.today()))
     return {"healthy": not found, "problems": found, "warnings": warnings, **facts}
-
-
-def _is_edited(stack: Stack, places: Sequence[Place]) -> bool:
-    return any(place.applied() != text_of(stack.upstream_conf) for place in places)
 
 
 def _workers(places: Sequence[Place], upstream: Upstream | None) -> list[dict[str, Any]]:

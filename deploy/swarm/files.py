@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deploy.nginx_files import PATTERNS
 from deploy.nginx_secret import kept_nginx_secret, read_nginx_secret
-from deploy.paths import ROOT
+from deploy.paths import NGINX_SECRET, ROOT
 from deploy.redis_users import password, write_users
 from deploy.refused import Refused
 from deploy.replace_file import replace_file
@@ -26,13 +26,14 @@ def write_files(environ: Mapping[str, str], folder: Path, upstream: Upstream) ->
     """Write them all; the variables NAME_VERSION for the files of this folder.  Refused names a file that cannot be read."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     replicas = has_replicas(environ)
+    nginx_secret = read_nginx_secret(environ) or kept_nginx_secret(folder / NGINX_SECRET)
     contents = {
         "nginx.tar": archive(ROOT / "nginx", upstream.path),
         "upstream.conf": workers_only(upstream),
         "redis.conf": (REDIS / "redis.conf").read_bytes(),
         "replica.conf": (REDIS / "replica.conf").read_bytes(),
         "session_secrets": _given(environ, "SESSION_SECRETS") or _kept(folder / "session-secret"),
-        "nginx_secret": _nginx_secret(environ, folder).encode(),
+        "nginx_secret": nginx_secret.encode(),
         "demo_password": _given(environ, "DEMO_PASSWORD") or NOTHING,
         "users": _file(environ, "USERS_FILE"),
         "tls_cert": _file(environ, "TLS_CERT"),
@@ -111,10 +112,6 @@ def _kept(path: Path) -> bytes:
     if not path.exists():
         replace_file(path, secrets.token_urlsafe(32), mode=0o600)
     return path.read_bytes()
-
-
-def _nginx_secret(environ: Mapping[str, str], folder: Path) -> str:
-    return read_nginx_secret(environ) or kept_nginx_secret(folder / "nginx-secret")
 
 
 def _own_redis(folder: Path, user: str, replicas: bool) -> bytes:

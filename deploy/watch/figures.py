@@ -100,7 +100,7 @@ def _of_site(url: str) -> Iterator[Metric]:
         serves = answer.status == 200
     except NoAnswer:
         serves = False
-    yield _gauge("site_serves", "1: a worker answers through nginx.", int(serves))
+    yield GaugeMetricFamily("site_serves", "1: a worker answers through nginx.", value=int(serves))
 
 
 def _of_rotation(targets: Iterable[Target]) -> Iterator[Metric]:
@@ -115,7 +115,9 @@ def _of_rotation(targets: Iterable[Target]) -> Iterator[Metric]:
 
 def _of_store(facts: Mapping[str, Any]) -> Iterator[Metric]:
     servers = [server for server in facts.get("servers", ()) if "error" not in server]
-    yield _gauge("store_up", "1: Redis answers.", int("error" not in facts and bool(servers)))
+    yield GaugeMetricFamily(
+        "store_up", "1: Redis answers.", value=int("error" not in facts and bool(servers))
+    )
     per_server: dict[str, tuple[str, Callable[[Mapping[str, Any]], float]]] = {
         "store_memory_bytes": ("Memory used.", lambda server: server["memory_bytes"]),
         "store_memory_limit_bytes": ("maxmemory.", lambda server: server["memory_limit_bytes"]),
@@ -168,17 +170,19 @@ def _of_certificate(path: Path) -> Iterator[Metric]:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError):
         return
-    yield _gauge(
+    yield GaugeMetricFamily(
         "tls_certificate_expiry_timestamp_seconds",
         "When nginx's certificate ends, in Unix time.",
-        certificate.not_valid_after_utc.timestamp(),
+        value=certificate.not_valid_after_utc.timestamp(),
     )
 
 
 def _of_disk(folder: Path) -> Iterator[Metric]:
     disk = shutil.disk_usage(folder)
-    yield _gauge("disk_size_bytes", "Of the disk with sessions and logs.", disk.total)
-    yield _gauge("disk_free_bytes", "Of it, free.", disk.free)
+    yield GaugeMetricFamily(
+        "disk_size_bytes", "Of the disk with sessions and logs.", value=disk.total
+    )
+    yield GaugeMetricFamily("disk_free_bytes", "Of it, free.", value=disk.free)
 
 
 def _of_programs(programs: Iterable[Program]) -> Iterator[Metric]:
@@ -192,7 +196,3 @@ def _of_programs(programs: Iterable[Program]) -> Iterator[Metric]:
         runs.add_metric([program.name], int(program.runs))
         starts.add_metric([program.name], program.starts)
     yield from (runs, starts)
-
-
-def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, text, value=value)
