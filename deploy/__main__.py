@@ -96,18 +96,16 @@ def stop(_: argparse.Namespace) -> None:
 
     Clears up after one that was killed, too.
     """
-    from deploy.native.options import read_environ, read_options
     from deploy.native.stop import stop as stop_stack
 
-    stop_stack(read_options(read_environ(os.environ)))
+    stop_stack(os.environ)
 
 
 def logs(_: argparse.Namespace) -> None:
     """Follow the logs of the stack."""
     from deploy.native.logs import follow_logs
-    from deploy.native.options import read_environ, read_options
 
-    follow_logs(read_options(read_environ(os.environ)))
+    follow_logs(os.environ)
 
 
 def check(_: argparse.Namespace) -> None:
@@ -214,11 +212,9 @@ def end_sessions(given: argparse.Namespace) -> int:
 
     Without Docker beside `make run`, with it in the app container; REDIS_URL names another place.
     """
-    from deploy.native.options import read_environ, read_options
     from deploy.operations.end_sessions import end_sessions as end_sessions_of
 
-    environ = read_environ(os.environ)
-    return end_sessions_of(given.name, read_options(environ), environ)
+    return end_sessions_of(given.name, os.environ)
 
 
 def with_stack(given: argparse.Namespace) -> int:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from deploy.lock import holder
 from deploy.native.leftovers import kill_session, session_members
-from deploy.native.options import Options
+from deploy.native.options import Options, read_environ, read_options
 from deploy.native.programs import supervisord_of
 from deploy.refused import Refused
 
 STOP_SECONDS = 30.0
 
 
-def stop(options: Options) -> None:
+def stop(environ: Mapping[str, str]) -> None:
     """Return when nothing of the stack runs any more; says so when nothing did."""
+    options = read_options(read_environ(environ))
     lock = options.stack_dir / "run.pid"
     pid = holder(lock)
     if pid:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from deploy.docker import docker
 from deploy.lock import holder
-from deploy.native.options import Options
+from deploy.native.options import read_environ, read_options
 from deploy.native.running import find_running
 from deploy.native.store import redis_url
 from deploy.paths import ROOT
@@ -18,14 +18,14 @@ from deploy.refused import Refused
 COMMAND = ("-m", "app.end_sessions")
 
 
-def end_sessions(
-    name: str, options: Options, environ: Mapping[str, str], reason: str = "administrator"
-) -> int:
+def end_sessions(name: str, environ: Mapping[str, str], reason: str = "administrator") -> int:
     """The exit code of `python -m app.end_sessions NAME`, run where the workers' Redis can be reached.
 
     That is beside `make run`, or inside the app container.  Refused when neither runs and no REDIS_URL
     says where else the sessions are.
     """
+    environ = read_environ(environ)
+    options = read_options(environ)
     if (running := holder(options.stack_dir / "run.pid")) or options.redis_url:
         own = {"STACK_DIR": str(options.stack_dir)}
         if running and not options.redis_url and (found := find_running(options)):

@@ -16,14 +16,13 @@ from deploy.refused import Refused
 def change_user(name: str, environ: Mapping[str, str]) -> int:
     """The exit code; sessions of an account that was changed or removed end (ASVS 5.0 7.4.2, 7.4.3)."""
     environ = read_environ(environ)
-    options = read_options(environ)
     remove = environ.get("REMOVE") == "1"
-    path, known = set_user(name, options, environ, remove=remove)
+    path, known = set_user(name, read_options(environ), environ, remove=remove)
     print(_who_reads(path, environ), flush=True)
     if not known:
         return 0
     try:
-        return end_sessions(known, options, environ, "account" if remove else "password")
+        return end_sessions(known, environ, "account" if remove else "password")
     except Refused:
         print("no stack runs here, so no session was ended")
         return 0
