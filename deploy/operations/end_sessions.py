@@ -11,11 +11,11 @@ from deploy.docker import docker
 from deploy.lock import holder
 from deploy.native.options import read_environ, read_options
 from deploy.native.running import find_running
-from deploy.native.store import redis_url
 from deploy.paths import ROOT
 from deploy.refused import Refused
 
 COMMAND = ("-m", "app.end_sessions")
+REDIS = ("REDIS_URL", "REDIS_URL_FILE")  # of which the workers have one
 
 
 def end_sessions(name: str, environ: Mapping[str, str], reason: str = "administrator") -> int:
@@ -31,7 +31,7 @@ def end_sessions(name: str, environ: Mapping[str, str], reason: str = "administr
         if running and not options.redis_url and (found := find_running(options)):
             if not found.options.has_workers:
                 raise Refused("an edge host has no sessions: run this on a host with workers")
-            own["REDIS_URL"] = redis_url(found.options)
+            own |= {name: url for name in REDIS if (url := found.environ.get(name))}
         command = [sys.executable, *COMMAND, "--reason", reason, "--", name]
         return subprocess.run(command, cwd=ROOT, env={**environ, **own}, check=False).returncode
     if _app_container_runs(environ):

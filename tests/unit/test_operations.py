@@ -12,6 +12,9 @@ import pytest
 
 from deploy.counted import counted
 from deploy.lock import held
+from deploy.native.options import read_options
+from deploy.native.running import Running
+from deploy.operations import end_sessions
 from deploy.operations.docker import listed, nginx_processes
 from deploy.operations.drain import drain, undrain
 from deploy.operations.restart import pause_seconds
@@ -291,3 +294,26 @@ def test_one_is_not_several() -> None:
         "1 server",
         "2 servers",
     ]
+
+
+def test_sessions_end_where_the_workers_have_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A Redis that the shell gave to `make run` alone is the one that is asked, as the running stack tells."""
+    given = {"STACK_DIR": str(tmp_path), "ENV_FILE": ""}
+    running = Running(read_options(given), {**given, "REDIS_URL": "redis://elsewhere"})
+    asked: list[str] = []
+    monkeypatch.setattr(end_sessions, "find_running", lambda _: running)
+    monkeypatch.setattr(
+        end_sessions.subprocess,
+        "run",
+        lambda *_, env, **__: asked.append(env["REDIS_URL"]) or Done(),
+    )
+    with held(tmp_path / "run.pid"):
+        assert end_sessions.end_sessions("ann", given) == 0
+
+    assert asked == ["redis://elsewhere"]
+
+
+class Done:
+    returncode = 0
