@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,3 +81,41 @@ def _tagged(text: str) -> Iterator[str]:
 
 def _seconds(text: str) -> int:
     return int(text.removesuffix("s"))
+
+
+# What the containers run, by the file that says what their image leaves out.
+RUN_IN_IMAGES = {
+    ".dockerignore": [
+        *("deploy.__main__", "deploy.https", "deploy.nginx_files", "deploy.upstream.expect"),
+        *(f"deploy.supervisor.{name}" for name in ("container", "container_health", "inside")),
+        *("deploy.supervisor.listener", "deploy.supervisor.watchdog", "deploy.watch.container"),
+        *("app.__main__", "app.end_sessions", "app.visitor"),
+    ],
+    "loadtest/Dockerfile.dockerignore": ["deploy.__main__", "deploy.upstream.expect"],
+}
+IMPORT_WITHOUT = """
+import importlib, sys
+modules, left_out = (text.split() for text in sys.argv[1:])
+class LeftOut:
+    def find_spec(self, name, *_):
+        if name in left_out: raise ImportError(f"{name} is not in the image")
+sys.meta_path.insert(0, LeftOut())
+for name in modules: importlib.import_module(name)
+"""
+
+
+@pytest.mark.parametrize("ignored", RUN_IN_IMAGES)
+def test_images_hold_what_they_import(ignored: str) -> None:
+    """What a container runs can be imported without the folders that its image leaves out."""
+    lines = (ROOT / ignored).read_text().splitlines()
+    left_out = [line.replace("/", ".") for line in lines if re.fullmatch(r"deploy/\w+", line)]
+    assert len(left_out) > 3
+    command = [
+        sys.executable,
+        "-c",
+        IMPORT_WITHOUT,
+        *map(" ".join, (RUN_IN_IMAGES[ignored], left_out)),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
