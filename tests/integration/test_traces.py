@@ -62,7 +62,8 @@ def test_what_is_imported(
         worker.wait_ready()
     finally:
         worker.stop()
-    assert " app.traces" in worker.log
+    assert " app.web" in worker.log
+    assert (" app.traces" in worker.log) is bool(settings)
     assert (" opentelemetry" in worker.log) is bool(settings)
 
 
