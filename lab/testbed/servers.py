@@ -93,8 +93,12 @@ class RedisServer:
         self._signal(signal.SIGCONT)
 
     def follow(self, master: RedisServer) -> None:
-        """Become its replica, and return when that has caught up and the master counts on it."""
+        """Become its replica, and return when the master counts on it."""
         self.admin.replicaof("127.0.0.1", master.port)
+        self.wait_until_counted(master)
+
+    def wait_until_counted(self, master: RedisServer) -> None:
+        """Return when it has caught up, and `master` takes its acknowledgements."""
         wait_until(
             lambda: self.is_synced() and master.counts_on(self),
             seconds=START_SECONDS,
@@ -170,8 +174,8 @@ class ClusterOfThree:
         for number, node in enumerate(self.spare):
             primary = self.nodes[number % 3].admin.execute_command("CLUSTER MYID")
             node.admin.execute_command("CLUSTER REPLICATE", primary)
-        for node in self.spare:
-            wait_until(node.is_synced, seconds=START_SECONDS, what="a replica that has caught up")
+        for number, node in enumerate(self.spare):
+            node.wait_until_counted(self.nodes[number % 3])
 
     def stop(self) -> None:
         if self._admin is not None:
