@@ -118,7 +118,6 @@ def _supervise(options: Options, upstream: Upstream, environ: Mapping[str, str])
 
 def native_programs(options: Options, upstream: Upstream) -> list[Program]:
     """Everything that supervisord keeps running on this host."""
-
     workers = [native_worker(options, server) for server in upstream.workers]
     redis = [] if options.redis_url or not options.has_workers else store_programs(options)
     nginx = [_nginx(options)] if options.has_nginx else []
