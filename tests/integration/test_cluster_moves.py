@@ -11,7 +11,7 @@ import pytest
 from app.sessions import Pipeline, RedisSessions, Session, StoreUnavailable
 from app.sessions.identity import tag_of
 from app.sessions.wire.slots import slot_of
-from lab.testbed.servers import ClusterOfThree, RedisServer, running
+from lab.testbed.servers import ClusterOfThree, RedisServer, running, wait_until
 from tests.integration.loading import load
 
 LIMIT = 0.5
@@ -22,7 +22,7 @@ Make = Callable[..., RedisSessions]
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterOfThree]:
-    """Three primaries with a replica each; its tests leave every slot with a living primary."""
+    """Three primaries with a replica each; its tests leave every slot with both."""
     folder = tmp_path_factory.mktemp("cluster")
     yield from running(ClusterOfThree(folder, replicas=1, node_timeout_ms=1000))  # type: ignore[misc]
 
@@ -124,6 +124,9 @@ async def test_killed_primary(cluster: ClusterOfThree, make: Make) -> None:
             except StoreUnavailable:
                 break
         await asyncio.sleep(0.05)
+    victim.start()  # others of these tests wait for replicas
+    wait_until(lambda: not _is_primary(victim), seconds=10, what="a replica in its place")
+    victim.wait_until_counted(_primary_of(cluster, slot("user-0")))
 
 
 class Move:
@@ -162,7 +165,7 @@ class Move:
 
 
 def _living(cluster: ClusterOfThree) -> list[RedisServer]:
-    """Another test may have killed one."""
+    """A test may have killed one."""
     return [node for node in [*cluster.nodes, *cluster.spare] if node.process]
 
 
