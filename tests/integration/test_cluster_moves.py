@@ -66,6 +66,9 @@ async def test_closed_connections(cluster: ClusterOfThree, make: Make) -> None:
 async def test_moved_slot(cluster: ClusterOfThree, make: Make) -> None:
     """While a user's slot moves key by key, his calls wait for it within their limit, and none is lost."""
     for acknowledged_by in (0, 1):
+        wait_until(
+            lambda: _is_settled(cluster, slot("user-0")), seconds=10, what="a followed primary"
+        )
         store = make(acknowledged_by)
         session = (await sessions_of(store, 1))["user-0"]
         await store.increment(session, "n", operation="a")  # more than one key: hash, index and log
@@ -176,9 +179,21 @@ def _is_primary(node: RedisServer) -> bool:
 
 def _primary_of(cluster: ClusterOfThree, slot: int) -> RedisServer:
     everybody = _living(cluster)
-    ranges = everybody[0].admin.execute_command("CLUSTER SLOTS")
-    (port,) = {primary[1] for first, last, primary, *_ in ranges if first <= slot <= last}
+    (port,) = _ports_told_by(everybody[0], slot)
     return next(node for node in everybody if node.port == port)
+
+
+def _ports_told_by(node: RedisServer, slot: int) -> set[int]:
+    ranges = node.admin.execute_command("CLUSTER SLOTS")
+    return {primary[1] for first, last, primary, *_ in ranges if first <= slot <= last}
+
+
+def _is_settled(cluster: ClusterOfThree, slot: int) -> bool:
+    """Whether all nodes name one primary of the slot, and a replica follows it."""
+    told = {port for node in _living(cluster) for port in _ports_told_by(node, slot)}
+    said = _primary_of(cluster, slot).admin.info("replication")
+    followers = [said[f"slave{number}"] for number in range(said["connected_slaves"])]
+    return len(told) == 1 and any(one["state"] == "online" for one in followers)
 
 
 async def _count(store: RedisSessions, session: Session, times: int) -> int:
