@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.compose.stack import Stack
+from tests.compose.stack import Stack, answers, until
 
 PROFILE = ("docker", "compose", "--profile", "loadtest", "run", "--rm", "-T")
 
@@ -31,10 +31,16 @@ def test_proves_the_stack(stack: Stack) -> None:
 
 def test_two_containers_hold(stack: Stack) -> None:
     """Eight workers in two containers are no fault: every one has its turns, and no session is wrong."""
+    two = {
+        "APP_CONTAINERS": "2"
+    }  # told both commands: each starts what the other ones need, and ends what is more
     up = ("docker", "compose", "up", "--detach", "--wait", "--no-recreate")
-    assert stack.command(*up, APP_CONTAINERS="2").returncode == 0
+    short = ("-e", "DURATION=15", "-e", "WORKERS=8")
     try:
-        result = run(stack, "-e", "DURATION=15", "-e", "WORKERS=8", "loadtest")
+        assert stack.command(*up, **two).returncode == 0
+        with stack.visitor() as browser:
+            until(15, lambda: len(answers(browser, 16)) == 8)
+        result = stack.command(*PROFILE, *short, "loadtest", **two)
     finally:
         stack.up()
     assert " on 8 workers; " in result.stdout.splitlines()[-1], result.stdout
