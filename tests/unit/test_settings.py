@@ -31,6 +31,16 @@ def test_defaults() -> None:
     )
 
 
+def test_lifetimes_in_the_readme() -> None:
+    """README tells the two lifetimes that hold when nothing is set."""
+    told = re.findall(r"`(SESSION_\w+_SECONDS)` \((\d+)\)", (HERE / "README.md").read_text())
+    limits = read().limits
+    assert {name: int(seconds) for name, seconds in told} == {
+        "SESSION_IDLE_SECONDS": limits.idle_seconds,
+        "SESSION_ABSOLUTE_SECONDS": limits.absolute_seconds,
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
