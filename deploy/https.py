@@ -21,9 +21,8 @@ from deploy.refused import Refused
 from deploy.replace_file import replace_file
 from deploy.times import DEFAULT_TIMES, Times, read_times
 
-CONTAINER = Path(
-    "/etc/nginx/https"
-)  # of nginx and of who writes it, so that the paths in site.conf are nginx's
+# Of nginx and of who writes it, so that the paths in site.conf are nginx's.
+CONTAINER = Path("/etc/nginx/https")
 DEFAULT_PORT = 8443
 OFFSET = DEFAULT_PORT - 8080  # to HTTP_PORT, where HTTPS_PORT is not given
 ALWAYS = ("localhost", "127.0.0.1", "::1")

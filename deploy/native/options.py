@@ -53,6 +53,11 @@ class Options:
         return self.role != "edge"
 
     @property
+    def starts_redis(self) -> bool:
+        """Whether this host starts one for its workers, as no other was named."""
+        return self.has_workers and not self.redis_url
+
+    @property
     def own(self) -> str | None:
         """The address by which upstream.conf may name this host's workers, empty for none but `app`.
 

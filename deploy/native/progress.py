@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from deploy.native.options import Options
 from deploy.native.store import redis_url
 from deploy.networks import reachable
-from deploy.operations.redis_at import find_servers
+from deploy.operations.redis_at import acknowledged_by, find_servers
 from deploy.refused import Refused
 from deploy.supervisor.daemon import Supervisord
 from deploy.supervisor.health import readiness
@@ -21,7 +21,6 @@ from deploy.upstream.read import Upstream
 
 START_SECONDS = 30.0
 SILENT_SECONDS = 5.0  # the longest that nothing is printed
-ACKNOWLEDGED_MILLISECONDS = 100
 SPAWN_FAILED = {"BACKOFF", "EXITED", "FATAL"}
 
 
@@ -49,7 +48,7 @@ def wait_until_ready(
             for server in upstream.workers
         }
         early = any(problems.values())
-        if options.replicas and options.has_workers and not options.redis_url:
+        if options.replicas and options.starts_redis:
             problems["replicas"] = "wait for the workers" if early else replicas_problem(options)
         # nginx last: asked earlier, it would try the workers, find them away, and not ask again at once.
         if options.has_nginx:
@@ -107,10 +106,8 @@ def replicas_problem(options: Options) -> str | None:
     """Until a replica acknowledges what is written, the first logins would be 503."""
     try:
         (master,) = find_servers(redis_url(options, "admin")).servers.values()
-        with master.client() as connection:
-            connection.publish("-", "")  # replicas are sent it, too
-            followed = connection.wait(1, ACKNOWLEDGED_MILLISECONDS)
-        master.close()
+        with master:
+            followed = acknowledged_by(master, 1)
     except (OSError, RedisError) as error:
         return str(error)
     return None if followed else "none acknowledges what the master writes"

@@ -119,7 +119,7 @@ def _supervise(options: Options, upstream: Upstream, environ: Mapping[str, str])
 def native_programs(options: Options, upstream: Upstream) -> list[Program]:
     """Everything that supervisord keeps running on this host."""
     workers = [native_worker(options, server) for server in upstream.workers]
-    redis = [] if options.redis_url or not options.has_workers else store_programs(options)
+    redis = store_programs(options) if options.starts_redis else []
     nginx = [_nginx(options)] if options.has_nginx else []
     watches = bool(options.https.times.watchdog_seconds) and options.has_workers
     watchdog = [watchdog_program(options.logs / "watchdog.log")] if watches else []
@@ -142,7 +142,7 @@ def _nginx(options: Options) -> Program:
 def _environ(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
     """What the programs see: the settings as given, and what only this stack can know."""
     known = {"STACK_DIR": str(options.stack_dir), "PYTHONUNBUFFERED": "1"}
-    if options.has_workers and not options.redis_url:
+    if options.starts_redis:
         known["REDIS_URL"] = redis_url(options)
     if options.has_workers and not environ.get("USERS_FILE"):
         users = options.stack_dir / "users"

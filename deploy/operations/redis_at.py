@@ -14,6 +14,7 @@ import redis
 from redis.exceptions import RedisError
 
 WAIT_SECONDS = 1.0
+ACKNOWLEDGED_MILLISECONDS = 100
 SLOTS = 16384
 
 
@@ -37,6 +38,13 @@ def find_servers(url: str) -> Found:
     client = _connect(url)
     known = client.connection_pool.connection_kwargs
     return Found({known.get("path") or f"{known.get('host')}:{known.get('port')}": client})
+
+
+def acknowledged_by(master: Any, wanted: int) -> int:
+    """How many replicas acknowledge what is written now: it waits a moment for so many.  Raises as redis-py does."""
+    with master.client() as connection:
+        connection.publish("-", "")  # replicas are sent it, too
+        return int(connection.wait(wanted, ACKNOWLEDGED_MILLISECONDS))
 
 
 def _connect(url: str) -> Any:

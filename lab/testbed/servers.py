@@ -21,6 +21,7 @@ from redis.retry import Retry
 
 from deploy.free_port import free_ports
 from deploy.native.binaries import redis as installed_redis
+from deploy.operations.redis_at import acknowledged_by
 
 SLOTS = 16384
 START_SECONDS = 10
@@ -114,9 +115,7 @@ class RedisServer:
         ):
             return False
         # Redis 7.0 calls a replica online before that has acknowledged anything, for up to a second.
-        with self.admin.client() as connection:
-            connection.publish("-", "")  # replicas are sent it, too
-            return bool(connection.wait(len(followers), 100) == len(followers))
+        return acknowledged_by(self.admin, len(followers)) == len(followers)
 
     def is_synced(self) -> bool:
         return self.admin.info("replication").get("master_link_status") == "up"

@@ -179,18 +179,18 @@ def _is_primary(node: RedisServer) -> bool:
 
 def _primary_of(cluster: ClusterOfThree, slot: int) -> RedisServer:
     everybody = _living(cluster)
-    (port,) = _ports_told_by(everybody[0], slot)
+    (port,) = _owners_told_by(everybody[0], slot)
     return next(node for node in everybody if node.port == port)
 
 
-def _ports_told_by(node: RedisServer, slot: int) -> set[int]:
+def _owners_told_by(node: RedisServer, slot: int) -> set[int]:
     ranges = node.admin.execute_command("CLUSTER SLOTS")
     return {primary[1] for first, last, primary, *_ in ranges if first <= slot <= last}
 
 
 def _is_settled(cluster: ClusterOfThree, slot: int) -> bool:
     """Whether all nodes name one primary of the slot, and a replica follows it."""
-    told = {port for node in _living(cluster) for port in _ports_told_by(node, slot)}
+    told = {port for node in _living(cluster) for port in _owners_told_by(node, slot)}
     said = _primary_of(cluster, slot).admin.info("replication")
     followers = [said[f"slave{number}"] for number in range(said["connected_slaves"])]
     return len(told) == 1 and any(one["state"] == "online" for one in followers)
